@@ -18,7 +18,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
+from backfleet import identity
 from backfleet.clock import utc_now
+from backfleet.endpoints.console.live import MOST_STREAMS_EACH
 from backfleet.fleet._tables import clients, instances, tags
 from backfleet.ids import draw
 from backfleet.opening import open_services
@@ -26,6 +28,7 @@ from backfleet.operations.catalogue import Services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from backfleet.upgrades._tables import tasks
+from backfleet.wire.credentials import Credentials
 from backfleet_sim.seeding import NEW, OLD, PACKAGE, make_activations, offer_release
 from fleet import cpu_of, database_of, memory_of, started
 
@@ -57,6 +60,7 @@ def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
     admin = json.loads((data / "admin.json").read_text())
     offer_release(services)
     host = fill(services, admin["account_id"], asked.clients)
+    keys = make_people(services, admin["account_id"], -(-asked.pages // MOST_STREAMS_EACH))
     services.database.close()
     process, ready = started(data, url)
     try:
@@ -71,18 +75,34 @@ def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         before = memory_of(process.pid)
         browser.get("/fleet.csv")
         print(f"memory, KiB: {before:,}; after an export of every client: {memory_of(process.pid):,}")
-        rest(browser, asked.pages, asked.seconds)
+        rest(browser, keys, asked.pages, asked.seconds)
     finally:
         process.terminate()
         process.wait(30)
         process.stdout.close()
 
 
-def rest(browser: "Browser", pages: int, seconds: float) -> None:
+def make_people(services: Services, account: str, number: int) -> list[Credentials]:
+    """Make users who may look: one person's pages that update themselves are limited."""
+    keys = []
+    for at in range(number):
+        with services.database.transaction() as tx:
+            identity.create_user(tx, account, f"person-{at}", now=utc_now(), draw=draw)
+            identity.attach_policy(tx, account, f"person-{at}", "ReadOnlyAccess", "System", now=utc_now())
+            key = identity.create_key(tx, services.vault, account, f"person-{at}", now=utc_now(), draw=draw)
+        keys.append(Credentials(key.access_key_id, key.access_key_secret))
+    return keys
+
+
+def rest(browser: "Browser", keys: list[Credentials], pages: int, seconds: float) -> None:
     """Nothing happens: the cost of a server alone, and with open pages."""
+    people = [Browser(browser.host, browser.pid) for _ in keys]
+    for person, key in zip(people, keys, strict=True):
+        person.log_in(key.access_key_id, key.access_key_secret)
+        time.sleep(1)  # no more logins are taken from one address
     time.sleep(3)
     alone = browser.cpu_in(seconds)
-    streams = [browser.stream() for _ in range(pages)]
+    streams = [people[at % len(people)].stream() for at in range(pages)]
     time.sleep(3)
     memory = memory_of(browser.pid)
     used = browser.cpu_in(seconds)
@@ -173,7 +193,9 @@ class Browser:
     def stream(self) -> http.client.HTTPConnection:
         """Open a page's stream of changes."""
         connection = http.client.HTTPConnection(self.host, timeout=60)
-        connection.request("GET", "/console/events", headers={"Cookie": self.cookie, "Accept": "text/event-stream"})
+        connection.request(
+            "GET", "/console/events?page=/fleet", headers={"Cookie": self.cookie, "Accept": "text/event-stream"}
+        )
         assert connection.getresponse().status == 200
         return connection
 

@@ -25,9 +25,10 @@ FIRST_LINE = "#!backfleet-order 1"
 OWN_AGENT = "backfleet-"
 """How the version of our own agent begins where agents name it: registration, heartbeats, User-Agent."""
 
-KINDS = ("install", "upgrade", "uninstall", "status", "recover", "roll-back", "precheck", "stage")
+KINDS = ("install", "upgrade", "uninstall", "status", "recover", "roll-back", "precheck", "stage", "settings")
 """A `roll-back` moves a host to its own previous version, or down to a named one. A `precheck` finds out what an
-upgrade would be refused for; a `stage` also downloads and unpacks the version for an upgrade to come."""
+upgrade would be refused for; a `stage` also downloads and unpacks the version for an upgrade to come. `settings` saves
+those of the client for whatever runs it, and touches no version."""
 
 WITH_TARGET = ("install", "upgrade", "precheck", "stage")
 """The kinds that name a version."""

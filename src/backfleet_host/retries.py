@@ -8,7 +8,7 @@ from typing import Mapping
 
 _MOST_DOUBLINGS = 32  # keeps the power within a float, however long a server is away
 _SECONDS_HEADER = re.compile(r"[0-9]{1,9}")
-_CLOSE_FRAME = re.compile(rb"retry-after=([0-9]{1,4}(?:\.[0-9]{1,3})?)$")
+_CLOSE_FRAME = re.compile(rb"retry-after=([0-9]{1,4}(?:\.[0-9]{1,3})?)\Z")
 
 
 def backoff_seconds(attempt: int, first: float, most: float, chance: float) -> float:

@@ -7,6 +7,14 @@ import re
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL, which PostgreSQL and command lines cannot hold, and half characters, which JSON can write and UTF-8 cannot."""
 
+_NOT_IN_LINES = (
+    "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
+)
+NOT_IN_LINES = re.compile(f"[{_NOT_IN_LINES}]")
+"""What no text of several lines has that people write for people: control characters, marks of writing direction."""
+NOT_IN_LINE = re.compile(f"[\\t\\n\\r{_NOT_IN_LINES}]")
+"""The same of a name, a reason or a tag: they stand in one line of a list, a log or a message."""
+
 LEFT_OUT = "\n[...]\n"  # stands for the middle of a text that is too long
 
 

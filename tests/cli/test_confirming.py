@@ -71,7 +71,9 @@ def test_a_dry_run_shows_each_client_and_changes_nothing(racks: Fleet) -> None:
         ("both", "courier", "2.0 2.0 (the newest)"),
         ("both", "restic", "1.0 no release"),
     ]  # fmt: skip
-    assert shown.stdout.endswith("would upgrade 3 clients on 2 hosts; nothing was changed\n")
+    assert shown.stdout.endswith(
+        "would upgrade 3 clients on 2 hosts, of which 1 is current already; nothing was changed\n"
+    )
     document = json.loads(racks.run("client", "roll-back", "--all", "--dry-run", "--json").stdout)
     assert {row["THEN"] for row in document} == {"the version before"}
     assert not [name for name, _ in racks.asked if name not in ("DescribeBackupClients", "DescribeServer")]

@@ -215,6 +215,16 @@ def kept(env: Environment) -> set[str]:
     return {"PutPin", "Pins", *codes(env, InstanceIds=[host])}
 
 
+def at_least(env: Environment) -> set[str]:
+    env.host_with_client()
+    asked = {"PackageName": "courier", "MinimumVersion": "2.0", "Due": "2031-01-01", "Reason": "a hole"}
+    assert env.ask(BACKFLEET.version, "PutMinimumVersion", **asked)[0] == 200
+    (listed,) = env.ask(BACKFLEET.version, "ListMinimumVersions")[1]["MinimumVersions"]
+    (shown,) = env.ask(HBR.version, "DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"]
+    assert (listed["ClientsBelow"], shown["BelowMinimumVersion"]) == (1, "2.0")
+    return {"PutMinimumVersion", "ListMinimumVersions", "BelowMinimumVersion", *asked}
+
+
 def channel_and_scheme(env: Environment) -> set[str]:
     env.host_with_client()
     (listed,) = env.ask(HBR.version, "DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"]
@@ -261,6 +271,7 @@ SCENARIOS: dict[str, Scenario] = {
     "How to download before the window opens?": staged,
     "How to wait for hosts that are away or busy?": awaited,
     "How to keep a client where it is?": kept,
+    "How to get every client above a version?": at_least,
     "Which channel does a client follow, and how do its versions compare?": channel_and_scheme,
     "What does cancelling a finished task do?": cancelling_again,
     "Which clients are on a withdrawn version?": on_withdrawn,

@@ -53,8 +53,12 @@ in_flight = "50%"
 {more}
 """
 
+SETTINGS = (
+    POLICY.replace('version = "{version}"', 'kind = "settings"').replace("{more}", "") + "[settings]\nmost_cores = 2\n"
+)
+
 JUDGED_BY_BACKUPS = """
-name = "rclone"
+name = "{name}"
 package = "rclone"
 version = "1.75.2"
 deadline = "{deadline}"
@@ -139,10 +143,15 @@ def cli(fleet: Installation, *arguments: str) -> Result:
 
 
 def apply(fleet: Installation, name: str, version: str, more: str = "") -> str:
+    """Apply a policy that moves the fleet to a version; return the rollout's id."""
+    return apply_text(fleet, name, POLICY, version=version, more=more)
+
+
+def apply_text(fleet: Installation, name: str, text: str, **fields: str) -> str:
     """Apply a policy's file; return the rollout's id."""
     file = fleet.folder / f"{name}.toml"
     deadline = (utc_now() + timedelta(hours=2)).isoformat()
-    file.write_text(POLICY.format(name=name, version=version, deadline=deadline, more=more))
+    file.write_text(text.format(name=name, deadline=deadline, **fields))
     preview = cli(fleet, "rollout", "preview", str(file))
     assert preview.exit_code == 0, preview.output
     done = cli(fleet, "rollout", "apply", str(file), "--json")
@@ -187,6 +196,19 @@ def test_a_good_release_goes_through_all_rings_and_can_be_taken_back(fleet: Inst
     assert sum(ring["RolledBack"] for ring in back["Rings"]) == HOSTS
     assert set(versions(fleet)) == {"1.0"}
     assert backups.runs > HOSTS
+    assert backups.failures == []
+
+
+@pytest.mark.timeout(600)
+def test_settings_go_through_the_rings_and_touch_no_version(fleet: Installation, backups: Backups) -> None:
+    """Each host has them in its file for whatever runs the client there."""
+    before = versions(fleet)
+    rollout = apply_text(fleet, "settings", SETTINGS)
+    done = over(fleet, rollout, "completed", "halted")
+    assert (done["State"], [ring["Succeeded"] for ring in done["Rings"]]) == ("completed", [2, 4, 12, 6])
+    saved = [json.loads((host.root / PACKAGE / "settings.json").read_text()) for host in fleet.hosts]
+    assert saved == [{"most_cores": 2}] * HOSTS
+    assert versions(fleet) == before
     assert backups.failures == []
 
 
@@ -237,11 +259,7 @@ def test_a_healthy_release_whose_real_backups_fail_is_taken_back_from_the_canari
     nights = Nights(copies)
     nights.start()
     try:
-        file = fleet.folder / "rclone.toml"
-        file.write_text(JUDGED_BY_BACKUPS.format(deadline=(utc_now() + timedelta(hours=2)).isoformat()))
-        done = cli(fleet, "rollout", "apply", str(file), "--json")
-        assert done.exit_code == 0, done.output
-        rollout: str = json.loads(done.output)["RolloutId"]
+        rollout = apply_text(fleet, "rclone", JUDGED_BY_BACKUPS)
         halted = over(fleet, rollout, "halted", "completed")
         taken_back = wait_for(lambda: _settled(fleet, rollout), SECONDS)
     finally:

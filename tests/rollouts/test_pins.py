@@ -68,3 +68,14 @@ def test_a_member_that_was_pinned_since_is_not_rolled_back(sqlite_hosts: Fleet) 
     assert versions == {clients[0]: "2.0"} | dict.fromkeys(clients[1:], "1.0")
     member = hosts.members(rollout)[clients[0]]
     assert (member["State"], "year's end" in member["Reason"]) == ("failed", True), member
+
+
+def test_a_preview_counts_who_is_pinned(sqlite_hosts: Fleet) -> None:
+    """They are members, and wait; no pin of another version counts."""
+    hosts = sqlite_hosts
+    clients = hosts.grow(4)
+    until = (hosts.now + timedelta(days=2)).isoformat()
+    hosts.ask("PutPin", ClientId=clients[0], Reason="the audit", Until=until)
+    hosts.ask("PutPin", ClientId=clients[1], Reason="the audit", Until=until, Versions="<3")
+    found = hosts.ask("PreviewRollout", Policy=hosts.policy())
+    assert (found["Members"], found["Pinned"], found["PinnedClients"]) == (4, 1, [clients[0]])

@@ -232,6 +232,8 @@ class Helpers:
 def report_of(item: Item, outcome: str = "succeeded", **fields: Any) -> Report:
     """The report of an honest host: after a success it runs the target, else what it ran before."""
     gone = item.kind is Kind.UNINSTALL
+    if item.kind is Kind.SETTINGS:
+        fields = {"current_version": item.from_version, "stage": "admit", **fields}
     now_there = ("" if gone else item.to_version) if outcome == "succeeded" else item.from_version
     facts: dict[str, Any] = {
         "stage": "commit",

@@ -81,15 +81,15 @@ def page_of(tx: Transaction, account_id: str, region: str, selected: RunFilter, 
 
 
 def ended_backups(
-    tx: Transaction, client_ids: Sequence[str], version: str, since: datetime
+    tx: Transaction, client_ids: Sequence[str], version: str | None, since: datetime
 ) -> list[tuple[str, datetime, str]]:
-    """Return client, start and result of the backups of clients under a version that have ended, the oldest first."""
+    """Return client, start and result of the ended backups of clients, under a version or any, the oldest first."""
     found = []
     for start in range(0, len(client_ids), IDS_AT_ONCE):
         query = sa.select(runs.c.client_id, runs.c.begun_at, runs.c.result).where(
             runs.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]),
             runs.c.begun_at >= since,
-            runs.c.version == version,
+            sa.true() if version is None else runs.c.version == version,
             runs.c.is_backup,
             runs.c.result != "",
         )

@@ -22,14 +22,14 @@ def overdue(tx: Transaction, account_id: str, region: str, *, now: datetime) -> 
     return [each for each in found if each.client_id in existing]
 
 
-def first_results(tx: Transaction, version: str, since: Mapping[str, datetime]) -> dict[str, str]:
+def first_results(tx: Transaction, version: str | None, since: Mapping[str, datetime]) -> dict[str, str]:
     """Return how the first backup of clients under a version ended: the first whose result is known.
 
     `unknown` if some ended and of none the result is known. Clients without a backup that ended are left out.
 
     Args:
         tx: the transaction to read in.
-        version: the version that made the backup.
+        version: the version that made the backup; None = any.
         since: for each client the moment from which on it counts.
     """
     found: dict[str, str] = {}

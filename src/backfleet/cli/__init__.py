@@ -20,7 +20,7 @@ _COMMANDS: Final = {
     "account": "_identity", "activation": "_activations", "audit": "_audit", "backup": "_backup",
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
     "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
-    "notify": "_notify",
+    "minimum": "_minimums", "notify": "_notify",
     "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
     "rollout": "_rollouts",
     "sample": "_calls", "serve": "_serve", "server": "_server",
@@ -30,6 +30,7 @@ _COMMANDS: Final = {
 _SUBCOMMANDS: Final = {
     "instance": (("_importing", ("import_hosts",)),),
     "client": (("_runs", ("runs",)), ("_pins", ("pin", "unpin", "pins")), ("_preparing", ("precheck", "stage"))),
+    "policy": (("_permissions", ("test",)),),
     "release": (
         ("_version_schemes", ("scheme",)),
         ("_signing", ("keys", "pending", "sign", "publish", "forget_keys")),

@@ -28,6 +28,7 @@ class Verb:
     order: Order
     then: Callable[[Target], str]  # what a target has afterwards, for people
     removes: bool = False
+    is_current: Callable[[Target], bool] = lambda _target: False  # whether nothing is to be done with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def carry_out(api: Client, verb: Verb, wanted: Wanted, switches: Switches, outpu
         _start(api, verb, wanted.texts, {}, switches.wait, output)
         return
     targets = (chosen_clients if verb.order.takes_clients else chosen_hosts)(api, wanted)
-    plan = Plan(verb.word, targets, verb.then, verb.removes)
+    plan = Plan(verb.word, targets, verb.then, verb.removes, sum(map(verb.is_current, targets)))
     if switches.dry_run:
         show_plan(plan, output)
         return

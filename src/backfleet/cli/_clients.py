@@ -59,8 +59,10 @@ def list_clients(api: Client, wanted: Wanted, limit: int | None, output: Output)
 
 
 def _offered(found: dict[str, Any]) -> str:
-    """Return what is said of a client whose version is not offered any more."""
-    return ", behind what is offered (withdrawn)" if found.get("OfferState") == "Withdrawn" else ""
+    """Return what is said of a client whose version is not offered any more, or below the minimum."""
+    withdrawn = ", behind what is offered (withdrawn)" if found.get("OfferState") == "Withdrawn" else ""
+    minimum = found.get("BelowMinimumVersion")
+    return f"{withdrawn}, below the minimum {minimum}" if minimum else withdrawn
 
 
 def _unconfirmed(found: dict[str, Any]) -> str:
@@ -138,7 +140,9 @@ def upgrade(
     """Upgrade clients to their newest release, or to a named one."""
     parameters = {"ReleaseVersion": version, **_flag("TryAgain", try_again), **expiry(expires)}
     order = Order("hbr", "UpgradeBackupClients", MOST_UPGRADES, parameters)
-    carry_out(api, Verb("upgrade", order, _after_upgrade(version)), wanted, Switches(**flags), output)
+    then = _after_upgrade(version)
+    verb = Verb("upgrade", order, then, is_current=lambda target: _is_current(target, version))
+    carry_out(api, verb, wanted, Switches(**flags), output)
 
 
 @client.command(name="roll-back")
@@ -146,11 +150,14 @@ def upgrade(
 @click.option(
     "--version", metavar="VERSION", help="Go down to this version. Default: what each host had before, verified."
 )
+@expires_option
 @acting_options
 @calls_the_api
-def roll_back(api: Client, wanted: Wanted, version: str | None, output: Output, **flags: bool) -> None:
+def roll_back(
+    api: Client, wanted: Wanted, version: str | None, expires: int | None, output: Output, **flags: bool
+) -> None:
     """Take clients back to an older version. Each host decides whether it goes down."""
-    order = Order("backfleet", "RollBackClients", MOST_UPGRADES, {"ReleaseVersion": version})
+    order = Order("backfleet", "RollBackClients", MOST_UPGRADES, {"ReleaseVersion": version, **expiry(expires)})
     then = version or "the version before"
     carry_out(api, Verb("roll back", order, lambda _target: then), wanted, Switches(**flags), output)
 
@@ -158,6 +165,7 @@ def roll_back(api: Client, wanted: Wanted, version: str | None, output: Output, 
 @client.command()
 @host_targets
 @click.option("--package", help="The backup client. Default: the only one, or the server's setting.")
+@click.option("--channel", help="The channel that they follow. Default: the server's; one that is there keeps its own.")
 @_version
 @_try_again
 @expires_option
@@ -167,6 +175,7 @@ def install(
     api: Client,
     wanted: Wanted,
     package: str | None,
+    channel: str | None,
     version: str | None,
     try_again: bool,
     expires: int | None,
@@ -174,10 +183,11 @@ def install(
     **flags: bool,
 ) -> None:
     """Install a backup client on hosts: its newest release, or a named one."""
-    named = {"PackageName": package, "ReleaseVersion": version}
+    named = {"PackageName": package, "Channel": channel, "ReleaseVersion": version}
     parameters = {**named, **_flag("TryAgain", try_again), **expiry(expires)}
     order = Order("hbr", "InstallBackupClients", MOST_OTHERS, parameters, takes_clients=False)
-    then = f"{package or 'the default package'} {version or '(newest)'}"
+    newest = f"(newest of {channel})" if channel else "(newest)"
+    then = f"{package or 'the default package'} {version or newest}"
     carry_out(api, Verb("install on", order, lambda _target: then), wanted, Switches(**flags), output)
 
 
@@ -209,6 +219,14 @@ def _flag(name: str, given: bool) -> dict[str, object]:
     return {name: True} if given else {}
 
 
+def _is_current(target: Target, version: str | None) -> bool:
+    """Return whether a client has the version already that an upgrade goes to, as far as is known here."""
+    goal, now = version or target.fields.get("newest", ""), target.fields.get("version", "")
+    if not goal or not now:
+        return False
+    return now == goal if version or target.scheme not in SCHEMES else not scheme_of(target.scheme).is_newer(goal, now)
+
+
 def _after_upgrade(version: str | None) -> Callable[[Target], str]:
     """Return what tells the version that a client has after an upgrade, as far as is known here."""
 
@@ -216,7 +234,7 @@ def _after_upgrade(version: str | None) -> Callable[[Target], str]:
         newest, now = target.fields.get("newest", ""), target.fields.get("version", "")
         if version or not newest:
             return version or "no release"
-        if target.scheme in SCHEMES and now and not scheme_of(target.scheme).is_newer(newest, now):
+        if _is_current(target, version):
             return f"{now} (the newest)"
         return newest
 

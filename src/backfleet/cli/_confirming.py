@@ -16,6 +16,7 @@ from backfleet_host.texts import printable
 
 FEW: Final = 10  # hosts that a command may touch without a question
 LISTED: Final = 20  # rows in front of a question
+_ARE: Final = ("are", "is")
 HEADINGS: Final = ("HOST", "INSTANCE", "CLIENT", "PACKAGE", "NOW", "THEN")
 
 
@@ -58,6 +59,7 @@ class Plan:
     targets: Sequence[Target]
     then: Callable[[Target], str]  # what a target has afterwards
     removes: bool = False
+    current: int = 0  # targets that have what they are to have already; their hosts say so when they are asked
 
     @property
     def hosts(self) -> int:
@@ -71,7 +73,10 @@ class Plan:
         on = f"{self.hosts} host{'s' if self.hosts != 1 else ''}"
         if not clients:
             return f"{self.verb} {on}"
-        return f"{self.verb} {len(clients)} client{'s' if len(clients) != 1 else ''} on {on}"
+        counted = f"{self.verb} {len(clients)} client{'s' if len(clients) != 1 else ''} on {on}"
+        return (
+            f"{counted}, of which {self.current} {_ARE[self.current == 1]} current already" if self.current else counted
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row for each target."""

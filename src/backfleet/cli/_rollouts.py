@@ -48,12 +48,14 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        say(f"to {found['TargetVersion']}: {found['Members']} members; {found['AlreadyThere']} have it already")
+        say(f"to {goal_of(found)}: {found['Members']} members; {found['AlreadyThere']} have it already")
         rows = [(ring["Name"], ring["Members"], " ".join(ring["Clients"][:5])) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"
             say(f"dynamic: whoever may set tags decides what is taken in: the account itself, {others}")
+        if found["Pinned"]:
+            say(f"{found['Pinned']} wait for the end of their pins: {' '.join(found['PinnedClients'][:5])}")
         if found["LeftOut"]:
             say(f"in no ring: {' '.join(found['LeftOut'])}")
         print_faults(found["Faults"], file)
@@ -72,7 +74,7 @@ def apply(api: Client, file: Path, start: bool, as_json: bool) -> None:
         print_json(found)
         return
     state = "created" if found["Created"] else "already there, nothing changed"
-    say(f"{found['RolloutId']}: {found['Name']} to {found['TargetVersion']}: {state}; {found['State']}")
+    say(f"{found['RolloutId']}: {found['Name']} to {goal_of(found)}: {state}; {found['State']}")
     say(f"follow it with `backfleet rollout watch {found['RolloutId']}`")
 
 
@@ -101,7 +103,7 @@ def list_rollouts(api: Client, states: tuple[str, ...], output: Output) -> None:
     output.show(
         ("ROLLOUT", "NAME", "TO", "STATE", "MEMBERS", "DONE", "DEADLINE"),
         [
-            (r["RolloutId"], r["Name"], r["TargetVersion"], r["State"], r["Members"], _done(r), moment(r["Deadline"]))
+            (r["RolloutId"], r["Name"], goal_of(r), r["State"], r["Members"], _done(r), moment(r["Deadline"]))
             for r in found
         ],
         found,
@@ -132,11 +134,16 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
         )
 
 
+def goal_of(found: dict[str, Any]) -> str:
+    """Return where a rollout goes, for people: to a version, or to settings."""
+    return found["TargetVersion"] or " ".join(f"{each['Name']}={each['Value']}" for each in found["Settings"])
+
+
 def _picture(found: dict[str, Any]) -> str:
     """Return a rollout as text: its state, and a bar for each ring."""
     why = f": {found['Reason']}" if found["Reason"] else ""
     lines = [
-        f"{found['RolloutId']}: {found['Name']} to {found['TargetVersion']}: {found['State']}{why}",
+        f"{found['RolloutId']}: {found['Name']} to {goal_of(found)}: {found['State']}{why}",
         *([f"waits for {found['WaitsFor']}"] if found["WaitsFor"] else []),
         f"deadline {moment(found['Deadline'])}{_end_and_budget(found)}",
     ]

@@ -1,7 +1,8 @@
 """Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
 Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, client_pins, boots,
-agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
+minimum_versions, agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes
+a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
@@ -19,6 +20,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
+- Minimum versions: `put_minimum`, `delete_minimum`, `minimums_of`; `below_minimums` counts who is below.
 - What somebody should look at: `lost`, `deaf` and `cloned` hosts, those `with_wrong_clocks`, and clients that were
   `changed`, or whose hosts have a version `quarantined`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
@@ -81,6 +83,15 @@ from backfleet.fleet.instances import (
     take_turn,
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
+from backfleet.fleet.minimums import (
+    MOST_MINIMUMS,
+    TooManyMinimums,
+    below_minimums,
+    delete_minimum,
+    minimum_of,
+    minimums_of,
+    put_minimum,
+)
 from backfleet.fleet.model import (
     BEFORE_BOOT,
     GONE,
@@ -103,6 +114,7 @@ from backfleet.fleet.model import (
     InstanceFilter,
     Inventory,
     InventoryItem,
+    MinimumVersion,
     Pin,
     PinKind,
     Preferences,
@@ -112,6 +124,7 @@ from backfleet.fleet.model import (
     ResourceTag,
     TagFilter,
     Watched,
+    is_below,
 )
 from backfleet.fleet.overview import fleet_groups, search_fleet
 from backfleet.fleet.pins import (
@@ -125,17 +138,27 @@ from backfleet.fleet.pins import (
     purge_pins,
     put_pin,
 )
-from backfleet.fleet.preferences import preferences_of, set_preferences
+from backfleet.fleet.preferences import preferences_of, set_preferences, without_password
 from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
-from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
+from backfleet.fleet.tagging import (
+    MOST_TAGS,
+    TooManyTags,
+    find_tags,
+    has_tags,
+    places_with_tag,
+    remove_tags,
+    set_tags,
+    tags_of,
+)
 from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
 from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
     "BEFORE_BOOT",
     "GONE",
+    "MOST_MINIMUMS",
     "MOST_PINS",
     "MOST_TAGS",
     "REFRESH",
@@ -160,6 +183,7 @@ __all__ = [
     "InventoryItem",
     "InventoryMissing",
     "InventoryRefused",
+    "MinimumVersion",
     "Pin",
     "PinKind",
     "Place",
@@ -170,6 +194,7 @@ __all__ = [
     "Resolved",
     "ResourceTag",
     "TagFilter",
+    "TooManyMinimums",
     "TooManyPins",
     "TooManyTags",
     "Watched",
@@ -178,6 +203,7 @@ __all__ = [
     "adopt",
     "agent_identity",
     "agent_kinds",
+    "below_minimums",
     "can_be_sent_to",
     "carriers_of",
     "changed",
@@ -196,6 +222,7 @@ __all__ = [
     "create_activation",
     "deaf",
     "delete_activation",
+    "delete_minimum",
     "delete_pin",
     "deregister",
     "deregistered_among",
@@ -221,9 +248,12 @@ __all__ = [
     "ids_of_package",
     "instance",
     "instances_of",
+    "is_below",
     "is_connected",
     "keep_registered",
     "lost",
+    "minimum_of",
+    "minimums_of",
     "next_dial",
     "note_boot",
     "note_facts",
@@ -232,9 +262,11 @@ __all__ = [
     "note_shutdown",
     "oldest_readers",
     "out_of_reach",
+    "places_with_tag",
     "preferences_of",
     "purge_pins",
     "put_inventory",
+    "put_minimum",
     "put_pin",
     "quarantined",
     "reachability",
@@ -257,4 +289,5 @@ __all__ = [
     "take_turn",
     "take_unchecked",
     "with_wrong_clocks",
+    "without_password",
 ]

@@ -128,6 +128,20 @@ pins = sa.Table(
     sa.Column("expires_at", Moment, nullable=False, index=True),
 )
 
+# Below which version no client of a package is to be after a moment.
+minimums = sa.Table(
+    "minimum_versions",
+    metadata,
+    sa.Column("account_id", sa.String(16), primary_key=True),
+    sa.Column("region", sa.String(64), primary_key=True),
+    sa.Column("package", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),  # an ARN
+    sa.Column("created_at", Moment, nullable=False),
+)
+
 # Hosts that booted, until the module that waits for boots has read it.
 boots = sa.Table(
     "boots",

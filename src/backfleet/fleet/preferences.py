@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from backfleet.client_settings import CUSTOM
 from backfleet.fleet import _store
 from backfleet.fleet.model import Preferences
 from backfleet.storage import Transaction
@@ -30,6 +31,11 @@ def set_preferences(
     changed = replace(known, **changes.as_dict())
     _store.preferences.put(tx, client_id, json.dumps(changed.as_dict()), sealed_password, now)
     return changed
+
+
+def without_password(proxy_kind: str | None) -> str | None:
+    """Return what becomes of a stored password where a proxy of this kind is set: None it stays, "" it is deleted."""
+    return None if proxy_kind in (None, CUSTOM) else ""
 
 
 def preferences_of(tx: Transaction, client_ids: Sequence[str], *, lock: bool = False) -> dict[str, Preferences]:

@@ -63,6 +63,11 @@ def find_tags(
     return _store.tags.page_of(tx, account_id, region, kind, ids, with_tags, page)
 
 
+def places_with_tag(tx: Transaction, account_id: str, region: str, key: str, value: str) -> list[tuple[str, str]]:
+    """Return instance and client of whatever has a tag now, itself or by its instance; "" where there is no client."""
+    return _store.tags.places_with(tx, account_id, region, key, value)
+
+
 def has_tags(kind: str, resource_id: sa.ColumnElement[Any], with_tags: TagFilter) -> list[sa.ColumnElement[bool]]:
     """Return conditions for another module's query: the resource in this column has all of these tags."""
     return _store.tags.has_tags(kind, resource_id, with_tags)

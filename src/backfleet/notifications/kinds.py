@@ -17,6 +17,7 @@ class Kind(StrEnum):
     HOST_CLONED = "host.cloned"
     CLIENT_CHANGED = "client.changed"
     BACKUP_OVERDUE = "backup.overdue"
+    BELOW_MINIMUM = "version.below-minimum"
     CERTIFICATE_ENDING = "certificate.ending"
     ROOT_ENDING = "root.ending"
     SIGNATURE_PENDING = "signature.pending"
@@ -42,6 +43,7 @@ KINDS: Final[dict[Kind, Described]] = {
     Kind.HOST_CLONED: Described("{} identities are used by several hosts"),
     Kind.CLIENT_CHANGED: Described("{} clients were changed on their hosts"),
     Kind.BACKUP_OVERDUE: Described("{} clients have missed a backup"),
+    Kind.BELOW_MINIMUM: Described("clients of {} packages are below the minimum version"),
     Kind.CERTIFICATE_ENDING: Described("{} certificates of the server end soon", of_server=True),
     Kind.ROOT_ENDING: Described("{} files of the signed metadata end soon", of_server=True),
     Kind.SIGNATURE_PENDING: Described("{} files of the signed metadata wait for a signature", of_server=True),

@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from backfleet import fleet, identity, rollouts, upgrades
+from backfleet import fleet, identity, releases, rollouts, upgrades
 from backfleet.operations import measuring_work
 from backfleet.operations.catalogue import Services
 from backfleet.rollouts import RolloutView
@@ -39,9 +39,14 @@ CLIENTS: Final = Gauge(
     "backfleet_clients", "Clients, by the version that they have.", ["account", "package", "version"]
 )
 BEHIND: Final = Gauge("backfleet_clients_behind", "Clients behind what is offered to them.", ["account", "package"])
+BELOW: Final = Gauge(
+    "backfleet_clients_below_minimum",
+    "Clients below the minimum version of their package; due is yes once none should be.",
+    ["account", "package", "due"],
+)
 DRIFT: Final = Gauge("backfleet_clients_drifted", "Clients that differ from what their last order left.", ["account"])
 INSTANCES: Final = Gauge("backfleet_instances", "Enrolled instances: reachable or offline.", ["account", "state"])
-_ALL: Final = (STATE, MEMBERS, WAIT, BUDGET, CLIENTS, BEHIND, DRIFT, INSTANCES)
+_ALL: Final = (STATE, MEMBERS, WAIT, BUDGET, CLIENTS, BEHIND, BELOW, DRIFT, INSTANCES)
 
 
 _BEHIND: Final = ("Behind", "Withdrawn")
@@ -65,6 +70,12 @@ class Measuring:
                 (package, platform, channel) for found in installed.values() for package, _, platform, channel in found
             }
             summaries = upgrades.summaries(tx, offers)
+            region = self._services.settings.region
+            minimums = {account: fleet.minimums_of(tx, account, region) for account in accounts}
+            below = {
+                account: fleet.below_minimums(tx, account, region, found, releases.schemes_of)
+                for account, found in minimums.items()
+            }
             instances = {
                 account: (
                     fleet.count_instances(tx, account),
@@ -79,6 +90,8 @@ class Measuring:
             _show_rollout(each, now)
         for account in (each for each in accounts if instances[each][0]):
             _show_clients(account, installed[account], summaries)
+            for minimum, _, number in below[account]:
+                BELOW.labels(account, minimum.package, "yes" if minimum.is_due(now) else "no").set(number)
             number, reachable = instances[account]
             INSTANCES.labels(account, "reachable").set(reachable)
             INSTANCES.labels(account, "offline").set(number - reachable)

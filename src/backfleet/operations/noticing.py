@@ -31,6 +31,7 @@ PROGRAM: Final = "program"
 """The name of the destination that is the program of the server's settings."""
 
 ENDS_SOON: Final = {"server": timedelta(days=14), "authority": timedelta(days=180)}
+DUE_SOON: Final = timedelta(days=7)  # before which people are notified of clients below a minimum version
 METADATA_ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
 WAITING: Final = {RolloutState.AWAITING_APPROVAL: Kind.ROLLOUT_WAITING, RolloutState.HALTED: Kind.ROLLOUT_HALTED}
 OVER: Final = (RolloutState.COMPLETED, RolloutState.ROLLED_BACK, RolloutState.EXPIRED)
@@ -121,6 +122,7 @@ class Watcher:
         for late in backups.overdue(tx, account_id, region, now=now)[:MOST]:
             text = f"client {late.client_id}: its next backup was expected by {late.expected_by:%Y-%m-%d %H:%M} UTC"
             yield Condition(Kind.BACKUP_OVERDUE, late.client_id, text)
+        yield from self._of_minimums(tx, account_id, region, now)
         for record in rollouts.find_all(tx, account_id, region, [*WAITING, *OVER], Page(1, 200)).items:
             named = f"rollout {record.name} ({record.id})"
             kind = WAITING.get(record.state)
@@ -145,6 +147,17 @@ class Watcher:
         for client in fleet.changed(tx, account_id, limit=MOST):
             text = f"{client.name} was changed on its host: {client.what[:200]}"
             yield Condition(Kind.CLIENT_CHANGED, client.id, text)
+
+    def _of_minimums(self, tx: Transaction, account_id: str, region: str, now: datetime) -> Iterator[Condition]:
+        """Find clients below a minimum version: when it is soon due, and anew once it is."""
+        minimums = fleet.minimums_of(tx, account_id, region)
+        for each, _, below in fleet.below_minimums(tx, account_id, region, minimums, releases.schemes_of):
+            if below and each.due_at - now <= DUE_SOON:
+                subject = f"{each.package} overdue" if each.is_due(now) else each.package
+                text = (
+                    f"{below} clients of {each.package} are below {each.version}, due {each.due_at:%Y-%m-%d %H:%M} UTC"
+                )
+                yield Condition(Kind.BELOW_MINIMUM, subject, f"{text}: {each.reason}")
 
     def _of_server(self, tx: Transaction, now: datetime) -> Iterator[Condition]:
         for name, ends in certificate_ends(self._services.settings.data).items():

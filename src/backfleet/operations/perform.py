@@ -191,6 +191,21 @@ def admit(
     return Admitted(operation, request, allowed)
 
 
+def would_refuse(operation: Operation, call: Call, flat: Mapping[str, str]) -> bool:
+    """Return whether policies refuse a call, or the server's hold does. Nothing is done, written or counted.
+
+    For what goes on after a call was admitted, such as a page that updates itself.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
+    request, _ = _read(operation, call, flat)
+    targets = authorisation.targets_of(operation, call, request)
+    with call.services.database.reading() as tx:
+        ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
+        return not ruling.decision.allowed or held.check_caller(tx, call) is not None
+
+
 def _event_to_write(
     operation: Operation,
     call: Call,

@@ -2,9 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
+from typing import Final
 
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import text
+
+RESERVED: Final = ("aliyun", "acs:")
+"""How keys begin that the cloud keeps for itself, in any letter case."""
+
+
+def is_reserved(key: str) -> bool:
+    """Return whether callers may not set, or pin by, tags with this key."""
+    return key.casefold().startswith(RESERVED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ ACTIONS: Final[Mapping[Kind, str]] = {
     Kind.ROLL_BACK: "backfleet:RollBackClients",
     Kind.PRECHECK: "backfleet:PrecheckClients",
     Kind.STAGE: "backfleet:StageClients",
+    Kind.SETTINGS: "hbr:UpdateClientSettings",
 }
 
 

@@ -188,7 +188,7 @@ def _next_version(tx: Transaction, known: Release) -> str:
     a hyphen comes before the release: there a rebuild of 1.75.2 comes before 1.75.3. Debian's own next revision stays
     newer: `1.0-1+b9` is followed by `1.0-1+b9+2`, which `1.0-1+b10` follows.
     """
-    scheme, stem = known.version_scheme, re.sub(r"-\d+$", "", known.version)
+    scheme, stem = known.version_scheme, re.sub(r"-\d+\Z", "", known.version)
     printed = upstream_versions(known.version)[-1]
     taken = [release.version for release in _store.every_release(tx, known.package)]
     forms = [f"{stem}{'+' if '-' in stem else '-'}{{}}", f"{known.version}.{{}}"]

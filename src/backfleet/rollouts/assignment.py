@@ -27,6 +27,7 @@ class Candidate:
     is_reachable: bool = True
     zone: str = ""
     scheme: str = FIRST_SCHEME  # how the versions of its package compare
+    is_below_minimum: bool = False  # its version is below the minimum of its package
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def matches(selector: Selector, candidate: Candidate, *, if_unknown: bool = Fals
         return False
     return (
         all(_has(candidate, key, values) for key, values in selector.tags.items())
+        and (candidate.is_below_minimum or not selector.below_minimum)
         and scheme_of(candidate.scheme).within(candidate.version, selector.versions)
         and _is_among(candidate.platform, selector.platforms)
         and _is_among(candidate.channel, selector.channels)

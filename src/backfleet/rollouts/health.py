@@ -19,12 +19,14 @@ def failed_runs_above_baseline(tx: Transaction, record: RolloutRecord, *, has_be
         record: the rollout.
         has_begun: an order of it has left.
 
+    Settings go to clients of any version: then all backups since the start are compared.
+
     Returns:
         None if it cannot be known: members have the new version, and of no backup under it the result is known.
     """
     if record.started_at is None or not has_begun:
         return 0
-    under = RunFilter(package=record.package, version=record.target_version, since=record.started_at)
+    under = RunFilter(package=record.package, version=record.target_version or None, since=record.started_at)
     now = backups.count_results(tx, record.account_id, record.region, under)
     if not now.known:
         return None

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from backfleet.identity import Caller
 from backfleet.rollouts.model import Member
-from backfleet.rollouts.policy import Fault
+from backfleet.rollouts.policy import Fault, Kind
 from backfleet.storage import Transaction
 
 NO_PERMISSION: Final = "NoPermission"
@@ -24,6 +24,14 @@ class Judge(Protocol):
 
     def moving(self, clients: Mapping[str, str]) -> dict[str, str]:
         """Return why the caller may not move some of these clients, which come with their instances."""
+
+    def of_settings(self) -> "Judge":
+        """Return what the caller may do where clients are given settings: moving one is that, then."""
+
+
+def judge_for(judge: Judge, kind: str) -> Judge:
+    """Return what a caller may do by a rollout of a kind."""
+    return judge.of_settings() if kind == Kind.SETTINGS else judge
 
 
 ReadJudge = Callable[[Transaction, Caller, str, datetime], Judge]

@@ -11,6 +11,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.orders import ended
+from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import Sent
 from backfleet.rollouts.states import MemberState
@@ -114,9 +115,10 @@ def _refresh_lost(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> Non
     for member in lost:
         item = items.get(loaded.sent[member.client_id].item_id)
         found = None if item is None else ended(item)
-        end = _end_by_version(member, record.target_version, clients) if found is None else found.end
+        by_version = None if record.kind == Kind.SETTINGS else _end_by_version(member, record.target_version, clients)
+        end = by_version if found is None else found.end
         if end is OrderEnd.LOST:
-            end = _end_by_version(member, record.target_version, clients) or end
+            end = by_version or end
         if end is not None and end is not member.end:
             loaded.board.put(member._replace(end=end))
 
@@ -129,7 +131,7 @@ def _refresh_first_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) 
         if member.begun_at is not None and member.first_run in (FirstRun.NONE, FirstRun.UNKNOWN)
     ]
     since = {member.client_id: member.begun_at for member in awaited if member.begun_at is not None}
-    results = backups.first_results(tx, record.target_version, since)
+    results = backups.first_results(tx, record.target_version or None, since)  # settings: under any version
     for member in awaited:
         found = FirstRun(results.get(member.client_id, ""))
         if found is not member.first_run:

@@ -8,7 +8,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Candidate, matches, ring_of_newcomer
 from backfleet.rollouts.events import NewEvent
 from backfleet.rollouts.loading import Loaded
-from backfleet.rollouts.planning import candidate_of, is_newer, new_member
+from backfleet.rollouts.planning import candidate_of, is_newer, minimum_of, new_member
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.states import RolloutState
@@ -63,8 +63,9 @@ def _newcomers(tx: Transaction, record: RolloutRecord, loaded: Loaded, reachable
     known = fleet.clients_of_package(tx, record.account_id, record.region, record.package)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
     scheme = releases.schemes_of(tx, [record.package])[record.package]
+    minimum = minimum_of(tx, record.account_id, record.region, record.package)
     candidates = [
-        candidate_of(client, instance, tags, away, scheme)
+        candidate_of(client, instance, tags, away, scheme, minimum)
         for client, instance, tags in known
         if client.id not in loaded.board and (client.version != target or client.in_doubt)
     ]

@@ -6,6 +6,7 @@ from datetime import datetime
 from backfleet import fleet, releases
 from backfleet.rollouts.loading import Loaded
 from backfleet.rollouts.model import Member
+from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import MemberState
 from backfleet.storage import Transaction
@@ -24,8 +25,11 @@ def refresh_pins(tx: Transaction, record: RolloutRecord, loaded: Loaded, *, now:
 
 
 def pins_of(tx: Transaction, record: RolloutRecord, members: Iterable[Member], *, now: datetime) -> dict[str, str]:
-    """Return, by client, why pins forbid members to move to the rollout's target; those that may are left out."""
-    if not fleet.has_pins(tx, record.account_id, record.region, now=now):
+    """Return, by client, why pins forbid members to move to the rollout's target; those that may are left out.
+
+    Pins hold versions: settings pass them.
+    """
+    if record.kind == Kind.SETTINGS or not fleet.has_pins(tx, record.account_id, record.region, now=now):
         return {}
     places = {(member.instance_id, record.package): member.client_id for member in members}
     holds = fleet.holds_of(tx, record.account_id, record.region, places, now=now)

@@ -28,7 +28,7 @@ class Plan:
     """The members of a rollout and its target, or the faults that forbid it.
 
     `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
-    members. `left_out`: clients that no ring takes.
+    members. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving now.
     """
 
     policy: Policy
@@ -37,6 +37,7 @@ class Plan:
     left_out: tuple[str, ...]
     already_there: int
     faults: tuple[Fault, ...]
+    pinned: tuple[str, ...] = ()
 
     @property
     def members_sha256(self) -> str:
@@ -74,28 +75,35 @@ def plan(
     found = fleet.clients_of_package(tx, account_id, region, policy.package)
     scheme = releases.schemes_of(tx, [policy.package])[policy.package]
     away = fleet.out_of_reach(tx, account_id, region, reachable_since=now - reachable_within)
+    minimum = minimum_of(tx, account_id, region, policy.package)
     selected = {
         client.id: (client, instance, tags)
         for client, instance, tags in found
-        if matches(policy.select, candidate_of(client, instance, tags, away, scheme))
+        if matches(policy.select, candidate_of(client, instance, tags, away, scheme, minimum))
+        and (client.is_installed or policy.kind is not Kind.SETTINGS)
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
-        candidate_of(client, instance, tags, away, scheme)
+        candidate_of(client, instance, tags, away, scheme, minimum)
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
-    candidates = _without_pinned_canaries(tx, policy, target, candidates, account_id, region, now)
+    pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
+    candidates = [  # nothing is learned from pinned canaries
+        replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates
+    ]
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
+    faults += _minimum_faults(policy, target, minimum, scheme)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
-    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
+    held = tuple(sorted(member.client_id for member in members if member.client_id in pinned))
+    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held)
 
 
-def _without_pinned_canaries(
+def _pinned(
     tx: Transaction,
     policy: Policy,
     target: str,
@@ -103,19 +111,23 @@ def _without_pinned_canaries(
     account_id: str,
     region: str,
     now: datetime,
-) -> list[Candidate]:
-    """Return candidates of which those are marked as out of reach that a pin holds: nothing is learned from them."""
-    if not fleet.has_pins(tx, account_id, region, now=now):
-        return list(candidates)
+) -> set[str]:
+    """Return the candidates that a pin keeps from the target now. Pins hold versions: settings pass them."""
+    if policy.kind is Kind.SETTINGS or not fleet.has_pins(tx, account_id, region, now=now):
+        return set()
     places = {(each.instance_id, policy.package): each.client_id for each in candidates}
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
     versions = {each.client_id: each.version for each in candidates}
-    pinned = refused_by(tx, policy.package, target, holds, places, versions)
-    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
+    return set(refused_by(tx, policy.package, target, holds, places, versions))
 
 
 def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:
-    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host."""
+    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host.
+
+    Settings go to clients of any version: then it is "".
+    """
+    if policy.kind is Kind.SETTINGS:
+        return "", []
     every = [release for release in releases.find_all(tx, policy.package) if release.withdrawn_at is None]
     version = policy.version
     if not version:
@@ -152,7 +164,7 @@ def _faults(
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
     newer = [each.client_id for each in candidates if is_newer(each, target)]
-    if newer and policy.kind is not Kind.ROLL_BACK:
+    if newer and policy.kind not in (Kind.ROLL_BACK, Kind.SETTINGS):
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
@@ -199,8 +211,28 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
     )
 
 
-def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
-    """Return a client as a policy sees it."""
+def minimum_of(tx: Transaction, account_id: str, region: str, package: str) -> str:
+    """Return the minimum version of a package; "" if it has none."""
+    found = fleet.minimum_of(tx, account_id, region, package)
+    return "" if found is None else found.version
+
+
+def _minimum_faults(policy: Policy, target: str, minimum: str, scheme: str) -> list[Fault]:
+    if not policy.select.below_minimum:
+        return []
+    if not minimum:
+        wanted = f"there is no minimum version of {policy.package}; `backfleet minimum set` puts one"
+        return [Fault(0, "select.below_minimum", "true", wanted)]
+    if fleet.is_below(scheme_of(scheme), target, minimum):
+        wanted = f"give a version that is not below the minimum, {minimum}: clients would stay below it"
+        return [Fault(0, "version", target, wanted)]
+    return []
+
+
+def candidate_of(
+    client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str, minimum: str
+) -> Candidate:
+    """Return a client as a policy sees it. `minimum`: the minimum version of its package, "" if there is none."""
     return Candidate(
         client_id=client.id,
         instance_id=instance.id,
@@ -211,4 +243,5 @@ def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], aw
         is_reachable=instance.id not in away,
         zone=instance.time_zone if zone_of(instance.time_zone) is not None else "",
         scheme=scheme,
+        is_below_minimum=fleet.is_below(scheme_of(scheme), client.version, minimum),
     )

@@ -1,5 +1,6 @@
 """Orders of a rollout's members: tasks like any caller's, started in the rollout's name."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,7 +26,11 @@ KINDS: Final[Mapping[Action, Kind]] = {
     Action.ROLL_BACK: Kind.ROLL_BACK,
     Action.PRECHECK: Kind.PRECHECK,
     Action.STAGE: Kind.STAGE,
+    Action.SETTINGS: Kind.SETTINGS,
 }
+
+_WITHOUT_RELEASE: Final = (Action.ROLL_BACK, Action.SETTINGS)
+"""What is asked of hosts without a release of the rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,9 @@ def send_orders(
             targets.append(upgrades.unknown_client(client_id))
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, offered[target.platform]) if action is not Action.ROLL_BACK else None
+        refusal = _refusal(record, offered[target.platform]) if action not in _WITHOUT_RELEASE else None
         hold = holds.get((client.instance_id, client.package))
-        if hold is not None:
+        if hold is not None and action is not Action.SETTINGS:
             refusal = refusal or _pin(hold, goal, client, scheme)
         if client_id in refused:
             refusal = (NO_PERMISSION, refused[client_id])
@@ -100,6 +105,7 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget]) 
         requested_by=read_caller(record.starter or record.author).arn[:256],
         label=record.name,
         topic=TOPIC,
+        settings=json.dumps(dict(record.document.settings)) if action is Action.SETTINGS else "",
     )
 
 

@@ -13,7 +13,7 @@ from backfleet.outbound import Destinations
 from backfleet.rollouts import _store, outside
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
-from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
+from backfleet.rollouts.judging import Judge, ReadJudge, faults_of, judge_for
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, plan
@@ -87,7 +87,7 @@ def create(
         raise NameTaken(other.id)
     rollout_id = new_id("ro", draw)
     found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
-    judge = by.judge(tx)
+    judge = judge_for(by.judge(tx), policy.kind)
     faults = by.faults_of(found, judge)
     refused = judge.starting(rollout_id) if wants_start else ""
     if refused:
@@ -97,7 +97,7 @@ def create(
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
-    why = f"policy {digest}, target {found.target_version}, members {found.members_sha256}"
+    why = f"policy {digest}, target {found.target_version or policy.kind}, members {found.members_sha256}"
     record = _happened(tx, record, [_person(tx, by, "created", why)], by.now)
     return (start(tx, record, by, start_at=start_at) if wants_start else record), True
 
@@ -139,7 +139,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
-    return replace(found, faults=with_lines(by.faults_of(found, by.judge(tx)), text))
+    return replace(found, faults=with_lines(by.faults_of(found, judge_for(by.judge(tx), policy.kind)), text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:

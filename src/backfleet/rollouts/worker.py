@@ -17,7 +17,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of, left
 from backfleet.rollouts.health import failed_runs_above_baseline
-from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.judging import Judge, ReadJudge, judge_for
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.newcomers import take_in
@@ -116,7 +116,8 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     came = take_in(tx, record, loaded, now=now, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
     rollout = record.rollout()
-    judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
+    starter = read_caller(record.starter or record.author)
+    judge = judge_for(context.read_judge(tx, starter, record.region, now), record.kind)
     signals = read_signals(tx, record, loaded, judge, now)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)

@@ -22,6 +22,7 @@ tasks = sa.Table(
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
     sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
     sa.Column("caller", sa.Text, nullable=False, server_default=""),  # who is judged again when a waiting order leaves
+    sa.Column("settings", sa.Text, nullable=False, server_default=""),  # JSON; "" = it brings none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )

@@ -19,6 +19,7 @@ STATUS_UNDER_WAY: Final = {
     Kind.ROLL_BACK: ClientStatus.UPGRADING,
     Kind.PRECHECK: ClientStatus.ACTIVATED,
     Kind.STAGE: ClientStatus.ACTIVATED,
+    Kind.SETTINGS: ClientStatus.ACTIVATED,
 }
 STATUS_SUCCEEDED: Final = {
     Kind.UPGRADE: ClientStatus.ACTIVATED,
@@ -27,6 +28,7 @@ STATUS_SUCCEEDED: Final = {
     Kind.ROLL_BACK: ClientStatus.ACTIVATED,
     Kind.PRECHECK: ClientStatus.ACTIVATED,
     Kind.STAGE: ClientStatus.ACTIVATED,
+    Kind.SETTINGS: ClientStatus.ACTIVATED,
 }
 STATUS_FAILED: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADE_FAILED,
@@ -35,6 +37,7 @@ STATUS_FAILED: Final = {
     Kind.ROLL_BACK: ClientStatus.UPGRADE_FAILED,
     Kind.PRECHECK: ClientStatus.ACTIVATED,
     Kind.STAGE: ClientStatus.ACTIVATED,
+    Kind.SETTINGS: ClientStatus.ACTIVATED,
 }
 
 EXPIRED_CODE: Final = "TaskExpired"
@@ -59,8 +62,8 @@ def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bo
     return STATUS_FAILED[kind]
 
 
-PREPARING: Final = (Kind.PRECHECK, Kind.STAGE)
-"""What changes nothing that a user of the client could notice."""
+KEEPS_VERSION: Final = (Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
+"""What leaves the client's version, and so its status, as they are."""
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """Between two orders for a busy host."""
@@ -108,6 +111,7 @@ class NewTask:
     names_version: bool = False  # its caller named the version
     expires_in: timedelta | None = None  # its items may wait for their hosts for so long; None = they do not wait
     caller: str = ""  # who is judged again when a waiting order leaves, as `identity.write_caller` writes it
+    settings: str = ""  # JSON: those that a task of kind `settings` brings; "" = none
     fingerprint: str = ""
 
 
@@ -226,8 +230,8 @@ class Item:
 
     @property
     def new_client_status(self) -> ClientStatus | None:
-        """The status that the client gets by this item; None if it keeps its own, as by a precheck or a stage."""
-        return None if self.kind in PREPARING or self.waits else self.client_status
+        """The status that the client gets by this item; None if it keeps its own, as by a precheck."""
+        return None if self.kind in KEEPS_VERSION or self.waits else self.client_status
 
     def order(self) -> Order:
         """Return the order that the host is given.
@@ -265,6 +269,7 @@ class Task:
     label: str = ""  # what the caller calls it; "" = by its kind
     topic: str = ""  # published when it ends; "" = none
     caller: str = ""  # who is judged again when a waiting order leaves; "" = nobody
+    settings: str = ""  # JSON: those that it brings; "" = none
 
     def is_overdue(self, now: datetime) -> bool:
         """Return whether it is open past its deadline, which means that no worker has come to it yet."""

@@ -11,7 +11,7 @@ from typing import Final
 from backfleet.carriers import Outcome, State
 from backfleet.fleet import Change, ClientStatus, Failure
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
-from backfleet.upgrades.model import PREPARING, STATUS_SUCCEEDED, Item, status_after_failure
+from backfleet.upgrades.model import KEEPS_VERSION, STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
 from backfleet_host.texts import NOT_TEXT, first_and_last, printable
@@ -72,6 +72,7 @@ class Judgement:
 
     item: Item
     change: Change | None
+    has_settings: bool = False  # its host has saved those of its task
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,12 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrder
     output = read_host_output(item, outcome)
     before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
-    return Judgement(after, _change(item, after, output.report, later, now))
+    change = _change(item, after, output.report, later, now)
+    return Judgement(after, change, _has_settings(output.report) and not later.was_reported)
+
+
+def _has_settings(report: Report | None) -> bool:
+    return report is not None and (report.kind, report.outcome) == (Kind.SETTINGS.value, "succeeded")
 
 
 def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
@@ -166,7 +172,7 @@ def _meaning_of_report(item: Item, report: Report) -> tuple[ItemState, str, str]
     if report.outcome != "succeeded":
         message = report.message if reported_version(report) is not None else f"{report.message}{_unconfirmed(item)}"
         return ItemState.FAILED, report.code or "InternalError", storable(message)
-    wanted = report.current_version if item.kind in PREPARING else _wanted_version(item, report)
+    wanted = report.current_version if item.kind in KEEPS_VERSION else _wanted_version(item, report)
     if report.current_version != wanted:
         runs = report.current_version or "nothing"
         return ItemState.FAILED, "InternalError", f"the host reports success, but {runs} is installed there"
@@ -189,7 +195,7 @@ def _unconfirmed(item: Item) -> str:
 def _change(before: Item, after: Item, report: Report | None, later: LaterOrders, now: datetime) -> Change | None:
     if not before.client_id or later.was_reported:
         return None
-    failure = None if before.kind in PREPARING else _failure(after, report, now)
+    failure = None if before.kind in KEEPS_VERSION else _failure(after, report, now)
     if report is None:
         ended = before.is_open and not after.is_open
         return Change(before.client_id, status=after.new_client_status, unsure=True, failure=failure) if ended else None
@@ -198,11 +204,11 @@ def _change(before: Item, after: Item, report: Report | None, later: LaterOrders
         return Change(before.client_id, version=version, unsure=version is None)
     return Change(
         before.client_id,
-        status=None if before.kind in PREPARING else _client_status(before, report),
+        status=None if before.kind in KEEPS_VERSION else _client_status(before, report),
         version=version,
         unsure=version is None,
         failure=failure,
-        has_succeeded=failure is None and not _is_deferred(report) and before.kind not in PREPARING,
+        has_succeeded=failure is None and not _is_deferred(report) and before.kind not in KEEPS_VERSION,
     )
 
 

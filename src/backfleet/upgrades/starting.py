@@ -11,7 +11,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
-from backfleet.upgrades.model import PREPARING, Item, NewTask, Task, TaskTarget, new_item
+from backfleet.upgrades.model import KEEPS_VERSION, Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
 from backfleet.upgrades.waiting import supersede
@@ -51,6 +51,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         label=new.label,
         topic=new.topic,
         caller=new.caller,
+        settings=new.settings,
     )
     _store.add(tx, task)
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))
@@ -135,8 +136,8 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
 
 
 def _supersede(tx: Transaction, new: NewTask, task_id: str, now: datetime) -> None:
-    """End what waits for clients that this task moves. What only prepares supersedes nothing: it is told to wait."""
-    if new.kind not in PREPARING:
+    """End what waits for clients that this task moves. What keeps the version supersedes nothing."""
+    if new.kind not in KEEPS_VERSION:
         moved = [target.client_id for target in new.targets if _is_known(target) and target.resolved is None]
         supersede(tx, new.clients_account_id or new.account_id, moved, task_id, now=now)
 

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     PRECHECK = "precheck"  # changes nothing: what would be refused?
     STAGE = "stage"  # downloads and verifies, for an upgrade to come
     ROLL_BACK = "roll-back"  # to the version that ran before, or down to a named one
+    SETTINGS = "settings"  # saves those of the task for whatever runs the client, and touches no version
 
 
 class ItemState(StrEnum):

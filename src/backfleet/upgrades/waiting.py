@@ -16,7 +16,7 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, update_tasks
-from backfleet.upgrades.model import LONGEST_PAUSE, PREPARING, Item, Task
+from backfleet.upgrades.model import KEEPS_VERSION, LONGEST_PAUSE, Item, Task
 from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement
 from backfleet.upgrades.planning import PINNED, pinned_text
 from backfleet.upgrades.states import ItemState, Kind
@@ -29,7 +29,7 @@ BUSY: Final = frozenset({"BackupRunning", "HostBusy", "UpgradeInProgress"})
 """Codes of hosts that touched nothing and may take another order later; so is whatever they only deferred."""
 FIRST_PAUSE: Final = timedelta(minutes=5)
 REACHABLE_WITHIN: Final = timedelta(seconds=180)  # unless the settings say otherwise
-WITH_VERSION: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE)
+WITH_VERSION: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE, Kind.ROLL_BACK)
 
 StillMay = Callable[[Transaction, str, Kind, Mapping[str, str], datetime], dict[str, str]]
 """Returns why a caller may no longer move clients, by client: (transaction, caller, kind, instance by client, now)."""
@@ -110,7 +110,9 @@ def after_put_off(judgement: Judgement) -> Judgement:
     if change is None:
         return judgement
     status = ClientStatus.ACTIVATED if item.current_version else ClientStatus.NOT_INSTALLED
-    return replace(judgement, change=replace(change, status=None if item.kind in PREPARING else status, failure=None))
+    return replace(
+        judgement, change=replace(change, status=None if item.kind in KEEPS_VERSION else status, failure=None)
+    )
 
 
 def end_overdue(tx: Transaction, late: Sequence[Item], *, now: datetime, draw: Draw) -> list[Item]:
@@ -206,7 +208,7 @@ def _pin_refusal(tx: Transaction, item: Item, holds: Mapping[Place, Hold]) -> tu
 
 
 def _withdrawal(tx: Transaction, item: Item) -> tuple[str, str] | None:
-    if item.kind not in WITH_VERSION:
+    if item.kind not in WITH_VERSION or not item.to_version:
         return None
     release = releases.find(tx, item.package, item.to_version, item.platform)
     if release is not None and release.withdrawn_at is None:

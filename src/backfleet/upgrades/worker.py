@@ -4,16 +4,17 @@ Any number of replicas may run it at once: each step takes rows for itself, in s
 does nothing the second time.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from backfleet import carriers, fleet, releases
 from backfleet.carriers import Carrier, Delivery, News, State
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Change
+from backfleet.fleet import Change, Preferences
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
@@ -142,7 +143,7 @@ def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
 
 
 def _deliveries(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], sending: Sending) -> list[Delivery]:
-    orders = _orders(tx, items, sending.rules.most_per_second)
+    orders = _orders(tx, items, tasks, sending.rules.most_per_second)
     return [
         Delivery(
             account_id=item.account_id,
@@ -155,7 +156,9 @@ def _deliveries(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task
     ]
 
 
-def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dict[str, Order]:
+def _orders(
+    tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], most_per_second: int
+) -> dict[str, Order]:
     """Return each item's order, with its client's settings and the oldest version that must read its backups."""
     client_ids = [item.client_id for item in items if item.client_id]
     by_package = releases.schemes_of(tx, {item.package for item in items})
@@ -164,7 +167,7 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
     return {
         item.id: replace(
             item.order(),
-            settings=preferences[item.client_id].as_dict() if item.client_id in preferences else {},
+            settings=preferences.get(item.client_id, Preferences()).as_dict() | settings_of(tasks[item.task_id]),
             oldest_reader=readers.get(item.client_id, ""),
             bytes_per_second=most_per_second,
         )
@@ -223,12 +226,29 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Ite
     _store.renew(tx, {key: after_busy(item, now=now, draw=sending.draw) for key, item in put_off.items()})
     judged = [after_put_off(each) if each.item.id in put_off else each for each in judged]
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
+    _keep_settings(tx, [each.item for each in judged if each.has_settings], tasks, now)
     sending.carrier.mark_collected(tx, news)
     # These ran out of time before `run_once` came to their task: once that is over, nothing else would cancel them.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
     carriers.cancel(tx, TOPIC, expired, now=now)
     update_tasks(tx, [item.task_id for item in (*moved, *put_off.values())], now=now)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
+
+
+def _keep_settings(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], now: datetime) -> None:
+    """Store for their clients the settings that hosts have saved. Later orders bring them again."""
+    known = fleet.clients_for_update(tx, sorted({item.client_id for item in items if item.client_id})) if items else {}
+    for item in items:
+        taken = Preferences(**settings_of(tasks[item.task_id]))
+        if item.client_id in known:
+            password = fleet.without_password(taken.proxy_kind)
+            fleet.set_preferences(tx, item.client_id, taken, sealed_password=password, now=now)
+
+
+def settings_of(task: Task) -> dict[str, Any]:
+    """Return the settings that a task brings, by their names on hosts."""
+    found: dict[str, Any] = json.loads(task.settings) if task.settings else {}
+    return found
 
 
 def _repeat_lost(tx: Transaction, news: Sequence[News], sending: Sending) -> None:

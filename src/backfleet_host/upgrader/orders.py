@@ -39,6 +39,7 @@ from backfleet_host.upgrader.transaction.attempt import (
     reason_details,
 )
 from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
+from backfleet_host.upgrader.transaction.client_settings import take_settings
 from backfleet_host.upgrader.transaction.engine import prepare, upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
 from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, meaning_of, save_settings, tidy
@@ -205,8 +206,10 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
     order, current = attempt.order, attempt.from_version
     if order.kind == "uninstall":
         return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
-    if order.kind in ("upgrade", upgrade_path.ROLL_BACK, *PREPARING) and not current:
+    if order.kind in ("upgrade", upgrade_path.ROLL_BACK, "settings", *PREPARING) and not current:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
+    if order.kind == "settings":
+        return take_settings(attempt)
     if current == order.version and _is_as_installed(attempt):
         save_settings(attempt.package, order)
         _renew_shims(attempt)

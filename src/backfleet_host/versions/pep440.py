@@ -20,6 +20,8 @@ def order_of(version: str) -> Optional[Version]:
     """Return a version in the form in which it compares with others; None if it does not compare."""
     from packaging.version import Version
 
+    if version != version.strip():  # the library takes "1.0\\n" for 1.0, and no folder has that name
+        return None
     try:
         order = Version(version.replace("~", "."))  # 1.2~rc1 is how others write 1.2rc1
     except ValueError:  # it is none, or has a number of thousands of digits

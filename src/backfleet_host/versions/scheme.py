@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from backfleet_host.texts import NOT_IN_LINE
 from backfleet_host.versions.ranges import LONGEST_RANGE, InRange
 
 
@@ -31,6 +32,8 @@ class Scheme:
 
     def is_range(self, text: str) -> bool:
         """Return whether this is a range of versions. "" is: it allows any."""
+        if NOT_IN_LINE.search(text):
+            return False
         return not text or (len(text) <= LONGEST_RANGE and self.range_of(text) is not None)
 
     def is_newer(self, one: str, other: str) -> bool:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from backfleet import identity
+from backfleet.endpoints.console import live
+from backfleet.endpoints.console.pages import events
 from backfleet.ids import draw
 from backfleet.storage import Database
 from endpoints.console.crawling import crawl, fill
@@ -133,3 +136,36 @@ def test_an_open_page_comes_back_by_itself_after_the_server_was_restarted(chromi
     ann.context.close()
     stop()
     assert all("ERR_CONNECTION_REFUSED" in said or "ERR_" in said for said in ann.complaints), ann.complaints
+
+
+def test_an_open_page_says_why_it_is_no_longer_kept_up_to_date(
+    chromium: Browser, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (live, events):
+        monkeypatch.setattr(module, "ALIVE_SECONDS", 0.2)
+    env.client(env.host(name="web-1"))
+    site, stop = serve(env)
+    eve, account = Visitor(chromium, site), env.root.account_id
+    eve.log_in(site.key_of("eve", "ReadOnlyAccess"))
+    body, notice = eve.page.locator("body"), eve.page.locator("#session-notice")
+    expect(body).to_have_attribute("data-connected", "yes", timeout=60_000)
+    with env.services.database.transaction() as tx:
+        identity.detach_policy(tx, account, "eve", "ReadOnlyAccess", "System")
+    expect(notice).to_contain_text("no longer kept up to date", timeout=60_000)
+    expect(notice).to_contain_text("backfleet:DescribeFleet")
+    expect(body).to_have_attribute("data-connected", "no")
+    expect(eve.page.get_by_role("link", name="web-1")).to_be_visible()
+    with env.services.database.transaction() as tx:
+        identity.attach_policy(tx, account, "eve", "ReadOnlyAccess", "System", now=env.now)
+    notice.get_by_role("link", name="Open it again").click()
+    expect(body).to_have_attribute("data-connected", "yes", timeout=60_000)
+    expect(notice).to_be_hidden()
+    with env.services.database.transaction() as tx:
+        (key,) = identity.list_keys(tx, account, "eve")
+        identity.set_key(tx, account, "eve", key.id, active=False)
+    expect(notice).to_contain_text("Your session is over", timeout=60_000)
+    notice.get_by_role("link", name="Log in again").click()
+    eve.page.wait_for_url("**/login?next=*fleet")
+    eve.context.close()
+    stop()
+    assert not [said for said in eve.complaints if "403" not in said], eve.complaints

@@ -144,6 +144,9 @@ BACKFLEET = [
     step("backfleet", "PutPin", InstanceId="<host4>", PackageName="courier", Reason="year's end", Until="<until>"),
     step("backfleet", "ListPins"),
     step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier"),
+    step("backfleet", "PutMinimumVersion", PackageName="courier", MinimumVersion="1.0", Due="<until>", Reason="a hole"),
+    step("backfleet", "ListMinimumVersions"),
+    step("backfleet", "DeleteMinimumVersion", PackageName="courier"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
         "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"

@@ -236,3 +236,42 @@ def test_an_account_has_so_many_pins_and_no_more(shop: Environment, monkeypatch:
     status, body = put(shop, TagKey="a", TagValue="2")
     assert (status, body["Code"]) == (409, "QuotaExceeded.Pin")
     assert put(shop, TagKey="a", TagValue="1")[1]["Replaced"] is True
+
+
+@pytest.mark.parametrize("named", ["instance", "client"])
+def test_a_tag_passes_no_deny_on_one_of_those_that_have_it(env: Environment, named: str) -> None:
+    """Neither may the pin be put, nor deleted; without the tag on it both may."""
+    others, _ = env.host_with_client("1.0")
+    denied, client = env.host_with_client("1.0")
+    arn = f"acs:ecs:*:*:instance/{denied}" if named == "instance" else f"acs:hbr:*:*:client/{client}"
+    caller = env.user_with(
+        "lea",
+        {"Effect": "Allow", "Action": ["backfleet:PutPin", "backfleet:DeletePin"], "Resource": "*"},
+        {"Effect": "Deny", "Action": ["backfleet:PutPin", "backfleet:DeletePin"], "Resource": arn},
+    )
+    for instance in (others, denied):
+        tag(env, "instance", instance, {"site": "berlin"})
+    on_tag = {"TagKey": "site", "TagValue": "berlin", "PackageName": "courier"}
+    status, body = put(env, caller, **on_tag)
+    assert (status, body["Code"]) == (403, "Forbidden.RAM")
+    assert put(env, **on_tag)[0] == 200
+    assert env.ask(BACKFLEET.version, "DeletePin", caller, **on_tag)[0] == 403
+    tag(env, "instance", denied, {"site": "paris"})
+    assert env.ask(BACKFLEET.version, "DeletePin", caller, **on_tag)[0] == 200
+    assert put(env, caller, **on_tag)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"TagKey": "acs:site", "TagValue": "a"}, "no tag begins with", id="a reserved key"),
+        pytest.param({"TagKey": "Aliyun-x", "TagValue": "a"}, "no tag begins with", id="one in other letters"),
+        pytest.param({"TagKey": "site\u202e", "TagValue": "a"}, "U+202E", id="a mark of direction in the key"),
+        pytest.param({"TagKey": "site", "TagValue": "a\x1b[1m"}, "U+001B", id="a control character in the value"),
+        pytest.param({"TagKey": "site", "TagValue": "a", "Reason": "a\nb"}, "U+000A", id="a line end in the reason"),
+        pytest.param({"TagKey": "site", "TagValue": "a", "Versions": "1.0\n"}, "U+000A", id="a version's line end"),
+    ],
+)
+def test_a_pin_has_no_words_that_deceive(shop: Environment, fields: dict[str, str], words: str) -> None:
+    status, body = put(shop, **{"PackageName": "courier", **fields})
+    assert (status, words in body["Message"]) == (400, True), body

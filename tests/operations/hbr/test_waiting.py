@@ -36,6 +36,7 @@ def away(env: Environment) -> tuple[str, str]:
     "action",
     [
         "UpgradeBackupClients", "InstallBackupClients", "UninstallBackupClients", "PrecheckClients", "StageClients",
+        "RollBackClients",
     ],
 )  # fmt: skip
 def test_a_host_that_is_away_is_valid_and_waited_for(env: Environment, action: str) -> None:

@@ -141,3 +141,14 @@ def test_permission_is_needed_for_each_of_the_named_ones(ram: Any, kind: str) ->
         assert ann.refused("TagResources", ResourceType=kind, **fields, **tagged(("k", "v")))[0] == 403
     assert ann.refused("ListTagResources", ResourceType=kind)[0] == 403
     assert listed(ram, kind) == [("a", "k", "v")]
+
+
+@pytest.mark.parametrize("key", ["acs:team", "aliyun", "ACS:team", "te\u202eam", "te\nam"])
+@KIND
+def test_reserved_keys_and_marks_that_deceive_are_refused(ram: Any, kind: str, key: str) -> None:
+    """When tags are given later, and when the resource is made."""
+    make(ram, kind, "a")
+    assert "InvalidParameter" in ram("TagResources", ResourceType=kind, **named("a"), **tagged((key, "x")))["Code"]
+    assert listed(ram, kind) == []
+    with pytest.raises(AssertionError, match="InvalidParameter"):
+        make(ram, kind, "b", **tagged((key, "x")))

@@ -28,6 +28,7 @@ from backfleet.rollouts.policy import (
     BudgetCheck,
     Busy,
     Failure,
+    Kind,
     Pace,
     Policy,
     Ring,
@@ -76,14 +77,17 @@ def policies(draw: Any) -> Policy:
         )
         for at in range(number)
     ]
+    kind = draw(st.sampled_from([Kind.UPGRADE] * 3 + [Kind.SETTINGS]))
+    then = draw(st.sampled_from(Then)) if kind is Kind.UPGRADE else Then.HOLD
     return Policy(
         name="any",
+        kind=kind,
         package="courier",
         deadline=NOW + timedelta(hours=draw(st.integers(1, 72))),
         rings=tuple(rings),
         pace=draw(paces),
         busy=Busy(5, draw(st.sampled_from(AtDeadline)), 60),
-        failure=Failure(draw(amounts), draw(st.sampled_from(Then)), draw(st.sampled_from([frozenset(), {"refused"}]))),
+        failure=Failure(draw(amounts), then, draw(st.sampled_from([frozenset(), {"refused"}]))),
         verification=Verification(draw(st.sampled_from([0, 3])), draw(st.sampled_from(["fail", "accept"]))),
     )
 
@@ -314,4 +318,4 @@ def test_rings_begin_in_their_order(situation: Any) -> None:
 
 def test_actions_are_only_of_the_kinds_that_hosts_know() -> None:
     """A rule that invents an order is found here."""
-    assert {each.value for each in Action} == {"move", "precheck", "stage", "roll-back", "withdraw"}
+    assert {each.value for each in Action} == {"move", "precheck", "stage", "settings", "roll-back", "withdraw"}

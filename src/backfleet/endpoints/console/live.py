@@ -7,26 +7,40 @@ may be lost, so pages also do that by themselves from time to time.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from backfleet.pubsub import PubSub
 
 FAMILIES: Final = ("rollouts", "upgrades")
 MOST_STREAMS: Final = 1000  # of one process
+MOST_STREAMS_OF_ACCOUNT: Final = 500
 MOST_STREAMS_EACH: Final = 20  # of one person; the oldest one ends when another begins
+MOST_UNREAD: Final = 16 * 1024  # bytes that wait for a page which does not read; hours of changes
 AT_MOST_EVERY_SECONDS: Final = 1.0
-ALIVE_SECONDS: Final = 15.0  # between two looks at the session, and comments that keep proxies from closing
+ALIVE_SECONDS: Final = 15.0  # between two looks at session and permission, and comments that keep proxies from closing
 
 
 class Full(Exception):
     """There are as many streams as there may be."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose page a stream is for."""
+
+    account: str
+    person: str  # their ARN
+    login: str  # what the forms of the session have in common; not what opens it
+
+
 class Stream:
     """What changed since it was last written to one page."""
 
-    def __init__(self) -> None:
-        self.is_over = False
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.is_one_too_many = False  # its person has opened MOST_STREAMS_EACH newer ones
+        self.is_doubtful = True  # the session is looked at before anything else is written
         self._changed: set[str] = set()
         self._noted = asyncio.Event()
 
@@ -54,7 +68,7 @@ class Changes:
 
     def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
-        self._streams: dict[Stream, str] = {}
+        self._streams: dict[Stream, None] = {}  # the oldest first
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -77,24 +91,34 @@ class Changes:
         return self._loop is None
 
     @contextlib.contextmanager
-    def stream(self, person: str) -> Iterator[Stream]:
+    def stream(self, owner: Owner) -> Iterator[Stream]:
         """Open a stream for one page. A person who has many loses the oldest one, which a closed page may have left.
 
         Raises:
-            Full: everybody together has too many.
+            Full: everybody together has too many, or the account.
         """
+        others = [stream for stream in self._streams if not stream.is_one_too_many]
+        mine = [stream for stream in others if stream.owner.person == owner.person]
+        if len(mine) >= MOST_STREAMS_EACH:
+            mine[0].is_one_too_many = True
+            mine[0].wake()
+        elif sum(stream.owner.account == owner.account for stream in others) >= MOST_STREAMS_OF_ACCOUNT:
+            raise Full
         if len(self._streams) >= MOST_STREAMS:
             raise Full
-        mine = [stream for stream, owner in self._streams.items() if owner == person and not stream.is_over]
-        if len(mine) >= MOST_STREAMS_EACH:
-            mine[0].is_over = True
-            mine[0].wake()
-        made = Stream()
-        self._streams[made] = person
+        made = Stream(owner)
+        self._streams[made] = None
         try:
             yield made
         finally:
             del self._streams[made]
+
+    def check_again(self, login: str) -> None:
+        """Have the streams of a login that has ended look at their session at once."""
+        for stream in self._streams:
+            if stream.owner.login == login:
+                stream.is_doubtful = True
+                stream.wake()
 
     def _notified(self, topic: str) -> None:
         loop = self._loop

@@ -300,6 +300,15 @@ def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, s
     return {(row.package, row.version, row.platform): int(row.number) for row in tx.rows(query)}
 
 
+def count_by_version(tx: Transaction, account_id: str, region: str) -> dict[tuple[str, str], int]:
+    """Return how many of an account's clients in a region have each (package, version)."""
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.region == region, clients.c.version != "")
+    query = sa.select(clients.c.package, clients.c.version, sa.func.count().label("number")).select_from(joined)
+    counted = query.where(mine, instances.c.deregistered_at.is_(None)).group_by(clients.c.package, clients.c.version)
+    return {(row.package, row.version): int(row.number) for row in tx.rows(counted)}
+
+
 def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, str, str], tuple[int, int]]:
     """Return how many of an account's clients have each (package, version, platform, channel), and how many changed."""
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)

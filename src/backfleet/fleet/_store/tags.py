@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backfleet.fleet._tables import tags
+from backfleet.fleet._tables import clients, tags
 from backfleet.fleet.model import ResourceTag, TagFilter
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction, list_part
@@ -78,3 +78,13 @@ def has_tags(kind: str, resource_id: sa.ColumnElement[Any], with_tags: TagFilter
             same.append(tag.c.value == value)
         conditions.append(sa.exists().where(*same))
     return conditions
+
+
+def places_with(tx: Transaction, account_id: str, region: str, key: str, value: str) -> list[tuple[str, str]]:
+    """Return instance and client of whatever has a tag, itself or by its instance; "" where there is no client."""
+    mine = [tags.c.account_id == account_id, tags.c.region == region, tags.c.key == key, tags.c.value == value]
+    by_instance = sa.select(tags.c.resource_id.label("instance_id"), sa.func.coalesce(clients.c.id, "").label("id"))
+    joined = by_instance.select_from(tags.outerjoin(clients, clients.c.instance_id == tags.c.resource_id))
+    by_client = sa.select(clients.c.instance_id, clients.c.id).join(tags, tags.c.resource_id == clients.c.id)
+    both = sa.union(joined.where(tags.c.kind == "instance", *mine), by_client.where(tags.c.kind == "client", *mine))
+    return sorted((row.instance_id, row.id) for row in tx.rows(both))

@@ -25,6 +25,7 @@ from backfleet.fleet.model.instances import (
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
+from backfleet.fleet.model.minimums import MinimumVersion, is_below
 from backfleet.fleet.model.overview import FleetGroup, FleetRow, FleetSearch
 from backfleet.fleet.model.pins import Hold, Pin, PinKind
 from backfleet.fleet.model.runs import BEFORE_BOOT, AgentRun
@@ -53,6 +54,7 @@ __all__ = [
     "InstanceFilter",
     "Inventory",
     "InventoryItem",
+    "MinimumVersion",
     "Pin",
     "PinKind",
     "Preferences",
@@ -65,4 +67,5 @@ __all__ = [
     "Watched",
     "agent_kind_of",
     "hash_code",
+    "is_below",
 ]

@@ -86,7 +86,7 @@ class PutCalendar:
     """A name, and an iCalendar text or a list of freezes."""
 
     name: str = text("Name", required=True, longest=64, pattern=NAME)
-    ics: str | None = text("Ics", longest=rollouts.LONGEST_CALENDAR)
+    ics: str | None = text("Ics", longest=rollouts.LONGEST_CALENDAR, raw=True)
     freezes: tuple[FreezeGiven, ...] = repeat_objects("Freezes", of=FreezeGiven, most=500)
 
 

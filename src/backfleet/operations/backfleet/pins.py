@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backfleet import fleet, releases
 from backfleet.fleet import Pin, PinKind
 from backfleet.identity.policy import Target
+from backfleet.operations.authorisation import denial, refusal_of
+from backfleet.operations.backfleet.moments import moment_of
 from backfleet.operations.backfleet.rollouts.creating import TRIES
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import page_answer, seconds
@@ -15,7 +17,8 @@ from backfleet.operations.hbr.errors import ClientNotFound, InstanceNotExists
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import NAME
 from backfleet.operations.hbr.settings import own_client
-from backfleet.operations.hbr.targets import NamedInstances, call_targets
+from backfleet.operations.hbr.targets import NamedInstances, call_targets, client_arn, instance_arn
+from backfleet.operations.tags import RESERVED, is_reserved
 from backfleet.paging import Page
 from backfleet.storage import Conflict, Transaction
 from backfleet.wire.errors import ApiError, InvalidParameter, OperationConflict
@@ -25,6 +28,7 @@ from backfleet_host.versions import scheme_of
 
 LONGEST: Final = timedelta(days=366)  # that a pin may last from now on
 LONGEST_REASON: Final = 200
+AT_ONCE: Final = 500  # clients whose tags are read by one query
 
 PIN: Final = {
     "InstanceId": Maybe(str),
@@ -129,7 +133,9 @@ def put_pin(call: Call, asked: PutPin) -> dict[str, Any]:
     for _ in range(TRIES):
         try:
             with call.services.database.transaction() as tx:
-                pin = replace(_pin(tx, call, asked), reason=asked.reason or "", expires_at=until)
+                pin = _pin(tx, call, asked)
+                _check_denials(tx, call, "backfleet:PutPin", pin)
+                pin = replace(pin, reason=asked.reason or "", expires_at=until)
                 pin = replace(pin, versions=_range(tx, pin.package, asked.versions or ""))
                 before = fleet.put_pin(tx, pin)
                 return {**_answer(tx, call, [pin])[0], "Replaced": before is not None}
@@ -155,7 +161,9 @@ def delete_pin(call: Call, asked: DeletePin) -> dict[str, Any]:
         ApiError: PinNotFound, ClientNotFound, InstanceNotExists.
     """
     with call.services.database.transaction() as tx:
-        found = fleet.delete_pin(tx, _pin(tx, call, asked))
+        named = _pin(tx, call, asked)
+        _check_denials(tx, call, "backfleet:DeletePin", named)
+        found = fleet.delete_pin(tx, named)
         if found is None:
             raise PinNotFound
         return _answer(tx, call, [found])[0]
@@ -192,6 +200,8 @@ def _pin(tx: Transaction, call: Call, asked: Pinned) -> Pin:
             raise InvalidParameter(f"{client.id} is a client of {client.package}, not of {package}.")
         name, package = client.instance_id, client.package
     elif asked.tag_key:
+        if is_reserved(asked.tag_key):
+            raise InvalidParameter(f"TagKey is {asked.tag_key!r}; no tag begins with {' or '.join(RESERVED)}.")
         kind, name, value = PinKind.TAG, asked.tag_key, asked.tag_value or ""
     elif fleet.instance(tx, call.account_id, name) is None:
         raise InstanceNotExists(name)
@@ -200,19 +210,36 @@ def _pin(tx: Transaction, call: Call, asked: Pinned) -> Pin:
     )
 
 
+def _check_denials(tx: Transaction, call: Call, action: str, pin: Pin) -> None:
+    """Check that no policy denies the caller one of the clients that have the tag of a pin now.
+
+    An Allow on everything was asked for before; a Deny on one instance must not be passed by a tag that it has.
+
+    Raises:
+        Forbidden: one does.
+    """
+    if pin.kind is not PinKind.TAG:
+        return
+    places = fleet.places_with_tag(tx, call.account_id, call.region, pin.name, pin.value)
+    targets = [
+        Target((*((client_arn(call, call.account_id, client),) if client else ()),
+                instance_arn(call, call.account_id, instance)))
+        for instance, client in places
+    ]  # fmt: skip
+    for start in range(0, len(targets), AT_ONCE):
+        some = targets[start : start + AT_ONCE]
+        denied = denial(tx, call, action, some, call.circumstances, owner=call.account_id)
+        if denied is not None:
+            raise refusal_of(call, denied)
+
+
 def _until(given: str, now: datetime) -> datetime:
     """Return the moment that a text names.
 
     Raises:
         InvalidParameter: it is none, has passed, or is too far off.
     """
-    try:
-        found = datetime.fromisoformat(given)
-        until = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):  # the zone takes a moment of the first or the last year out of the calendar
-        raise InvalidParameter(
-            f"Until is {given!r}; write a day (2026-12-31) or a moment (2026-12-31T06:00:00Z)."
-        ) from None
+    until = moment_of("Until", given)
     if not now < until <= now + LONGEST:
         raise InvalidParameter(
             f"Until is {until:%Y-%m-%dT%H:%M:%SZ}; it must be within {LONGEST.days} days from now, so that no pin is "

@@ -60,7 +60,9 @@ class CreateActivation(InRegion):
     )
     hours: int = integer("TimeToLiveInHours", default=4, least=1, most=24, refusal=errors.ActivationHoursExceeded)
     instance_name: str | None = text("InstanceName", default="", longest=50, refusal=errors.ActivationNameTooLong)
-    description: str | None = text("Description", default="", longest=100, refusal=errors.ActivationDescriptionTooLong)
+    description: str | None = text(
+        "Description", default="", longest=100, refusal=errors.ActivationDescriptionTooLong, lines=True
+    )
     address_range: str | None = text("IpAddressRange", default="", longest=64, refusal=errors.AddressRangeRefused)
     tags: tuple[Tag, ...] = tag_list()
 

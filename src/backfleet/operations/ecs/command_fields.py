@@ -55,7 +55,7 @@ def name(*, required: bool = False) -> Any:
 
 def description() -> Any:
     """Return the field of a command's description."""
-    return text("Description", longest=512, refusal=errors.CommandDescriptionTooLong)
+    return text("Description", longest=512, refusal=errors.CommandDescriptionTooLong, lines=True)
 
 
 def content_encoding() -> Any:

@@ -83,7 +83,7 @@ class CreateCommand(InRegion):
 
     name: str | None = name(required=True)
     kind: str | None = kind()
-    content: str | None = text("CommandContent", required=True)
+    content: str | None = text("CommandContent", required=True, raw=True)
     encoding: str | None = content_encoding()
     description: str | None = description()
     timeout: int | None = timeout()
@@ -138,7 +138,7 @@ class DescribeCommands(Paged):
 
     command_id: str | None = text("CommandId", longest=64)
     name: str | None = text("Name", longest=128)
-    description: str | None = text("Description", longest=512)
+    description: str | None = text("Description", longest=512, lines=True)
     kind: str | None = text("Type", choices=KINDS, refusal=errors.CommandTypeNotFound)
     provider: str | None = text("Provider", longest=64)
     latest: bool = boolean("Latest", default=False)
@@ -214,7 +214,7 @@ class ModifyCommand(InRegion):
     command_id: str | None = text("CommandId", required=True, longest=64)
     name: str | None = name()
     description: str | None = description()
-    content: str | None = text("CommandContent")
+    content: str | None = text("CommandContent", raw=True)
     encoding: str | None = content_encoding()
     timeout: int | None = timeout()
     working_dir: str | None = working_dir()

@@ -73,12 +73,14 @@ class SendFile(InRegion):
     target_dir: str | None = text(
         "TargetDir", required=True, longest=255, pattern=r"/[^\0\n]*", refusal=errors.TargetDirInvalid
     )
-    content: str | None = text("Content", required=True)
+    content: str | None = text("Content", required=True, raw=True)
     content_type: str | None = text(
         "ContentType", default=PLAIN, choices=(PLAIN, BASE64), refusal=errors.FileContentTypeInvalid
     )
     instance_ids: tuple[str, ...] = repeat("InstanceId", most=50, refusal=errors.TooManyIds)
-    description: str | None = text("Description", default="", longest=512, refusal=errors.FileDescriptionTooLong)
+    description: str | None = text(
+        "Description", default="", longest=512, refusal=errors.FileDescriptionTooLong, lines=True
+    )
     owner: str | None = text("FileOwner", longest=64, pattern=OWNER, refusal=errors.FileOwnerRefused)
     group: str | None = text("FileGroup", longest=64, pattern=OWNER, refusal=errors.FileGroupRefused)
     mode: str | None = text("FileMode", default="0644", pattern=r"[0-7]{3,4}", refusal=errors.FileModeInvalid)

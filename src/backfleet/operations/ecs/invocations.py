@@ -132,7 +132,7 @@ class RunCommand(InvocationRequest):
 
     resource_tags: tuple[Tag, ...] = _resource_tags(20)
     kind: str | None = kind()
-    content: str | None = text("CommandContent", required=True)
+    content: str | None = text("CommandContent", required=True, raw=True)
     encoding: str | None = content_encoding()
     name: str | None = name()
     description: str | None = description()

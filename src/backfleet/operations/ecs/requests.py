@@ -10,7 +10,7 @@ from backfleet.assistant import InvocationFilter
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
 from backfleet.operations.ecs.next_tokens import Walk, first_walk, walk_on
-from backfleet.operations.tags import Tag, tag_type
+from backfleet.operations.tags import Tag, is_reserved, tag_type
 from backfleet.paging import LAST_PAGE, Listing, Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, repeat_objects, text
@@ -145,7 +145,7 @@ def read_tags(asked: Sequence[Tag]) -> dict[str, str]:
             raise errors.TagKeyMissing
         if tag.key in found:
             raise errors.TagKeyTwice
-        if tag.key.startswith(("acs:", "aliyun")) or has_address(tag.key):
+        if is_reserved(tag.key) or has_address(tag.key):
             raise errors.TagKeyMalformed
         if has_address(tag.value or ""):
             raise errors.TagValueMalformed

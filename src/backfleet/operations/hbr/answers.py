@@ -92,6 +92,7 @@ FOUND_CLIENTS: Final = {
             "ConfirmedTime": Maybe(int),
             "LastFailure": Maybe(FAILURE),
             "Pins": Maybe([PINNED]),
+            "BelowMinimumVersion": Maybe(str),
             "Settings": SETTINGS,
             "Tags": [{"Key": str, "Value": str}],
         }
@@ -109,6 +110,7 @@ NAMES = {
     Kind.ROLL_BACK: "RollBackClientsTask",
     Kind.PRECHECK: "PrecheckClientsTask",
     Kind.STAGE: "StageClientsTask",
+    Kind.SETTINGS: "UpdateClientSettingsTask",
 }
 
 

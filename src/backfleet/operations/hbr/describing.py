@@ -24,12 +24,13 @@ from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.operations.hbr.targets import call_targets, named_targets
-from backfleet.operations.tags import Tag
+from backfleet.operations.tags import Tag, is_reserved
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import Offer, OfferSummary
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import json_list, repeat, repeat_objects, text
+from backfleet_host.versions import scheme_of
 
 OUR_TYPE = "ECS_CLIENT"
 NOTHING_OFFERED: Final = OfferSummary(None, frozenset())
@@ -44,7 +45,6 @@ FILTER_KEYS: Final = {
 }
 """Our names of what Filters can name. The public page does not list them; letter case does not count."""
 FORBIDDEN_IN_TAGS = ("http://", "https://")
-FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     offered: dict[Offer, OfferSummary] = {}
     since = confirmed_since(call.now, call.services.settings)
-    more = _Details({}, {}, {}, {})
+    more = _Details({}, {}, {}, {}, {})
     # There are neither clients of another type nor clusters here: nothing is found.
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
         tags = [(tag.key or "", tag.value) for tag in asked.tags]
@@ -103,11 +103,13 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
                 fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
                 releases.schemes_of(tx, [client.package for client, _ in found.items]),
                 _holds(tx, there, found.items),
+                {each.package: each.version for each in fleet.minimums_of(tx, there.account_id, there.region)},
             )
     return common(
         Clients=[
             client_answer(client, instance, summary.newest.version if summary.newest else "", since)
             | {"OfferState": summary.state_of(client.version), "VersionScheme": more.schemes[client.package]}
+            | _below(more, client)
             | pins_answer(more.holds.get((instance.id, client.package)))
             | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
@@ -117,14 +119,22 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     )
 
 
+def _below(more: "_Details", client: Client) -> dict[str, str]:
+    """Return what of an answer says that a client is below the minimum version of its package."""
+    minimum = more.minimums.get(client.package, "")
+    is_below = fleet.is_below(scheme_of(more.schemes[client.package]), client.version, minimum)
+    return {"BelowMinimumVersion": minimum} if is_below else {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """The settings of clients, the tags of their instances, the schemes of their packages, and what pins hold."""
+    """The settings of clients, tags of their instances, schemes and minimum versions of packages, what pins hold."""
 
     settings: Mapping[str, dict[str, Any]]
     tags_by_instance: Mapping[str, Mapping[str, str]]
     schemes: Mapping[str, str]
     holds: Mapping[Place, Hold]
+    minimums: Mapping[str, str]  # by package
 
     def tags(self, instance_id: str) -> list[dict[str, str]]:
         return [{"Key": key, "Value": value} for key, value in self.tags_by_instance.get(instance_id, {}).items()]
@@ -166,7 +176,7 @@ def _check_lists(asked: DescribeBackupClients) -> None:
             raise InvalidParameter(f"{name} has {len(ids)} entries; at most {MOST_IDS} are taken.")
     for tag in asked.tags:
         for part in (tag.key or "", tag.value or ""):
-            if part.startswith(FORBIDDEN_TAG_STARTS) or any(each in part for each in FORBIDDEN_IN_TAGS):
+            if is_reserved(part) or any(each in part for each in FORBIDDEN_IN_TAGS):
                 raise InvalidParameter(f"Tag has {part!r}: keys and values hold no aliyun, acs: or http(s)://.")
 
 

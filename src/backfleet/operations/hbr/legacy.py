@@ -48,7 +48,7 @@ class CreateClients(CrossAccount):
 
     vault_id: str | None = vault_id(required=True)
     client_info: str | None = text("ClientInfo", longest=LONGEST_INFO, secret=True)
-    alert_setting: str | None = text("AlertSetting", longest=64)
+    alert_setting: str | None = text("AlertSetting", longest=64, raw=True)
     https: bool | None = boolean("UseHttps")
     resource_group_id: str | None = resource_group_id()
 

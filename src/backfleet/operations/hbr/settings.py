@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
+from backfleet.client_settings import (
+    CUSTOM,
+    HOST,
+    LARGEST,
+    LONGEST_HOST,
+    LONGEST_USER,
+    MOST_UNITS,
+    NETWORKS,
+    PROXY_KINDS,
+)
 from backfleet.fleet import Preferences
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, common
@@ -17,9 +27,6 @@ from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
 
 PURPOSE: Final = "client proxies"
-HOST: Final = r"[A-Za-z0-9.:_-]*"
-CUSTOM: Final = "CUSTOM"
-LARGEST: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +36,15 @@ class UpdateClientSettings:
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
     vault_id: str | None = vault_id()
     resource_group_id: str | None = resource_group_id()
-    network: str | None = text("DataNetworkType", choices=("PUBLIC", "VPC", "CLASSIC"))
-    proxy_kind: str | None = text("DataProxySetting", choices=("DISABLE", "USE_CONTROL_PROXY", CUSTOM))
-    proxy_host: str | None = text("ProxyHost", longest=255, pattern=HOST)
+    network: str | None = text("DataNetworkType", choices=NETWORKS)
+    proxy_kind: str | None = text("DataProxySetting", choices=PROXY_KINDS)
+    proxy_host: str | None = text("ProxyHost", longest=LONGEST_HOST, pattern=HOST)
     proxy_port: int | None = integer("ProxyPort", least=1, most=65535)
-    proxy_user: str | None = text("ProxyUser", longest=128)
+    proxy_user: str | None = text("ProxyUser", longest=LONGEST_USER)
     proxy_password: str | None = text("ProxyPassword", longest=256, secret=True)
     https: bool | None = boolean("UseHttps")
-    most_cores: int | None = integer("MaxCpuCore", least=0, most=1024)
-    most_workers: int | None = integer("MaxWorker", least=0, most=1024)
+    most_cores: int | None = integer("MaxCpuCore", least=0, most=MOST_UNITS)
+    most_workers: int | None = integer("MaxWorker", least=0, most=MOST_UNITS)
     most_memory: int | None = integer("MaxMemory", least=0, most=LARGEST)
     alert_on_partial: bool | None = boolean("AlertOnPartialComplete")
 
@@ -71,7 +78,7 @@ def _sealed(call: Call, asked: UpdateClientSettings) -> str | None:
     """Return the sealed password to store; None keeps the one there is, "" removes it: no proxy needs it any more."""
     if asked.proxy_password is not None:
         return call.services.vault.box(PURPOSE).seal(asked.proxy_password)
-    return None if asked.proxy_kind in (None, CUSTOM) else ""
+    return fleet.without_password(asked.proxy_kind)
 
 
 def own_client(tx: Transaction, call: Call, client_id: str) -> fleet.Client:

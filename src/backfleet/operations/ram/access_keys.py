@@ -20,7 +20,7 @@ KEY_ERRORS = (*OWNER_ERRORS, *refusals("EntityNotExist.User.AccessKey", "DeleteC
 class KeyOwner:
     """The owner of keys; the caller if nobody is named."""
 
-    user_name: str = text("UserName", default="", longest=naming.ON_THE_WIRE)
+    user_name: str = text("UserName", default="", longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ DIAGNOSIS: Final = {
 class SealedDiagnosis:
     """The diagnosis that came with a refusal."""
 
-    message: str = text("EncodedDiagnosticMessage", required=True, longest=LONGEST)
+    message: str = text("EncodedDiagnosticMessage", required=True, longest=LONGEST, raw=True)
 
 
 @operation(

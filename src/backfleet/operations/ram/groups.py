@@ -29,36 +29,36 @@ GROUP: Final = {"GroupId": str, "GroupName": str, "Comments": str, "CreateDate":
 class NamedGroup:
     """A group."""
 
-    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NewGroup(NamedGroup):
     """A group to make."""
 
-    comments: str = text("Comments", default="")
+    comments: str = text("Comments", default="", raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedGroup(NamedGroup):
     """A group and new details. What is not given stays."""
 
-    new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE)
-    comments: str | None = text("NewComments")
+    new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE, raw=True)
+    comments: str | None = text("NewComments", raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Membership(NamedGroup):
     """A user and a group."""
 
-    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
+    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedMembers(Listed):
     """A part of the users of a group."""
 
-    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 GROUP_ARN: Final = arn_of("group", "group_name")

@@ -1,11 +1,11 @@
 """Names, texts and times as RAM writes them."""
 
 import re
-import unicodedata
 from datetime import datetime
 from typing import Final
 
 from backfleet.operations.ram.errors import BadVersionId, bad_parameter
+from backfleet_host.texts import NOT_IN_LINES
 
 ON_THE_WIRE: Final = 1024  # characters of any name in a request; each kind has a smaller limit with its own error
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -56,8 +56,9 @@ def free_text(parameter: str, value: str, longest: int) -> str:
     """
     if len(value) > longest:
         raise bad_parameter(parameter, "Length")(f"At most {longest} characters are taken, {len(value)} were found.")
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in value):
-        raise bad_parameter(parameter, "InvalidChars")("Control characters are not taken.")
+    if NOT_IN_LINES.search(value):
+        wanted = "Control characters and marks of writing direction are not taken."
+        raise bad_parameter(parameter, "InvalidChars")(wanted)
     return value
 
 

@@ -35,7 +35,7 @@ PROVIDER: Final = {
 class NamedProvider:
     """An identity provider."""
 
-    name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE)
+    name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class NewProvider(NamedProvider):
 
     issuer: str = text("IssuerUrl", required=True, longest=naming.ON_THE_WIRE)
     client_ids: str = text("ClientIds", required=True, longest=8192)
-    keys: str = text("Keys", required=True)
-    description: str = text("Description", default="")
+    keys: str = text("Keys", required=True, raw=True)
+    description: str = text("Description", default="", raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class ChangedProvider(NamedProvider):
     """A provider and new details. What is not given stays. The issuer cannot change: roles trust it."""
 
     client_ids: str | None = text("ClientIds", longest=8192)
-    keys: str | None = text("Keys")
-    description: str | None = text("NewDescription")
+    keys: str | None = text("Keys", raw=True)
+    description: str | None = text("NewDescription", raw=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,25 +43,25 @@ VERSION: Final = {"VersionId": str, "IsDefaultVersion": bool, "PolicyDocument": 
 class NewPolicy:
     """A policy to make."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
-    document: str = text("PolicyDocument", required=True)
-    description: str = text("Description", default="")
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
+    document: str = text("PolicyDocument", required=True, raw=True)
+    description: str = text("Description", default="", raw=True)
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
-    written_tags: str = text("Tag", default="", longest=16_384)
+    written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnPolicy:
     """One of the account's own policies."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedPolicy(OwnPolicy):
     """A policy and its new description."""
 
-    description: str = text("NewDescription", required=True)
+    description: str = text("NewDescription", required=True, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class DeletedPolicy(OwnPolicy):
 class NamedPolicy:
     """A policy."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
     policy_type: str = text("PolicyType", required=True, longest=naming.ON_THE_WIRE)
 
 

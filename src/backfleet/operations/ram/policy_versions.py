@@ -31,7 +31,7 @@ VERSION_ERRORS: Final[tuple[type[ApiError], ...]] = (BadVersionId, *refusals("En
 class NewVersion(OwnPolicy):
     """A new version of a policy."""
 
-    document: str = text("PolicyDocument", required=True)
+    document: str = text("PolicyDocument", required=True, raw=True)
     default: bool = boolean("SetAsDefault", default=False)
     rotation: str = text("RotateStrategy", default="None", choices=("None", ROTATE))
 
@@ -40,14 +40,14 @@ class NewVersion(OwnPolicy):
 class OwnVersion(OwnPolicy):
     """A version of one of the account's own policies."""
 
-    version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE)
+    version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedVersion(NamedPolicy):
     """A version of a policy."""
 
-    version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE)
+    version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @operation(

@@ -39,7 +39,7 @@ def every_arn(kind: str) -> Arns:
 class Listed:
     """A part of a list: at most MaxItems, from the Marker of the part before on."""
 
-    marker: str = text("Marker", default="", longest=naming.ON_THE_WIRE)
+    marker: str = text("Marker", default="", longest=naming.ON_THE_WIRE, raw=True)
     max_items: int = integer("MaxItems", default=100, least=1, most=1000)
 
 

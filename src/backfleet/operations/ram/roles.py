@@ -47,27 +47,27 @@ ROLE: Final = {
 class NamedRole:
     """A role."""
 
-    role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE)
+    role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NewRole(NamedRole):
     """A role to make."""
 
-    trust: str = text("AssumeRolePolicyDocument", required=True)
-    description: str = text("Description", default="")
+    trust: str = text("AssumeRolePolicyDocument", required=True, raw=True)
+    description: str = text("Description", default="", raw=True)
     max_session: int = integer("MaxSessionDuration", default=HOUR)
     console: bool = boolean("AllowConsoleLogin", default=False)
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
-    written_tags: str = text("Tag", default="", longest=16_384)
+    written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedRole(NamedRole):
     """A role and new details. What is not given stays."""
 
-    trust: str | None = text("NewAssumeRolePolicyDocument")
-    description: str | None = text("NewDescription")
+    trust: str | None = text("NewAssumeRolePolicyDocument", raw=True)
+    description: str | None = text("NewDescription", raw=True)
     max_session: int | None = integer("NewMaxSessionDuration")
 
 
@@ -76,7 +76,7 @@ class ListedRoles(Listed):
     """A part of the roles, and the tags that they must have."""
 
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
-    written_tags: str = text("Tag", default="", longest=16_384)
+    written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
 @dataclass(frozen=True, slots=True)

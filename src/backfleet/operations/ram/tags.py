@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from backfleet.operations.ram.errors import bad_parameter
-from backfleet.operations.tags import Tag
+from backfleet.operations.tags import RESERVED, Tag, is_reserved
+from backfleet_host.texts import NOT_IN_LINE
 
 MOST: Final = 20
 LONGEST: Final = 128  # characters of a key or a value
@@ -21,6 +22,10 @@ def read_tags(repeated: Sequence[Tag], written: str) -> dict[str, str | None]:
     for key, value in pairs:
         if not key or key in found or len(key) > LONGEST or len(value or "") > LONGEST:
             raise BAD_TAG(f"Each tag has a Key that no other has; keys and values have at most {LONGEST} characters.")
+        if is_reserved(key):
+            raise BAD_TAG(f"Keys that begin with {' or '.join(RESERVED)} are reserved, {key!r} was found.")
+        if NOT_IN_LINE.search(f"{key}{value or ''}"):
+            raise BAD_TAG("Keys and values have no control characters, line ends or marks of writing direction.")
         found[key] = value
     if len(found) > MOST:
         raise BAD_TAG(f"At most {MOST} tags are taken, {len(found)} were found.")

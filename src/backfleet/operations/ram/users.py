@@ -48,28 +48,28 @@ _NEW_DETAILS: Final = bad_texts("NewDisplayName", "NewComments")
 class NamedUser:
     """A user."""
 
-    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
+    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser(NamedUser):
     """A user to make."""
 
-    display_name: str = text("DisplayName", default="")
-    comments: str = text("Comments", default="")
-    email: str = text("Email", default="")
-    mobile_phone: str = text("MobilePhone", default="")
+    display_name: str = text("DisplayName", default="", raw=True)
+    comments: str = text("Comments", default="", raw=True)
+    email: str = text("Email", default="", raw=True)
+    mobile_phone: str = text("MobilePhone", default="", raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedUser(NamedUser):
     """A user and new details. What is not given stays."""
 
-    new_name: str | None = text("NewUserName", longest=naming.ON_THE_WIRE)
-    display_name: str | None = text("NewDisplayName")
-    comments: str | None = text("NewComments")
-    email: str | None = text("NewEmail")
-    mobile_phone: str | None = text("NewMobilePhone")
+    new_name: str | None = text("NewUserName", longest=naming.ON_THE_WIRE, raw=True)
+    display_name: str | None = text("NewDisplayName", raw=True)
+    comments: str | None = text("NewComments", raw=True)
+    email: str | None = text("NewEmail", raw=True)
+    mobile_phone: str | None = text("NewMobilePhone", raw=True)
 
 
 @operation(

@@ -51,7 +51,7 @@ class AssumeRole:
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
     session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
     duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
-    policy: str = text("Policy", default="")
+    policy: str = text("Policy", default="", raw=True)
     external_id: str = text("ExternalId", default="", longest=ON_THE_WIRE)
     source_identity: str = text("SourceIdentity", default="", longest=ON_THE_WIRE)
 

@@ -55,7 +55,7 @@ class AssumeRoleWithOIDC:
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
     session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
     duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
-    policy: str = text("Policy", default="")
+    policy: str = text("Policy", default="", raw=True)
 
 
 @operation(

@@ -84,7 +84,7 @@ def upstream_versions(version: str) -> tuple[str, ...]:
     what follows a plus sign: `4.96-15+deb12u10` prints `4.96`, a rebuild `1.75.2-2` prints `1.75.2`.
     """
     without_epoch = re.sub(r"^\d+:", "", version)
-    revision = re.search(rf"{_REVISION.pattern}$", without_epoch)
+    revision = re.search(rf"{_REVISION.pattern}\Z", without_epoch)
     upstream = without_epoch[: revision.start()] if revision else without_epoch
     found = (version, without_epoch, upstream, upstream.partition("+")[0])
     return tuple(dict.fromkeys(text for text in found if text))
@@ -145,10 +145,10 @@ def _versions_agree(given: str, declared: str, scheme: Scheme) -> bool:
     allowed = upstream_versions(declared)
     if given in allowed or scheme.is_equal(given, declared):
         return True
-    bare = re.sub(rf"{_OWN_NUMBER.pattern}$", "", given)
+    bare = re.sub(rf"{_OWN_NUMBER.pattern}\Z", "", given)
     if bare == given or not any(scheme.is_equal(bare, one) for one in allowed):
         return False
-    counts_like_debian = scheme.name == DEB and bare == re.sub(rf"^\d+:|{_REVISION.pattern}$", "", declared)
+    counts_like_debian = scheme.name == DEB and bare == re.sub(rf"^\d+:|{_REVISION.pattern}\Z", "", declared)
     return not counts_like_debian or not scheme.is_older(given, declared)
 
 

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from backfleet.client_settings import faults_of
 from backfleet.rollouts.policy.checks import Backups, BudgetCheck
-from backfleet.rollouts.policy.model import AtDeadline, Kind, Policy
+from backfleet.rollouts.policy.model import AtDeadline, Kind, Policy, Then
 from backfleet.rollouts.policy.sections import Section
 
-CARRIED_OUT: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE)
+CARRIED_OUT: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
 """What a rollout can do so far."""
 
 
@@ -18,15 +19,29 @@ def check_policy(policy: Policy, top: Section) -> None:
     _rings(policy, top)
     if policy.busy.at_deadline is AtDeadline.WAIT and not policy.busy.grace_minutes:
         top.fault("busy", '`at_deadline = "wait"` needs `grace_minutes`: nothing waits without an end', "no grace")
+    _settings(policy, top)
+    goes_back = policy.failure.then is not Then.HOLD
+    if goes_back and policy.kind is not Kind.UPGRADE:
+        advice = "; to take settings back, apply a policy with the old ones" if policy.kind is Kind.SETTINGS else ""
+        wanted = f'write `then = "hold"`: only a rollout of kind {Kind.UPGRADE} can go back{advice}'
+        top.fault("failure.then", wanted, policy.failure.then.value)
+
+
+def _settings(policy: Policy, top: Section) -> None:
     if policy.settings and policy.kind is not Kind.SETTINGS:
         top.fault("settings", f'they need `kind = "settings"`; this policy is of kind {policy.kind}', "settings")
     if policy.kind is Kind.SETTINGS and not policy.settings:
         top.fault("settings", 'a policy of kind "settings" needs a table [settings]', "none")
+    for name, wanted in faults_of(policy.settings).items():
+        top.fault(f"settings.{name}", wanted, policy.settings[name])
 
 
 def _target(policy: Policy, top: Section) -> None:
-    needs_target = policy.kind is not Kind.SETTINGS
-    if needs_target and bool(policy.version) == bool(policy.channel):
+    if policy.kind is Kind.SETTINGS:
+        for key, found in (("version", policy.version), ("channel", policy.channel)):
+            if found:
+                top.fault(key, "leave it out: settings go to clients of any version; `[select]` chooses some", found)
+    elif bool(policy.version) == bool(policy.channel):
         found = "both" if policy.version else "neither"
         top.fault("version", "give a `version` or a `channel`, one of them", found)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from backfleet.filter_expressions import Expression
 from backfleet.rollouts.policy.amounts import Amount
@@ -57,6 +57,7 @@ class Selector:
     clients: tuple[str, ...] = ()
     where: Expression | None = None
     exclude: "Selector | None" = None
+    below_minimum: bool = False  # only clients below the minimum version of the package
     dynamic: bool = False  # takes newcomers in while the rollout runs
 
 
@@ -151,4 +152,4 @@ class Policy:
     verification: Verification = Verification()
     notify: Notify = Notify()
     overlap: str = "refuse"  # or "wait": with another rollout of the same clients
-    settings: Mapping[str, str | int | bool] = field(default_factory=dict)  # of kind `settings`
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of kind `settings`: see `client_settings`

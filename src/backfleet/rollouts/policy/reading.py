@@ -87,7 +87,7 @@ def policy_of(document: Mapping[str, Any], lines: Mapping[str, int]) -> Policy:
         verification=_verification(top.table("verify")),
         notify=_notify(top.table("notify")),
         overlap=_one_of(top, "overlap", ("refuse", "wait")),
-        settings=_settings(top.table("settings")),
+        settings=top.table("settings").pairs(),
     )
     check_policy(policy, top)
     top.finish()
@@ -137,6 +137,7 @@ def _selector(section: Section, *, may_exclude: bool = True) -> Selector:
         clients=section.texts("clients", most=100_000),
         where=_where(section),
         exclude=exclude,
+        below_minimum=section.flag("below_minimum", default=False),
         dynamic=section.flag("dynamic", default=False),
     )
     section.finish()
@@ -245,12 +246,4 @@ def _verification(section: Section) -> Verification:
 def _notify(section: Section) -> Notify:
     found = Notify(to=section.texts("to", most=50))
     section.finish()
-    return found
-
-
-def _settings(section: Section) -> dict[str, str | int | bool]:
-    found = section.pairs()
-    for key, value in found.items():
-        if not isinstance(value, str | int | bool):
-            section.fault(key, "give a text, a whole number, or true or false")
     return found

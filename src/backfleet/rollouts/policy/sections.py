@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +13,7 @@ from backfleet.rollouts.policy.faults import Fault
 
 LONGEST_TEXT: Final = 200  # characters
 MOST_IN_LIST: Final = 1000
+_PERCENTAGE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
 _SHOWN: Final = 60  # characters of a value in a message
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -156,13 +158,8 @@ class Section:
 
 def percentage(value: Any) -> float | None:
     """Return a percentage from 0 to 100 that is written as "5%" or "2.5 %"; None for anything else."""
-    if not isinstance(value, str) or not value.endswith("%") or not value.isascii():
-        return None
-    try:
-        found = float(value[:-1])
-    except ValueError:
-        return None
-    return found if 0 <= found <= 100 else None
+    found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    return float(found[1]) if found and float(found[1]) <= 100 else None
 
 
 def _is_number(value: Any, *, whole: bool) -> bool:

@@ -12,6 +12,7 @@ from backfleet.rollouts.simulation.to_come import ToCome
 from backfleet.rollouts.states import ENDED, MemberState
 from backfleet.rollouts.strategy import Timetable, decide
 
+_SAVING: Final = timedelta(seconds=5)  # that a host takes to save settings
 _ENDS: Final = {end: {"end": end} for end in OrderEnd}
 _FIRST_RUNS: Final = {found: {"first_run": found} for found in FirstRun}
 _SUCCEEDED: Final = _ENDS[OrderEnd.SUCCEEDED]
@@ -156,8 +157,19 @@ class _Run:
     def _carry_out(self, member: Member, move: Move, host: Host) -> None:
         if move.action is Action.ROLL_BACK:
             self.to_come.add(self.now + host.upgrade, member.client_id, _SUCCEEDED)
+        elif move.action is Action.SETTINGS:
+            self._take_settings(member, host)
         elif move.to is MemberState.UPGRADING:
             self._upgrade(member, host)
+
+    def _take_settings(self, member: Member, host: Host) -> None:
+        """Save settings: no backup is waited for, and no host rolls back by itself: its first backup fails instead."""
+        done = self.now + _SAVING
+        is_bad = host.end is OrderEnd.ROLLED_BACK
+        end, first_run = (OrderEnd.SUCCEEDED, FirstRun.FAILED) if is_bad else (host.end, host.first_run)
+        self.to_come.add(done, member.client_id, _ENDS[end])
+        if end is OrderEnd.SUCCEEDED and first_run is not None:
+            self.to_come.add(done + host.first_run_after, member.client_id, _FIRST_RUNS[first_run])
 
     def _upgrade(self, member: Member, host: Host) -> None:
         free_at = host.busy_until(self.now)

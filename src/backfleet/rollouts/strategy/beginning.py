@@ -10,8 +10,13 @@ from backfleet.rollouts.states import MemberState
 from backfleet.rollouts.strategy.tally import Tally
 
 _HOUR: Final = timedelta(hours=1)
-_ACTIONS: Final = {Kind.PRECHECK: Action.PRECHECK, Kind.STAGE: Action.STAGE, Kind.ROLL_BACK: Action.ROLL_BACK}
 _RAN: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE, MemberState.VERIFYING)
+_ACTIONS: Final = {
+    Kind.PRECHECK: Action.PRECHECK,
+    Kind.STAGE: Action.STAGE,
+    Kind.ROLL_BACK: Action.ROLL_BACK,
+    Kind.SETTINGS: Action.SETTINGS,
+}
 
 
 class Timetable(Protocol):

@@ -12,8 +12,8 @@ from backfleet.rollouts.strategy.tally import Tally
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
 LONGEST_PAUSE: Final = timedelta(hours=1)  # between two orders for a busy host
 DEFAULT_FIRST_RUN_HOURS: Final = 48.0
-BACKUP_SUCCEEDED_WHY: Final = "its first backup under the new version succeeded"
-BACKUP_FAILED_WHY: Final = "its first backup under the new version failed"
+_OBSERVED: Final = (Kind.UPGRADE, Kind.SETTINGS)
+"""The kinds after which the first backup tells something."""
 
 _ENDS: Final = {
     OrderEnd.ALREADY_THERE: (MemberState.ALREADY_THERE, "the host says that it has this version"),
@@ -33,6 +33,11 @@ def first_run_hours(policy: Policy, ring: int) -> float:
     return DEFAULT_FIRST_RUN_HOURS if asks else 0.0
 
 
+def first_backup(policy: Policy) -> str:
+    """Return what is awaited after an order, for people."""
+    return f"its first backup under the new {'settings' if policy.kind is Kind.SETTINGS else 'version'}"
+
+
 def end_orders(tally: Tally) -> None:
     """Move the members whose order, or whose first backup, has ended."""
     backup_failed, policy = [], tally.rollout.policy
@@ -45,7 +50,8 @@ def end_orders(tally: Tally) -> None:
         elif member.state is MemberState.ROLLING_BACK:
             tally.move(member, _after_roll_back(member))
         elif member.state is MemberState.VERIFYING:
-            tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, BACKUP_SUCCEEDED_WHY))
+            why = f"{first_backup(policy)} succeeded"
+            tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, why))
         elif _is_known_after_all(policy, member):
             late = _after_roll_back(member) if member.rolled_back_once else _after_order(tally, member, late=True)
             tally.move(member, late)
@@ -78,8 +84,8 @@ def _is_known_after_all(policy: Policy, member: Member) -> bool:
 def _after_order(tally: Tally, member: Member, *, waits: bool = False, late: bool = False) -> Move:
     end = member.end
     if end is OrderEnd.SUCCEEDED:
-        if waits and tally.rollout.policy.kind is Kind.UPGRADE:
-            return Move(member.client_id, MemberState.VERIFYING, "waits for its first backup under the new version")
+        if waits and tally.rollout.policy.kind in _OBSERVED:
+            return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
         return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
     if end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and not late:
         return _again(tally, member)
@@ -107,7 +113,7 @@ def _after_roll_back(member: Member) -> Move:
 
 def _without_run(policy: Policy, member: Member) -> Move:
     ended = "ended, and its result is not known" if member.first_run is FirstRun.UNKNOWN else "did not come"
-    why = f"its first backup under the new version {ended}"
+    why = f"{first_backup(policy)} {ended}"
     if policy.verification.without_run == "accept":
         return Move(member.client_id, MemberState.SUCCEEDED, f"{why}; the policy accepts that")
     return Move(member.client_id, MemberState.FAILED, why, NO_BACKUP_SEEN)
@@ -118,12 +124,11 @@ def _end_failed_backup(tally: Tally, member: Member) -> None:
 
     A pause holds its order back like any other; until that leaves, the member counts as failed.
     """
+    why = f"{first_backup(tally.rollout.policy)} failed"
     if tally.rollout.policy.failure.then is Then.HOLD:
-        tally.move(member, Move(member.client_id, MemberState.FAILED, BACKUP_FAILED_WHY, BACKUP_FAILED))
+        tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
         return
     slots, _ = tally.free_in_flight()
     if slots <= 0 or tally.blocked_by(member) or tally.rollout.state is RolloutState.PAUSED:
         return
-    tally.move(
-        member, Move(member.client_id, MemberState.ROLLING_BACK, BACKUP_FAILED_WHY, BACKUP_FAILED, Action.ROLL_BACK)
-    )
+    tally.move(member, Move(member.client_id, MemberState.ROLLING_BACK, why, BACKUP_FAILED, Action.ROLL_BACK))

@@ -8,7 +8,7 @@ from backfleet.rollouts.model import Action, FirstRun, Move, Signals
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
-from backfleet.rollouts.strategy.ends import BACKUP_FAILED_WHY
+from backfleet.rollouts.strategy.ends import first_backup
 from backfleet.rollouts.strategy.tally import Tally
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
@@ -103,7 +103,8 @@ def end_at_deadline(tally: Tally) -> bool:
         return False
     for member in tally.board.all_in_state(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
         if member.first_run is FirstRun.FAILED and member.state is MemberState.VERIFYING:
-            tally.move(member, Move(member.client_id, MemberState.FAILED, BACKUP_FAILED_WHY, BACKUP_FAILED))
+            why = f"{first_backup(tally.rollout.policy)} failed"
+            tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
             continue
         begun = member.state is not MemberState.PENDING
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None

@@ -11,6 +11,7 @@ from backfleet.wire.parameters._requests import (
     Pairs,
     Parameter,
     Refusal,
+    check_line,
     given_value,
     parameter_field,
     shown,
@@ -36,6 +37,7 @@ def json_list(name: str, *, required: bool = False, longest_item: int = 128) -> 
             raise InvalidParameter(f"{name} is given both as JSON text and as {name}.N; give one of them.")
         items = _strings_in_json(name, value) if value is not None else list(repeated.values())
         for item in items:
+            check_line(name, item)
             if not item or len(item) > longest_item:
                 raise InvalidParameter(
                     f"{name} has the entry {shown(item)}; entries are 1 to {longest_item} characters."

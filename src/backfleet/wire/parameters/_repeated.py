@@ -6,11 +6,13 @@ from typing import Any
 
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters._requests import (
+    BadCharacter,
     Flat,
     Pairs,
     Parameter,
     Refusal,
     Request,
+    check_line,
     flatten,
     parameter_field,
     parse,
@@ -30,6 +32,7 @@ def repeat(
         if len(found) > most:
             raise InvalidParameter(f"{name} has {len(found)} entries; at most {most} are accepted.")
         for item in found:
+            check_line(name, item)
             if len(item) > longest_item:
                 raise InvalidParameter(
                     f"{name} has the entry {shown(item)}; at most {longest_item} characters are accepted."
@@ -71,6 +74,8 @@ def _member(of: type[Request], flat: Flat, prefix: str) -> Request:
         return parse(of, flat)
     except MissingParameter as problem:
         raise MissingParameter(f"{prefix}.{problem.name}") from None
+    except BadCharacter as problem:
+        raise BadCharacter(f"{prefix}.{problem.message}") from None
     except InvalidParameter as problem:
         raise InvalidParameter(f"{prefix}.{problem.message}") from None
 

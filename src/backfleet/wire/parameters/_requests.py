@@ -1,12 +1,13 @@
 """Requests as dataclasses whose fields are parameters: what all kinds of parameters share."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
-from backfleet_host.texts import NOT_TEXT
+from backfleet_host.texts import NOT_IN_LINE, NOT_TEXT
 
 Request = TypeVar("Request")
 Flat = Mapping[str, str]
@@ -92,6 +93,8 @@ def _refusing(read: Callable[[Flat], Any], refusal: Callable[[], ApiError]) -> C
     def reading(flat: Flat) -> Any:
         try:
             return read(flat)
+        except BadCharacter:
+            raise
         except InvalidParameter:
             raise refusal() from None
 
@@ -106,6 +109,20 @@ def given_value(flat: Flat, name: str, required: bool) -> str | None:
     if required:
         raise MissingParameter(name)
     return None
+
+
+class BadCharacter(InvalidParameter):
+    """A value has a character that no line may have. No operation has an error of its own for that."""
+
+
+def check_line(name: str, value: str, not_in: re.Pattern[str] = NOT_IN_LINE) -> None:
+    """Raise InvalidParameter if a value has a character that would deceive or garble a line which shows it."""
+    found = not_in.search(value)
+    if found is not None:
+        raise BadCharacter(
+            f"{name} has the character U+{ord(found[0]):04X} at position {found.start() + 1}; leave out control "
+            "characters, line ends and marks of writing direction."
+        )
 
 
 def shown(value: str) -> str:

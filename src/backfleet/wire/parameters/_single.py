@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from backfleet.wire.errors import InvalidParameter
-from backfleet.wire.parameters._requests import Flat, Pairs, Parameter, Refusal, given_value, parameter_field, shown
+from backfleet.wire.parameters._requests import (
+    Flat,
+    Pairs,
+    Parameter,
+    Refusal,
+    check_line,
+    given_value,
+    parameter_field,
+    shown,
+)
+from backfleet_host.texts import NOT_IN_LINE, NOT_IN_LINES
 
 
 def text(
@@ -17,6 +27,8 @@ def text(
     pattern: str | None = None,
     choices: Sequence[str] = (),
     secret: bool = False,
+    lines: bool = False,
+    raw: bool = False,
     refusal: Refusal = None,
 ) -> Any:
     """Make a string parameter -> `str | None`.
@@ -28,10 +40,13 @@ def text(
         longest: The most characters.
         pattern: A regular expression that must match all of it.
         choices: The values that are accepted.
-        secret: Whether its field is left out when the request is printed.
+        secret: Whether its field is left out when the request is printed. It may have any character.
+        lines: Whether it may have several lines.
+        raw: Whether it may have any character, because it is a document or a program and no name or note.
         refusal: The operation's own error for a value that is not accepted.
     """
     form = re.compile(pattern) if pattern else None
+    not_in = None if raw or secret else NOT_IN_LINES if lines else NOT_IN_LINE
 
     def read(flat: Flat) -> str | None:
         value = given_value(flat, name, required)
@@ -39,6 +54,8 @@ def text(
             return default
         if longest is not None and len(value) > longest:
             raise InvalidParameter(f"{name} has {len(value)} characters; at most {longest} are accepted.")
+        if not_in is not None:
+            check_line(name, value, not_in)
         if choices and value not in choices:
             raise InvalidParameter(f"{name} is {shown(value)}; it must be one of {', '.join(choices)}.")
         if form and not form.fullmatch(value):

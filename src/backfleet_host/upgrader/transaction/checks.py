@@ -230,9 +230,7 @@ def wait_until_host_is_ready(attempt: Attempt, allowed: Policy, *, is_patient: b
     Raises:
         OrderFailed: ManagedElsewhere, changes are switched off; HostBusy, the host was not ready in time.
     """
-    if not (allowed.host.changes and allowed.package.changes):
-        text = "this host's administrator has switched changes off (`changes` in /etc/backfleet); nothing was touched"
-        raise OrderFailed("ManagedElsewhere", text)
+    check_changes_allowed(allowed)
     while True:
         why, reason = _why_busy(attempt, allowed.host)
         if not why:
@@ -242,6 +240,13 @@ def wait_until_host_is_ready(attempt: Attempt, allowed: Policy, *, is_patient: b
             raise OrderFailed("HostBusy", late, reason)
         attempt.check_interrupted("HostBusy", late, reason)
         attempt.sleep(BUSY_AGAIN_SECONDS)
+
+
+def check_changes_allowed(allowed: Policy) -> None:
+    """Check that this host's administrator has not switched changes off. Raises OrderFailed, ManagedElsewhere."""
+    if not (allowed.host.changes and allowed.package.changes):
+        text = "this host's administrator has switched changes off (`changes` in /etc/backfleet); nothing was touched"
+        raise OrderFailed("ManagedElsewhere", text)
 
 
 def _why_busy(attempt: Attempt, allowed: HostPolicy) -> Tuple[str, Reason]:

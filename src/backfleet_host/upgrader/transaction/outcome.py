@@ -60,7 +60,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
-        has_verified = report.outcome == "succeeded" and report.kind not in PREPARING
+        has_verified = report.outcome == "succeeded" and report.kind not in (*PREPARING, "settings")
         if has_verified or not package.version():
             disk.point_link(package.verified, package.version(), durable=False)
         disk.remove_file(package.unverified)

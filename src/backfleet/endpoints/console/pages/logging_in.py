@@ -64,6 +64,7 @@ async def log_out(visit: Visit) -> web.StreamResponse:
             logins.end(tx, visit.cookies.session)
 
     await console.performer.in_thread(end)
+    console.changes.check_again(visit.cookies.form_token)
     answer = go_to("/login")
     drop_cookie(answer, SESSION, secure=visit.cookies.secure)
     return answer
@@ -99,6 +100,7 @@ async def logged_in(visit: Visit, secret: str, path: str = "") -> web.StreamResp
 
     if visit.cookies.session:
         await console.performer.in_thread(end_former)
+        console.changes.check_again(visit.cookies.form_token)
     answer = go_to(path or local_path(visit.sent("next")))
     set_cookie(answer, SESSION, secret, secure=secure, seconds=None)
     drop_cookie(answer, VISIT, secure=secure)

@@ -74,11 +74,17 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
         members={ring["Name"]: [each for each in shown if each["Ring"] == ring["Name"]] for ring in rollout["Rings"]},
         not_drawn=members["TotalCount"] - len(shown),
         events=events,
-        actions=OFFERED.get(rollout["State"], ()),
+        actions=_offered(rollout),
         gates=gates,
         approvable=approvable(rollout, gates),
         tones=TONES,
     )
+
+
+def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the buttons for a rollout: only one that moved clients to a version can be rolled back."""
+    offered = OFFERED.get(rollout["State"], ())
+    return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] == "upgrade")
 
 
 async def act(visit: Visit) -> web.StreamResponse:

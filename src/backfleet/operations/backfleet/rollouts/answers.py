@@ -1,10 +1,12 @@
 """Rollouts, rings, members and events in the API's words."""
 
+import json
 from datetime import datetime
 from typing import Any, Final
 
 from backfleet.operations.hbr.answers import seconds
 from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
+from backfleet.rollouts.policy import Policy
 from backfleet.rollouts.reading import WAITING, shown_reason, shown_state, wait_reason
 from backfleet.wire.shapes import Maybe
 
@@ -21,6 +23,7 @@ RING: Final = {
     "FailuresLeft": Maybe(int),
     **dict.fromkeys(COUNTS.values(), int),
 }
+SETTINGS: Final = [{"Name": str, "Value": str}]
 ROLLOUT: Final = {
     "RolloutId": str,
     "Name": str,
@@ -30,6 +33,7 @@ ROLLOUT: Final = {
     "Reason": str,
     "WaitsFor": str,
     "TargetVersion": str,
+    "Settings": SETTINGS,
     "Deadline": int,
     "PolicySha256": str,
     "CreatedTime": int,
@@ -70,6 +74,14 @@ EVENT: Final = {
 }
 
 
+def settings_answer(policy: Policy) -> list[dict[str, str]]:
+    """Return what a policy of kind `settings` sets, each value as TOML has it; nothing for other kinds."""
+    return [
+        {"Name": name, "Value": value if isinstance(value, str) else json.dumps(value)}
+        for name, value in policy.settings.items()
+    ]
+
+
 def rollout_answer(shown: RolloutView) -> dict[str, Any]:
     """Return a rollout with its rings."""
     record, figures = shown.record, shown.figures
@@ -82,6 +94,7 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "Reason": shown_reason(record),
         "WaitsFor": record.waits_for,
         "TargetVersion": record.target_version,
+        "Settings": [] if record.unreadable else settings_answer(record.document),
         "Deadline": seconds(record.deadline),
         "PolicySha256": record.policy_sha256,
         "CreatedTime": seconds(record.created_at),

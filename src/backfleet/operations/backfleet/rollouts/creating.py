@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet import rollouts
-from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
+from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, SETTINGS, rollout_answer, settings_answer
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.backfleet.rollouts.judging import Judge
 from backfleet.operations.backfleet.rollouts.tag_setters import tag_setters
@@ -29,14 +29,14 @@ _RING: Final = {"Name": str, "Members": int, "Clients": [str]}
 class PreviewRollout:
     """A policy, as TOML."""
 
-    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRollout:
     """A policy, and whether its rollout starts at once, or at a time (Unix seconds)."""
 
-    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
     start: bool = boolean("Start", default=False)
     start_time: int | None = integer("StartTime", least=0, most=LATEST)
     client_token: str | None = text("ClientToken", longest=64)
@@ -85,8 +85,11 @@ def reachable_within(call: Call) -> timedelta:
     resources=every_rollout,
     answer={
         "TargetVersion": str,
+        "Settings": SETTINGS,
         "Members": int,
         "AlreadyThere": int,
+        "Pinned": int,
+        "PinnedClients": [str],
         "Rings": [_RING],
         "LeftOut": [str],
         "MembersSha256": str,
@@ -109,8 +112,11 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
         rings[member.ring].append(member.client_id)
     return {
         "TargetVersion": found.target_version,
+        "Settings": settings_answer(found.policy),
         "Members": len(found.members),
         "AlreadyThere": found.already_there,
+        "Pinned": len(found.pinned),
+        "PinnedClients": list(found.pinned[:100]),
         "Rings": [
             {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:100]}
             for ring, clients in zip(found.policy.rings, rings, strict=True)

@@ -4,6 +4,7 @@ Each client is judged under its own ARN and that of its instance, with the tags 
 docs/decisions/0033-who-may-touch-which-client.md.
 """
 
+import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,7 @@ from backfleet.operations.authorisation import contexts_of
 from backfleet.storage import Transaction
 
 UPGRADE: Final = "hbr:UpgradeBackupClients"
+SETTINGS: Final = "hbr:UpdateClientSettings"
 START: Final = "backfleet:StartRollout"
 AT_ONCE: Final = 500  # clients whose tags are read by one query
 
@@ -56,8 +58,14 @@ class Judge:
         if not decision.allowed:
             return self._why(decision, START, rollout)
         everything = Target((f"{self._clients}*", f"{self._instances}*"))
-        refusal = self._permissions.refusal_of_all(UPGRADE, everything, self._context)
-        return "" if refusal is None else self._why(refusal, UPGRADE, everything.arns[0])
+        refusal = self._permissions.refusal_of_all(self._action, everything, self._context)
+        return "" if refusal is None else self._why(refusal, self._action, everything.arns[0])
+
+    def of_settings(self) -> "Judge":
+        """Return what the caller may do where clients are given settings."""
+        found = copy.copy(self)
+        found._action = SETTINGS
+        return found
 
     def moving(self, clients: Mapping[str, str]) -> dict[str, str]:
         """Return why the caller may not move some of these clients; those that they may are left out.

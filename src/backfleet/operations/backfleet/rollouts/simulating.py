@@ -19,7 +19,7 @@ LARGEST_SEED: Final = 2**31 - 1
 class SimulateRollout:
     """A policy, what the release does to hosts (`2%`, `bad-canary`), a seed, and another system to be like."""
 
-    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
     failures: str | None = text("Failures", longest=16)
     seed: int = integer("Seed", default=1, least=0, most=LARGEST_SEED)
     preset: str | None = text("Preset", longest=32)
