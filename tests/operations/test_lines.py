@@ -14,7 +14,8 @@ assert operations.__all__, "importing it enters all operations"
 
 DOCUMENTS = {
     "AlertSetting", "AssumeRolePolicyDocument", "ClientInfo", "CommandContent", "Content", "EncodedDiagnosticMessage",
-    "Ics", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy", "PolicyDocument", "ProxyPassword", "Secret",
+    "Ics", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy", "PolicyDocument", "PrivateKey",
+    "ProxyPassword", "Secret",
 }  # fmt: skip
 """Parameters whose values are documents, programs or secrets: any character."""
 BY_RAM = {

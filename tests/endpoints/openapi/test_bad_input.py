@@ -1,6 +1,7 @@
 """Bad input to every parameter of every operation: one clear refusal with a code, and never an internal error."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ def needed(operation: Operation) -> dict[str, str]:
 def _something(parameter: Parameter) -> str:
     choices = parameter.limits.get("choices")
     kinds = {"integer": "1", "boolean": "true", "json list": '["mi-1"]', "json object": "{}"}
-    return kinds.get(parameter.kind) or (choices[0] if choices else "x1")
+    pattern = parameter.limits.get("pattern") or ""
+    fitting = [value for value in ("x1", "hbr:DescribeTask") if re.fullmatch(pattern or ".*", value)]
+    return kinds.get(parameter.kind) or (choices[0] if choices else (*fitting, "x1")[0])
 
 
 def wrong(parameter: Parameter) -> list[tuple[str, str]]:
