@@ -1,7 +1,9 @@
 """A fleet of real hosts is moved by the command line, in rings, while backups run through its shims."""
 
 import json
+import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,10 @@ from click.testing import CliRunner, Result
 
 from backfleet.cli import main
 from backfleet.clock import utc_now
+from backfleet_host.agent.runs.exits import Exits, NotAvailable
+from backfleet_host.platforms import platform_here
 from journeys.installation import PACKAGE, Installation, wait_for
+from journeys.rclone_backups import HEALTHY, MANIFEST, STOPS_HALF_WAY, Copy, Nights, release
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +56,35 @@ in_flight = "50%"
 SETTINGS = (
     POLICY.replace('version = "{version}"', 'kind = "settings"').replace("{more}", "") + "[settings]\nmost_cores = 2\n"
 )
+
+JUDGED_BY_BACKUPS = """
+name = "{name}"
+package = "rclone"
+version = "1.75.2"
+deadline = "{deadline}"
+
+[[ring]]
+name = "canary"
+count = 2
+gates = [{{ kind = "backups", first_run = "each", failures_above_baseline = 0, watch = true }}]
+
+[[ring]]
+name = "early"
+percent = 20
+gates = [{{ kind = "backups", first_run = "each", failures_above_baseline = 0 }}]
+
+[[ring]]
+name = "half"
+percent = 50
+
+[[ring]]
+name = "rest"
+
+[failure]
+max_failed = 2
+then = "roll-back-member"
+"""
+"""The budget bears both canaries: only the gate can halt it."""
 
 
 class Backups(threading.Thread):
@@ -193,17 +227,91 @@ def test_a_release_that_is_unhealthy_stops_at_the_canaries(fleet: Installation, 
     _is_proven_elsewhere(fleet, rollout)
 
 
-def _is_proven_elsewhere(fleet: Installation, rollout: str) -> None:
-    """Export the evidence, and verify it with the file and the key alone, as another machine would."""
-    file, key = fleet.folder / "evidence.jsonl", fleet.folder / "evidence.pem"
+@pytest.fixture
+def copies(fleet: Installation) -> Iterator[list[Copy]]:
+    """Every host makes its backups with rclone 1.74.4, and each has one."""
+    try:
+        Exits().close()
+    except NotAvailable as problem:
+        pytest.skip(f"no process connector, so no host knows how its backups end: {problem}")
+    _offer(fleet, "1.74.4", HEALTHY)
+    done = cli(fleet, "client", "install", "--all", "--package", "rclone", "--yes", "--wait")
+    assert done.exit_code == 0, done.output
+    found = [Copy(host) for host in fleet.hosts]
+    assert [copy.back_up().returncode for copy in found] == [0] * HOSTS
+    yield found
+    shutil.rmtree(fleet.folder / "programs")  # 170 MB
+
+
+def _offer(fleet: Installation, version: str, script: str) -> None:
+    file = release(version, fleet.folder, script)
+    words = ["--package", "rclone", "--version", version, "--platform", platform_here(), "--manifest", str(MANIFEST)]
+    done = cli(fleet, "release", "add", str(file), *words)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.timeout(600)
+def test_a_healthy_release_whose_real_backups_fail_is_taken_back_from_the_canaries(
+    fleet: Installation, copies: list[Copy]
+) -> None:
+    """Its health command is content. The gate on backups halts; nobody else gets an order, and no backup is lost."""
+    _offer(fleet, "1.75.2", STOPS_HALF_WAY)
+    nights = Nights(copies)
+    nights.start()
+    try:
+        rollout = apply_text(fleet, "rclone", JUDGED_BY_BACKUPS)
+        halted = over(fleet, rollout, "halted", "completed")
+        taken_back = wait_for(lambda: _settled(fleet, rollout), SECONDS)
+    finally:
+        nights.stop()
+    assert "a check that watches does not hold: backups: " in halted["Reason"], halted
+    assert [ring["State"] for ring in halted["Rings"]] == ["running", "pending", "pending", "pending"]
+    canaries = {each["InstanceId"] for each in taken_back}
+    assert 1 <= len(canaries) <= 2
+    assert {each["Ring"] for each in taken_back} == {"canary"}
+    assert {(each["State"], each["FirstRun"]) for each in taken_back} == {("rolled_back", "failed")}
+
+    assert set(nights.failures) == canaries
+    assert all(each.startswith("8 ") for each in nights.failures.values()), "the transfer limit of rclone itself"
+    assert {copy.version for copy in copies} == {"1.74.4"}
+    there_and_back = ["1.74.4", "1.74.4", "1.75.2"]
+    for copy in copies:
+        assert copy.orders() == (there_and_back if copy.host.instance_id in canaries else ["1.74.4"])
+        assert copy.back_up().returncode == 0
+        assert copy.is_whole
+    _is_proven_elsewhere(fleet, rollout, holds="its first backup under the new version failed")
+    assert cli(fleet, "rollout", "cancel", rollout).exit_code == 0
+
+
+def _settled(fleet: Installation, rollout: str) -> list[dict[str, Any]]:
+    """Return the members that an order had left for, once nothing of them is under way."""
+    done = cli(fleet, "rollout", "show", rollout, "--members", "--json")
+    begun = [each for each in json.loads(done.output)["MemberList"] if each["State"] not in ("pending", "waiting")]
+    is_under_way = any(each["State"] in ("upgrading", "verifying", "rolling_back") for each in begun)
+    return [] if is_under_way else begun
+
+
+def _is_proven_elsewhere(fleet: Installation, rollout: str, *, holds: str = "") -> None:
+    """Export the evidence, and verify it on another machine: a process with the file and the key alone."""
+    elsewhere = fleet.folder / f"elsewhere-{rollout}"
+    elsewhere.mkdir()
+    file, key = elsewhere / "evidence.jsonl", elsewhere / "key.pem"
     key.write_text(cli(fleet, "rollout", "evidence", "key").output)
     done = cli(fleet, "rollout", "evidence", "export", rollout, str(file))
     assert done.exit_code == 0, done.output
-    verify = ["rollout", "evidence", "verify", str(file), "--key", str(key)]
-    found = CliRunner().invoke(main, verify)
-    assert (found.exit_code, "intact" in found.output) == (0, True), found.output
+    assert holds in file.read_text()
+    verify = ["rollout", "evidence", "verify", file.name, "--key", key.name]
+    verified = subprocess.run(
+        [sys.executable, "-m", "backfleet.cli", *verify],
+        cwd=elsewhere,
+        env={"HOME": str(elsewhere), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, "intact" in verified.stdout) == (0, True), verified.stderr
     lines = file.read_text().splitlines(keepends=True)
     for tampered in (lines[:-1], lines[:5] + lines[6:], [line.replace("rolled_back", "succeeded") for line in lines]):
         file.write_text("".join(tampered))
-        found = CliRunner().invoke(main, verify)
+        found = CliRunner().invoke(main, ["rollout", "evidence", "verify", str(file), "--key", str(key)])
         assert (found.exit_code, "NOT as it was signed" in found.output) == (1, True), found.output
