@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 from backfleet.wire.credentials import Credentials
 from documents import PROJECT
@@ -27,14 +27,18 @@ class Visitor:
     """Somebody with a window of their own. Whatever the browser complains of is kept."""
 
     def __init__(self, chromium: Browser, site: Site, **options: object) -> None:
-        self.site, self.complaints, self.hosts = site, list[str](), set[str]()
+        self.site, self.complaints, self.hosts, self.dialogs = site, list[str](), set[str](), list[str]()
         self.context: BrowserContext = chromium.new_context(**options)  # type: ignore[arg-type]
         self.context.set_default_timeout(60_000)
         self.page: Page = self.context.new_page()
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        self.page.on("dialog", lambda dialog: dialog.accept())
+        self.page.on("dialog", self._accept)
+
+    def _accept(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.accept()
 
     def go(self, path: str) -> None:
         self.page.goto(f"http://{self.site.host}/console{path}")

@@ -6,6 +6,7 @@
 4. page      asks operations, which decide
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -44,6 +45,10 @@ HEADERS: Final = {
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 LONGEST_FORM: Final = 512 * 1024  # bytes
 MOST_FIELDS: Final = 2000
+TOO_SLOW: Final = (
+    "the page was not made in its time, as the database is slow or the server has too much to do; open it again, "
+    "and see what `backfleet doctor` says"
+)
 SECRET_LENGTH: Final = 40
 
 log = logging.getLogger(__name__)
@@ -87,11 +92,12 @@ async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
         _check_origin(request)
         form = {} if route.takes_file else await _checked_form(request, cookies)
     try:
-        session = await _session(console, cookies, uses=LIVE not in request.headers)
-        visit = Visit(console, request, cookies, session, form)
-        if session is None and not route.public:
-            return _to_login(visit)
-        return await route.handler(visit)
+        async with asyncio.timeout(_seconds_of(route, console)) as limit:
+            session = await _session(console, cookies, uses=LIVE not in request.headers)
+            visit = Visit(console, request, cookies, session, form)
+            if session is None and not route.public:
+                return _to_login(visit)
+            return await route.handler(visit)
     except ApiError as problem:
         failure = problem
     except Unavailable as problem:
@@ -99,10 +105,19 @@ async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
         failure = ServiceUnavailable(str(problem))
     except (web.HTTPException, Refused):
         raise
+    except TimeoutError:
+        log.warning("a page was given up", extra={"path": request.path}, exc_info=not limit.expired())
+        failure = ServiceUnavailable(TOO_SLOW)
     except Exception:
         log.exception("a page failed", extra={"path": request.path})
         failure = InternalError()
     return visit.page("error.html", status=failure.status, problem=failure)
+
+
+def _seconds_of(route: Route, console: Console) -> float | None:
+    """Return after how long a page is given up; None for what acts, whose calls have limits of their own."""
+    is_limited = route.method == "GET" and not (route.public or route.takes_long)
+    return console.services.settings.call_seconds if is_limited else None
 
 
 async def _session(console: Console, cookies: Cookies, *, uses: bool) -> logins.Session | None:
@@ -115,7 +130,7 @@ async def _session(console: Console, cookies: Cookies, *, uses: bool) -> logins.
         with services.database.transaction() as tx:
             return logins.find(tx, services.vault, cookies.session, console.lifetime, now=console.clock(), uses=uses)
 
-    return await console.performer.in_thread(find)
+    return await console.turns.take(lambda: console.performer.in_thread(find))
 
 
 def _check_origin(request: web.Request) -> None:

@@ -18,12 +18,13 @@ class Route:
     path: str
     handler: Handler
     public: bool = False  # for people who are not logged in, too
+    takes_long: bool = False  # however long it takes, it is not given up
     takes_file: bool = False  # the page reads the form, and compares its token before anything else of it
 
 
-def get(path: str, handler: Handler, *, public: bool = False) -> Route:
+def get(path: str, handler: Handler, *, public: bool = False, takes_long: bool = False) -> Route:
     """Return the route of a page."""
-    return Route("GET", path, handler, public)
+    return Route("GET", path, handler, public, takes_long)
 
 
 def post(path: str, handler: Handler, *, public: bool = False) -> Route:

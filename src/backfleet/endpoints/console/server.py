@@ -12,6 +12,7 @@ from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.pages import ROUTES
 from backfleet.endpoints.console.refetching import Recorded
 from backfleet.endpoints.console.rendering import STATIC, Renderer
+from backfleet.endpoints.console.turns import Turns
 from backfleet.endpoints.console.visits import Console
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
@@ -27,7 +28,7 @@ def add_to(app: web.Application, services: Services, performer: Performer, pubsu
         ValueError, OSError: a setting about logins by identity providers cannot be used; the text says which.
     """
     renderer, changes, federation = Renderer(), Changes(pubsub), Federation(services, clock)
-    console = Console(services, performer, clock, renderer, changes, federation, Recorded())
+    console = Console(services, performer, clock, renderer, changes, federation, Recorded(), Turns())
 
     async def to_first_page(request: web.Request) -> web.Response:
         _check_listener(request)

@@ -18,6 +18,7 @@ from backfleet.endpoints.console.federation import Federation
 from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.refetching import Recorded, key_of
 from backfleet.endpoints.console.rendering import Renderer
+from backfleet.endpoints.console.turns import Turns
 from backfleet.operations.catalogue import PRODUCTS, Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
@@ -39,6 +40,7 @@ class Console:
     changes: Changes
     federation: Federation
     recorded: Recorded
+    turns: Turns
 
     @property
     def lifetime(self) -> logins.Lifetime:
@@ -121,8 +123,10 @@ class Visit:
             if operation.needs_tls and call.services.settings.require_tls and not call.secure:
                 raise NeedsTls
             key_id = "" if self.session is None else self.session.credential.access_key_id
-            found = await self.console.performer.perform(
-                operation, flat, lambda: Authenticated(call, key_id, is_on_trail=is_on_trail)
+            found = await self.console.turns.take(
+                lambda: self.console.performer.perform(
+                    operation, flat, lambda: Authenticated(call, key_id, is_on_trail=is_on_trail)
+                )
             )
         except ApiError as problem:
             problem.extra.setdefault("RequestId", call.request_id)

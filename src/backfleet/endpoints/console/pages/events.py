@@ -103,7 +103,7 @@ async def _why_over(visit: Visit, page: str) -> str:
         return NOT_ALLOWED if would_refuse(operation, replace(visit, session=found).new_call(), flat) else ""
 
     try:
-        return await console.performer.in_thread(check)
+        return await console.turns.take(lambda: console.performer.in_thread(check))
     except Unavailable:
         return ""
 
@@ -123,4 +123,4 @@ def asked_by(page: str) -> tuple[Operation, dict[str, str]] | None:
     return (find(VERSIONS[product], listing), {}) if listing else None
 
 
-ROUTES = [get("/events", stream_changes)]
+ROUTES = [get("/events", stream_changes, takes_long=True)]

@@ -144,7 +144,7 @@ def _asked(visit: Visit) -> Mapping[str, object]:
 
 ROUTES = [
     get("/fleet", show_fleet),
-    get("/fleet.csv", export_fleet),
-    get("/fleet.json", export_fleet),
+    get("/fleet.csv", export_fleet, takes_long=True),
+    get("/fleet.json", export_fleet, takes_long=True),
     post("/fleet/order", order),
 ]
