@@ -16,7 +16,7 @@ from typing import Final
 
 FILE: Final = Path(__file__).parent / "backfleet-host.pyz"
 NEEDED_BY: Final = frozenset({"openapi", "downloads", "workers"})  # parts of a process
-_MADE_FOR: Final = re.compile(rb"^made_for=([a-z0-9_]{1,20})$", re.MULTILINE)  # see packaging/host/unpack.sh
+_MADE_FOR: Final = re.compile(rb"^made_for=([a-z0-9_]{1,20})\n", re.MULTILINE)  # see packaging/host/unpack.sh
 _HEADER: Final = 2048  # bytes within which that line is
 MISSING: Final = (
     f"{FILE} is missing, without which no host can enrol or be upgraded; build it with `make host-program` or "
