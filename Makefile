@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench chaos requirements shims wheel deb host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos docs requirements shims wheel deb host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,10 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 
 chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_ARGS="--seed 13 --seconds 300"
 	$(BIN)/python bench/chaos.py $(CHAOS_ARGS)
+
+docs: venv ## print docs/reference again, and draw the pictures of docs/console.md
+	$(BIN)/python tools/write_reference.py
+	DRAW_PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/endpoints/console/test_pictures.py -k drawn
 
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py
