@@ -39,4 +39,5 @@ class Timings:
     order_grace: float = 900.0  # an order that was told to stop may finish or roll back for this long
     script_grace: float = 15.0  # the same for the process that runs a script
     runs_gather: float = 5.0  # after a run began or ended, before it is sent: others may follow
-    runs_retry: float = 300.0  # until runs that the server did not take are sent again
+    runs_retry_first: float = 5.0  # until runs that the server did not take are sent again: a rollout may wait for them
+    runs_retry_most: float = 300.0

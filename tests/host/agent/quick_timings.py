@@ -19,5 +19,6 @@ QUICK = Timings(
     order_grace=2.0,
     script_grace=2.0,
     runs_gather=0.05,
-    runs_retry=0.3,
+    runs_retry_first=0.3,
+    runs_retry_most=0.3,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import threading
 import time
 from typing import Any, Dict, List
@@ -11,6 +12,7 @@ from typing import Any, Dict, List
 from backfleet_host.agent.protocol.server import Server, Unreachable, advice_on
 from backfleet_host.agent.runs.ledger import Ledger, Run
 from backfleet_host.agent.timings import Timings
+from backfleet_host.retries import backoff_seconds
 
 PATH = "/luban/api/backfleet/runs"
 MOST_AT_ONCE = 100  # runs in one request
@@ -35,11 +37,16 @@ class RunSender:
             self._wake.wait()
             stopping.wait(self._timings.runs_gather)
             self._wake.clear()
+            failed = 0
             while not stopping.is_set() and (runs := self._ledger.unsent(MOST_AT_ONCE)):
                 if self._is_taken(runs):
                     self._ledger.note_sent(runs)
+                    failed = 0
                 else:
-                    stopping.wait(self._timings.runs_retry)
+                    first, most = self._timings.runs_retry_first, self._timings.runs_retry_most
+                    pause = backoff_seconds(failed, first, most, random.random())  # noqa: S311 -- spreads load
+                    stopping.wait(pause)
+                    failed += 1
 
     def _is_taken(self, runs: List[Run]) -> bool:
         body = {"now": int(time.time() * 1000), "runs": [_as_sent(run) for run in runs]}
