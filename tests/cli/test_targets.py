@@ -1,6 +1,7 @@
 """Clients and hosts by what people know: names, ids, tags, expressions and files, against real operations."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_names_ids_and_a_file_add_up_and_conditions_narrow_them(many: Fleet, thr
     assert upgraded(many, three, *chosen) == ["app-1", "app-2", "db-1"]
     done = many.run("client", "upgrade", *chosen, "--tag", "site=ber", "--dry-run")
     assert "note: 1 of those named left out by --tag or --where" in done.stderr
-    assert "would upgrade 2 clients on 2 hosts; nothing was changed" in done.stdout
+    assert re.search(r"would upgrade 2 clients on 2 hosts, of which 1 is .*; nothing was changed", done.stdout)
 
 
 def test_ids_alone_are_sent_as_they_are(many: Fleet, three: Ids) -> None:

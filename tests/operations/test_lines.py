@@ -23,7 +23,8 @@ BY_RAM = {
     "NewDescription", "NewDisplayName", "NewEmail", "NewGroupName", "NewMobilePhone", "NewUserName",
     "OIDCProviderName", "PolicyName", "RoleName", "Tag", "UserName", "VersionId",
 }  # fmt: skip
-"""What RAM's operations check themselves, with RAM's own errors: tests/operations/ram."""
+OWN_CHECKS = {"ram": BY_RAM, "sts": {"RoleSessionName"}}
+"""What operations check themselves, with errors of their own: tests/operations/ram and sts."""
 BAD = ["\x1b", "\x00", "\x7f", "\x85", "\u061c", "\u200f", "\u2028", "\u202e", "\u2066", "\ud800"]
 
 
@@ -32,7 +33,7 @@ def texts() -> list[Any]:
     found = {}
     for operation in every_operation():
         for parameter in parameters_of(operation.request):
-            is_ours = parameter.name not in (BY_RAM if operation.product.code == "ram" else ())
+            is_ours = parameter.name not in OWN_CHECKS.get(operation.product.code, ())
             if parameter.kind == "string" and parameter.name not in DOCUMENTS and is_ours:
                 found[operation.product.code, operation.name, parameter.name] = parameter
     return [pytest.param(each, id=".".join(name)) for name, each in sorted(found.items())]

@@ -49,7 +49,7 @@ class AssumeRole:
     """A role, a duration, and a policy that restricts what the session may do of what the role may."""
 
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
-    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
+    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE, raw=True)
     duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
     policy: str = text("Policy", default="", raw=True)
     external_id: str = text("ExternalId", default="", longest=ON_THE_WIRE)

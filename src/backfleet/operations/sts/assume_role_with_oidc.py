@@ -53,7 +53,7 @@ class AssumeRoleWithOIDC:
     provider_arn: str = text("OIDCProviderArn", required=True, longest=ON_THE_WIRE)
     token: str = text("OIDCToken", required=True, secret=True)
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
-    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
+    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE, raw=True)
     duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
     policy: str = text("Policy", default="", raw=True)
 
