@@ -244,7 +244,7 @@ def read_rollouts(reader: Reader) -> None:
     blocks = [block.text for block in examples_of(reader.page) if block.language == "toml"]
     whole = next(text for text in blocks if "[[ring]]" in text)
     for text in blocks:
-        read_policy(text if text == whole else f"{whole}\n{text}")  # a block may be a part of a policy
+        read_policy(text if "[[ring]]" in text else f"{whole}\n{text}")  # a block may be a part of a policy
 
 
 def read_notifications(reader: Reader) -> None:

@@ -29,9 +29,9 @@ from samples.running import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
-LINE = "".join(each for each in HOSTILE if each >= " " and each != "\x7f")
+LINE = "".join(each for each in HOSTILE if each >= " " and each not in "\x7f\u202e")
 CALLS: dict[str, dict[str, Any]] = {
-    "hbr:DescribeBackupClients": {"ClientType": "ECS_CLIENT", "Tag": [{"Key": "team", "Value": HOSTILE}]},
+    "hbr:DescribeBackupClients": {"ClientType": "ECS_CLIENT", "Tag": [{"Key": "team", "Value": LINE}]},
     "ecs:CreateCommand": {"RegionId": "cn-hangzhou", "Name": "greet", "Type": "RunShellScript",
                           "CommandContent": HOSTILE, "ContentEncoding": "PlainText"},
     "ram:UpdateUser": {"UserName": "somebody", "NewComments": LINE},

@@ -12,6 +12,7 @@ import click
 from backfleet import relay as relaying
 from backfleet import sockets
 from backfleet.cli._options import fail
+from backfleet.cli._print import say
 from backfleet.clock import utc_now
 from backfleet.logs import log_to_stderr
 
@@ -78,7 +79,7 @@ def relay(
     place = relaying.Place(address, trusted, listener, tls)
     scheme = "https" if place.tls else "http"
     ready = f"relay of {place.upstream} at {scheme}://{sockets.reachable_address(sockets.address_of(listener))}"
-    asyncio.run(relaying.run(place, kept, utc_now, lambda: click.echo(ready)))
+    asyncio.run(relaying.run(place, kept, utc_now, lambda: say(ready)))
 
 
 def _address(upstream: str) -> str:
