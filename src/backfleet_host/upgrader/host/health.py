@@ -108,7 +108,12 @@ def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None
         left = until - time.monotonic()
         if left <= 0:
             break
-        code, output = runner(dataclasses.replace(command, seconds=left))
+        try:
+            code, output = runner(dataclasses.replace(command, seconds=left))
+        except Unhealthy as problem:
+            if problem.reason != "TimedOut" or problem.passing:
+                raise
+            break  # that it is not ready is what it said; the rest of its time was too short to say more
     if code != 0:
         reason: Reason = "TemporaryFailure" if code == NOT_YET else ""
         passing = code == NOT_YET or code in KILLED
