@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -208,6 +209,31 @@ def test_a_document_that_is_not_there_is_asked_for_once_a_second(site: Site) -> 
         answers = list(threads.map(lambda _: get(address, "/downloads/metadata/77.root.json")[0], range(40)))
     assert set(answers) == {404}
     assert len(site.server.asked) <= 8
+
+
+def test_names_that_are_not_there_are_asked_for_ten_at_a_time(site: Site) -> None:
+    """Whatever names somebody at the site thinks of; what is refused says that it may be asked again."""
+    with relaying(site) as address, ThreadPoolExecutor(8) as threads:
+        began = time.monotonic()
+        names = [f"/downloads/metadata/{number}.root.json" for number in range(100, 160)]
+        answers = list(threads.map(lambda name: get(address, name)[0], names))
+        seconds = time.monotonic() - began
+    assert set(answers) == {404, 503}
+    assert len(site.server.asked) <= (10 + 8) * (1 + seconds)  # eight may be under way when the tenth is answered
+
+
+def test_an_artifact_that_the_disk_has_changed_is_fetched_again(site: Site) -> None:
+    """As a power cut may leave it. It is read once by each process."""
+    path = artifact_of(site)
+    content = site.offering.files[path]
+    sha256 = path.rsplit("/", 1)[-1].partition(".")[0]
+    with relaying(site) as address:
+        assert get(address, f"/downloads/{path}") == (200, content)
+    (site.folder / "cache" / "artifacts" / sha256).write_bytes(bytes(len(content)))
+    with relaying(site) as address:
+        assert get(address, f"/downloads/{path}") == (200, content)
+        assert get(address, f"/downloads/{path}") == (200, content)
+    assert site.artifacts_sent() == ["", ""]
 
 
 def test_a_range_is_answered_while_the_download_is_under_way_and_after_it(site: Site) -> None:

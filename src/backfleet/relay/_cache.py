@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Collection
@@ -63,7 +64,10 @@ class Cache:
         """Write a document, and remove those that are too old for anybody. Best effort: a full disk stops no answer."""
         partial = self._documents / f"{name}.part"
         with contextlib.suppress(OSError):
-            partial.write_bytes(content)
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave half of it under its name, for good
             os.replace(partial, self._documents / name)
             for one in obsolete(os.listdir(self._documents)):
                 (self._documents / one).unlink(missing_ok=True)
@@ -88,8 +92,24 @@ class Cache:
 
     def keep_artifact(self, sha256: str) -> Path:
         """Take a part whose bytes were verified as the artifact. Raises OSError."""
+        with open(self.part(sha256), "rb") as file:
+            os.fsync(file.fileno())
         os.replace(self.part(sha256), self._artifacts / sha256)
         return self._artifacts / sha256
+
+    def is_intact(self, sha256: str) -> bool:
+        """Return whether an artifact has the bytes that its name says; one that has not is removed. Reads all of it."""
+        digest = hashlib.sha256()
+        try:
+            with open(self._artifacts / sha256, "rb", buffering=0) as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except OSError:
+            return False
+        if digest.hexdigest() == sha256:
+            return True
+        (self._artifacts / sha256).unlink(missing_ok=True)
+        return False
 
     def make_space(self, wanted: int, busy: Collection[str]) -> bool:
         """Remove what was not used for longest until `wanted` more bytes fit; return whether they do.

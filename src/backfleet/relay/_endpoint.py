@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -17,13 +18,14 @@ from backfleet.library_internals import DownloadResponse
 from backfleet.relay._cache import Cache
 from backfleet.relay._documents import NAME, SHA256, artifacts_of, is_current, named_version
 from backfleet.relay._fetching import Fetching, WrongBytes
-from backfleet.relay._upstream import Away, NotThere, Upstream
+from backfleet.relay._upstream import Away, Busy, NotThere, Upstream
 from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
 
 MOST_METADATA: Final = 8 << 20  # bytes of a document
 MOST_PROGRAM: Final = 64 << 20  # bytes of the host program
 FRESH_SECONDS: Final = 1.0  # for which an answer of the server is not asked for again
 PROGRAM_FRESH_SECONDS: Final = 60.0
+MOST_MISSES: Final = 10  # names in FRESH_SECONDS that the server turns out not to have, and no others are asked for
 MOST_REMEMBERED: Final = 256  # names that the server turned out not to have
 PIECE: Final = 256 * 1024  # bytes
 TIMESTAMP: Final = "timestamp.json"
@@ -59,6 +61,9 @@ class Relay:
         self._asked_at: dict[str, float] = {}  # when the server last answered for a name
         self._missing: dict[str, float] = {}  # when the server said that it has no such name
         self._artifacts: dict[str, int] = {}  # bytes by SHA-256, as the newest targets say
+        self._intact: set[str] = set()  # artifacts that were read and found right by this process
+        self._checking = asyncio.Lock()
+        self._misses: deque[float] = deque(maxlen=MOST_MISSES)
         self._learning, self._learned_at = asyncio.Lock(), float("-inf")
 
     async def close(self) -> None:
@@ -85,12 +90,16 @@ class Relay:
             return kept
         if self._now() - self._missing.get(name, float("-inf")) < FRESH_SECONDS:
             raise web.HTTPNotFound
+        if len(self._misses) == MOST_MISSES and self._now() - self._misses[0] < FRESH_SECONDS:
+            raise web.HTTPServiceUnavailable(text="too many names that the server does not have; ask again\n")
         try:
             keep = partial(self._cache.keep_document, name)
             content = await self._upstream.document(f"{DOWNLOADS}{METADATA}/{name}", MOST_METADATA, keep)
         except NotThere:
             self._remember_missing(name)
             raise web.HTTPNotFound from None
+        except Busy as problem:  # nothing is known then: a newer root must not be denied
+            raise web.HTTPServiceUnavailable(text=f"{problem}\n") from None
         except Away as problem:
             return self._while_away(name, kept, problem)
         self._asked_at[name] = self._now()
@@ -114,9 +123,12 @@ class Relay:
         return self._now() - self._asked_at.get(name, float("-inf")) < seconds
 
     def _remember_missing(self, name: str) -> None:
+        if self._now() - self._missing.get(name, float("-inf")) < FRESH_SECONDS:
+            return  # others waited for the same answer
         while len(self._missing) >= MOST_REMEMBERED:
             del self._missing[next(iter(self._missing))]
         self._missing.pop(name, None)
+        self._misses.append(self._now())
         self._missing[name] = self._now()
 
     async def target(self, request: web.Request) -> web.StreamResponse:
@@ -127,7 +139,7 @@ class Relay:
     async def _artifact(self, request: web.Request, path: str, sha256: str) -> web.StreamResponse:
         if not SHA256.fullmatch(sha256):
             raise web.HTTPNotFound
-        here = self._cache.artifact(sha256)
+        here = self._cache.artifact(sha256) if await self._is_intact(sha256) else None
         if here is not None:
             ANSWERED.labels("artifact", "cache").inc()
             return DownloadResponse(here, chunk_size=PIECE, headers={"Content-Type": "application/octet-stream"})
@@ -139,6 +151,16 @@ class Relay:
         if fetching is None:
             fetching = self._fetch(request.rel_url.raw_path, sha256, length)
         return await self._pass_on(request, fetching)
+
+    async def _is_intact(self, sha256: str) -> bool:
+        """Return whether an artifact is here; read it all once, for a disk may have changed it since it was kept."""
+        if self._cache.artifact(sha256) is None:
+            self._intact.discard(sha256)
+            return False
+        async with self._checking:
+            if sha256 not in self._intact and await asyncio.to_thread(self._cache.is_intact, sha256):
+                self._intact.add(sha256)
+        return sha256 in self._intact
 
     async def _length_of(self, sha256: str) -> int | None:
         """Return the bytes of an artifact that the newest targets name; None if they do not name it.

@@ -13,11 +13,16 @@ CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0  # without a byte
 PIECE: Final = 64 * 1024  # bytes
 AT_ONCE: Final = 8  # requests
+MOST_WAITING: Final = 4 * AT_ONCE  # documents that are asked for or wait to be
 AWAY_SECONDS: Final = 5.0  # after a failure, for which documents are not asked for: hosts would wait in vain
 
 
 class Away(Exception):
     """The server cannot be reached, or answers with an error. The text says what happened."""
+
+
+class Busy(Away):
+    """Too many questions wait for the server; it may be asked again soon."""
 
 
 class NotThere(Exception):
@@ -55,12 +60,14 @@ class Upstream:
         """Return a whole document once `keep` has it; callers that ask for the same at once wait for one answer.
 
         Raises:
-            Away: it did not come, or is longer than `most_bytes`.
+            Away: it did not come, or is longer than `most_bytes`; Busy, its turn did not come.
             NotThere: the server has none.
         """
         asked = self._asked.get(path)
         if asked is None and self._now() < self._away_until:
             raise Away(self._why_away)
+        if asked is None and len(self._asked) >= MOST_WAITING:  # whoever asked may be gone: the question is not
+            raise Busy(f"{MOST_WAITING} questions wait for {self.address} already")
         if asked is None:
             asked = self._asked[path] = asyncio.create_task(self._document(path, most_bytes, keep))
             asked.add_done_callback(lambda _: self._asked.pop(path, None))
