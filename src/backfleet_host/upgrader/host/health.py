@@ -19,6 +19,7 @@ from backfleet_host.upgrader.errors import Reason, Unhealthy
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
 
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
+FAIR_SECONDS = 1.0  # a last try with less time than this gives no verdict by running out of it
 POLL_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
 MATCH_SECONDS = 2.0  # for comparing an output with what is expected
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # from outside, often because memory was short; the latter by a shell
@@ -111,9 +112,9 @@ def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None
         try:
             code, output = runner(dataclasses.replace(command, seconds=left))
         except Unhealthy as problem:
-            if problem.reason != "TimedOut" or problem.passing:
+            if problem.reason != "TimedOut" or problem.passing or left >= FAIR_SECONDS:
                 raise
-            break  # that it is not ready is what it said; the rest of its time was too short to say more
+            break  # its time was too short for another verdict: it said before that it is not ready
     if code != 0:
         reason: Reason = "TemporaryFailure" if code == NOT_YET else ""
         passing = code == NOT_YET or code in KILLED

@@ -12,6 +12,7 @@ from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host import health
 from backfleet_host.upgrader.host.health import verify
+from backfleet_host.upgrader.host.subprocesses import Subprocess
 
 SHIMS = Path(health.__file__).parents[2] / "shim" / "binaries"
 
@@ -91,3 +92,22 @@ def test_what_the_old_version_could_not_start_is_excused(tmp_path: Path) -> None
     verify(manifest("tool"), tmp_path, excused={"tool"})
     with pytest.raises(Unhealthy, match="`courier --version`"):
         verify(manifest("tool", "courier"), tmp_path, excused={"tool"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [pytest.param(0.6, "TemporaryFailure", id="a moment"), pytest.param(30, "TimedOut", id="enough time")],
+)
+def test_a_last_try_that_hangs_is_a_verdict_only_if_it_had_time(seconds: float, reason: str) -> None:
+    """A command that is not ready and is cut short a moment later has said nothing else."""
+    tries = []
+
+    def run(command: Subprocess) -> tuple[int, str]:
+        tries.append(command.seconds)
+        if len(tries) == 1:
+            return 75, ""
+        raise Unhealthy("it did not end", reason="TimedOut")
+
+    with pytest.raises(Unhealthy) as raised:
+        health.expect(Subprocess(("courier",), seconds), "", "courier", run)
+    assert (raised.value.reason, len(tries)) == (reason, 2)
