@@ -82,7 +82,7 @@ class Server:
 class Anything:
     """Parameters of several kinds."""
 
-    name: str | None = text("Name", longest=100_000)
+    name: str | None = text("Name", longest=100_000, lines=True)
     wrong: bool | None = boolean("Wrong", default=False)
     broken: bool | None = boolean("Broken", default=False)
     ids: tuple[str, ...] | None = json_list("Ids")

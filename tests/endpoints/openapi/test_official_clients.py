@@ -72,7 +72,7 @@ def test_the_caller_identity(server: Server, mode: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_parameters_arrive_from_query_and_form(server: Server, mode: str, method: str) -> None:
     """Every character that encoders get wrong, in the query and, with POST, in the form."""
-    text = '备 é~*\'()!+/%&=?# "x"'
+    text = '备 é~*\'()!+/%&=?# "x"\n'
     parts: dict[str, Any] = {"query": {"Name": text, "Ids": '["i-1","i-2"]', "Empty": ""}}
     if method == "POST":
         parts["body"] = {"Zone.2": "b +", "Zone.1": "ä", "Zone.10": "~"}
