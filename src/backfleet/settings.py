@@ -71,6 +71,9 @@ class Settings:
 
     ssh_allowed: str = ""  # hosts that the server may go to by SSH: names and networks as above; "" = none
 
+    ecs_allowed: str = "*.aliyuncs.com"  # where clouds of the carrier `ecs` may be: names and networks as above
+    ecs_own_credentials_for: str = ""  # accounts (ids, commas) that may use credentials found where the server runs
+
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year

@@ -18,7 +18,7 @@ from backfleet import (
     rollouts,
     upgrades,
 )
-from backfleet.carriers import ssh
+from backfleet.carriers import ecs, ssh
 from backfleet.certificates import authority_file
 from backfleet.clock import Clock
 from backfleet.fleet import CarrierKind
@@ -101,6 +101,7 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
             ),
         ),
         Worker(ssh.TOPIC, _ssh_visits(services, clock), VISITS),
+        Worker(ecs.TOPIC, _ecs_rounds(services, clock), VISITS),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
@@ -120,6 +121,21 @@ def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
     open_key = functools.partial(operations.open_ssh_key, services)
     make = functools.partial(ssh.make_visitor, database, clock, allowed, open_key, handed=handed, lease=lease)
     worker = ssh.Worker(database, make, every=timedelta(seconds=settings.fit_seconds) / 3)
+    return lambda: worker.run_once(clock())
+
+
+def _ecs_rounds(services: Services, clock: Clock) -> Callable[[], bool]:
+    """Return the worker that asks clouds."""
+    settings, database = services.settings, services.database
+    try:
+        clouds = operations.ecs_clouds(services)
+    except ValueError as problem:
+        raise CannotStart(f"ecs_allowed: {problem}") from None
+    every, lease = timedelta(seconds=settings.fit_seconds) / 3, timedelta(seconds=settings.lease_seconds)
+    make = functools.partial(
+        ecs.make_means, database, clock, clouds, services.draw, region=settings.region, every=every, lease=lease
+    )
+    worker = ecs.Worker(database, make)
     return lambda: worker.run_once(clock())
 
 
@@ -162,7 +178,13 @@ def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Ask
 def carriers_of(settings: Settings) -> carriers.Carriers:
     """Return every carrier of this installation."""
     bootstrap = bootstrap_of(settings)
-    return carriers.Carriers({CarrierKind.ASSIST: carriers.Gateway(bootstrap), CarrierKind.SSH: ssh.Ssh(bootstrap)})
+    return carriers.Carriers(
+        {
+            CarrierKind.ASSIST: carriers.Gateway(bootstrap),
+            CarrierKind.SSH: ssh.Ssh(bootstrap),
+            CarrierKind.ECS: ecs.Ecs(bootstrap),
+        }
+    )
 
 
 def bootstrap_of(settings: Settings) -> carriers.Bootstrap:

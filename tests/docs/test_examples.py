@@ -277,6 +277,14 @@ def read_ssh(reader: Reader) -> None:
         assert allowed.refusal(f"https://{hop.address}:{hop.port}/") == ""
 
 
+def read_ecs(reader: Reader) -> None:
+    """The policy permits every action that the carrier calls, and no other one."""
+    (policy,) = examples_of(reader.page)
+    source = (PROJECT / "src/backfleet/carriers/ecs/cloud.py").read_text()
+    permitted = json.loads(policy.text)["Statement"][0]["Action"]
+    assert sorted(permitted) == sorted(set(re.findall(r"ecs:[A-Z][A-Za-z]+", source)))
+
+
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mode = 0o4755
     return entry
@@ -296,6 +304,7 @@ RUNNERS = {
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
     "docs/ssh.md": read_ssh,
+    "docs/ecs.md": read_ecs,
     "docs/relays.md": read_relays,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself

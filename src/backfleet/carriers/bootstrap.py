@@ -8,7 +8,9 @@ journal.
 
 import base64
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,27 +22,43 @@ PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15,
 LEAST_PYTHON: Final = (3, 10)
 
 # It prints little, for an agent that has to report much ends itself, and needs no more of a shell than dash.
-_SHELL: Final = """#!/bin/sh
+_HEAD: Final = """#!/bin/sh
 # Backfleet order {order_id}. Safe to repeat: an order that was carried out is answered from the host's journal.
-for python in {pythons}; do
+set -- '{order_id}' '{label}'
+"""
+_HEAD_OF_MANY: Final = """#!/bin/sh
+# One Backfleet order for {count} hosts, each with an id of its own. Safe to repeat, as one for a single host.
+case '{{{{ACS::InstanceId}}}}' in
+{cases}
+*) echo 'this order is for other instances'; exit 1 ;;
+esac
+"""
+_ONE_HEAD: Final = re.compile(
+    r"#!/bin/sh\n# Backfleet order ([A-Za-z0-9-]{1,64})\.[^\n]*\nset -- '\1' '([A-Za-z0-9./:+_-]*)'\n"
+)
+_THIS_ORDER: Final = "THE-ID-OF-THIS-ORDER"  # stands for the id, which the head sets
+
+_SHELL: Final = """for python in {pythons}; do
   if "$python" -c 'import ssl, sys; sys.exit(sys.version_info < {least})' >/dev/null 2>&1; then
-    exec "$python" - <<'BACKFLEET'
+    exec "$python" - "$@" <<'BACKFLEET'
 {program}
 BACKFLEET
   fi
 done
-printf '%s\\n' '{no_python}'
+printf '{no_python}\\n' "$1"
 exit 1
 """
 
 _PYTHON: Final = """\
-import errno, hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
-ROOT, SERVER, SHA256 = {root!r}, os.environ.get("ALIYUN_ASSIST_SERVER_HOST") or {server!r}, {sha256!r}
-CA, ORDER, LABEL, BEGAN = {ca!r}, {order!r}, {label!r}, time.monotonic()
+import base64, errno, hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
+ROOT, SERVER, SHA256 = {root!r}, {server}, {sha256!r}
+CA, ORDER, BEGAN = {ca!r}, {order!r}, time.monotonic()
+ID, LABEL = sys.argv[1:]
+ORDER = base64.b64encode(base64.b64decode(ORDER).replace({this_order!r}.encode(), ID.encode())).decode()
 FAILED = {{"DownloadFailed": {no_download!r}, "UntrustedRelease": {not_ours!r}, "UnsupportedPlatform": {not_root!r},
   "DiskFull": {disk_full!r}, "HostBusy": {read_only!r}}}
 def end(code):
-    print(FAILED[code]); sys.exit(1)
+    print(FAILED[code].replace({this_order!r}, ID)); sys.exit(1)
 def disk(problem):
     codes = {{errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}}
     end(codes.get(problem.errno, "UnsupportedPlatform"))
@@ -102,6 +120,7 @@ class Bootstrap:
     authority: str  # PEM
     program_sha256: str  # of the host program, in hex; "" if this server has none
     root: str = str(DEFAULT_ROOT)  # the folder on the host that belongs to the host program
+    follows_agent: bool = True  # the server that the agent comes to, where it names one, is this server
 
 
 def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
@@ -111,23 +130,25 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         label: `TOPIC/REFERENCE`, by which the host asks whether the order was withdrawn; "" = it does not ask.
     """
 
+    of_any = replace(order, order_id=_THIS_ORDER)
+
     def failed(code: str, message: str, reason: str = "") -> str:
         details = {"reason": reason} if reason else {}
-        ended = (order.order_id, order.kind, order.package, "failed", code, message, "admit")
+        ended = (_THIS_ORDER, order.kind, order.package, "failed", code, message, "admit")
         return Report(*ended, details=details, version_known=False).as_line()  # nobody looked what is installed
 
-    least = ".".join(map(str, LEAST_PYTHON))
+    least, address = ".".join(map(str, LEAST_PYTHON)), repr(bootstrap.address)
     program = _PYTHON.format(
         root=bootstrap.root,
         folder=str(Places(Path(bootstrap.root)).bootstrap),
-        server=bootstrap.address,
+        server=f'os.environ.get("ALIYUN_ASSIST_SERVER_HOST") or {address}' if bootstrap.follows_agent else address,
         sha256=bootstrap.program_sha256,
         ca=bootstrap.authority,
-        label=label,
+        this_order=_THIS_ORDER,
         seconds=order.timeout_seconds,
         stage=stage_line("admit"),
         program_path=DOWNLOADS + HOST_PROGRAM,
-        order=base64.b64encode(order.as_command().encode()).decode(),
+        order=base64.b64encode(of_any.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
         disk_full=failed("DiskFull", f"no space is left on the disk of {bootstrap.root}; free some"),
@@ -135,10 +156,30 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         not_root=failed("UnsupportedPlatform", f"{bootstrap.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")
-    return _SHELL.format(
-        order_id=order.order_id,
+    return _HEAD.format(order_id=order.order_id, label=label) + _SHELL.format(
         pythons=PYTHONS,
         least=json.dumps(LEAST_PYTHON).replace("[", "(").replace("]", ")"),
         program=program,
-        no_python=no_python,
+        no_python=no_python.replace("%", "%%").replace("\\", "\\\\").replace(_THIS_ORDER, "%s"),
     )
+
+
+def split_command(content: str) -> tuple[str, str, str] | None:
+    """Return the order's id, the label and the rest of a command of ours, or None. Alike orders have the same rest."""
+    head = _ONE_HEAD.match(content)
+    return (head[1], head[2], content[head.end() :]) if head else None
+
+
+def command_for_many(rest: str, orders: Mapping[str, tuple[str, str]]) -> str:
+    """Return one command for several instances, each of which finds its own order in it by its id.
+
+    The sender has to see to it that `{{ACS::InstanceId}}` is replaced.
+
+    Args:
+        rest: of every one of the commands.
+        orders: the order's id and the label by the instance's id in the cloud.
+    """
+    cases = "\n".join(
+        f"'{instance_id}') set -- '{order_id}' '{label}' ;;" for instance_id, (order_id, label) in orders.items()
+    )
+    return _HEAD_OF_MANY.format(count=len(orders), cases=cases) + rest

@@ -19,7 +19,8 @@ INTERRUPTED = 130
 _COMMANDS: Final = {
     "account": "_identity", "activation": "_activations", "audit": "_audit", "backup": "_backup",
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
-    "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
+    "configure": "_configure", "console": "_console", "doctor": "_doctor",
+    "ecs-account": "_ecs", "ecs-import": "_ecs", "instance": "_fleet", "key": "_identity",
     "minimum": "_minimums", "notify": "_notify",
     "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
     "rollout": "_rollouts",

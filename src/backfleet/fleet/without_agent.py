@@ -12,11 +12,24 @@ NO_ACTIVATION: Final = ""
 
 
 def add_without_agent(
-    tx: Transaction, account_id: str, region: str, carrier: CarrierKind, *, name: str, now: datetime, draw: Draw
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    carrier: CarrierKind,
+    *,
+    name: str,
+    now: datetime,
+    draw: Draw,
+    instance_id: str = "",
 ) -> str:
-    """Register an instance that has no agent; return its id. What is on it, its first visit finds out."""
+    """Register an instance that has no agent of ours; return its id. What is on it, its first visit finds out.
+
+    Args:
+        instance_id: the id that it has elsewhere, and keeps if nobody has it here; "" = none.
+    """
+    is_free = bool(instance_id) and not _store.instances.is_known(tx, instance_id)
     made = Instance(
-        id=new_id("mi", draw),
+        id=instance_id if is_free else new_id("mi", draw),
         account_id=account_id,
         region=region,
         activation_id=NO_ACTIVATION,

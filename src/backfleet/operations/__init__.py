@@ -11,6 +11,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 """
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
+from backfleet.operations.backfleet.ecs_accounts import ecs_clouds
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.backfleet.ssh_hosts import open_ssh_key, ssh_destinations
@@ -27,6 +28,7 @@ __all__ = [
     "Watcher",
     "backfleet",
     "ecs",
+    "ecs_clouds",
     "hbr",
     "note_adoption",
     "open_ssh_key",

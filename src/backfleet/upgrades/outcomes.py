@@ -44,10 +44,26 @@ _AGENT_ERRORS: Final = {
         ),
         ("HostUnreachable", "the server could not begin it by SSH"),
     ),
+    **dict.fromkeys(
+        (
+            "EcsAgentNotRunning",
+            "EcsCommandRefused",
+            "EcsInstanceNotFound",
+            "EcsInstanceNotRunning",
+            "EcsKeyRefused",
+            "EcsNotAllowed",
+            "EcsNotDelivered",
+            "EcsPermissionMissing",
+            "EcsQuotaUsedUp",
+            "EcsRegionRefused",
+            "EcsSdkMissing",
+        ),
+        ("HostUnreachable", "the cloud would not begin it"),
+    ),
 }
 """What an agent's own errors mean that tell something about the host. A positive one is an errno of Linux.
 
-The others are those of the carrier `ssh`, which stands in for an agent.
+The others are those of the carriers `ssh` and `ecs`, which stand in for an agent.
 """
 
 _BEFORE_LOOKING: Final = ("DownloadFailed", "UntrustedRelease", "UnsupportedPlatform")

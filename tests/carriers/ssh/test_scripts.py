@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backfleet.carriers.ssh.scripts import facts_command, input_of, read_facts, run_command
+from backfleet.carriers.facts import read_facts
+from backfleet.carriers.ssh.scripts import facts_command, input_of, run_command
 from backfleet_host.platforms import platform_here
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import identity
+from backfleet.carriers import ecs as ecs_carrier
 from backfleet.fleet import ClientStatus
 from backfleet.operations.catalogue import PRODUCTS, Operation, find
 from backfleet.wire.credentials import Credentials
@@ -118,6 +119,12 @@ BACKFLEET = [
     step("backfleet", "CreateSshKey", Name="spare"),
     step("backfleet", "ImportSshHosts", KeyName="fleet", Hosts=[{"Address": "127.0.0.1", "HostKeys": [HOST_KEY]}]),
     step("backfleet", "DeleteSshKey", Name="spare"),
+    step("backfleet", "CreateEcsAccount", Name="cloud", KeyId="LTAI1", KeySecret="s", Endpoint="127.0.0.1:9"),
+    step("backfleet", "ListEcsAccounts"),
+    Step("backfleet", "ImportEcsInstances", {"AccountName": "cloud", "CloudRegionId": REGION}, {}, "EcsRefused"),
+    step("backfleet", "ListEcsImports"),
+    step("backfleet", "DeleteEcsImport", ImportId="<import>"),
+    step("backfleet", "DeleteEcsAccount", Name="cloud"),
     step("backfleet", "PreviewRollout", Policy=POLICY),
     step("backfleet", "SimulateRollout", Policy=POLICY, Failures="50%", Seed=3, Preset="ssm-ramp"),
     step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),
@@ -304,6 +311,11 @@ def prepare(server: Server) -> Installation:
         from backfleet import releases
 
         releases.refresh(tx, services.repository, now=now)
+        key = ecs_carrier.EcsAccount(account, "other-cloud", ecs_carrier.Source.KEY, now)
+        ecs_carrier.add_account(tx, key)
+        everything = ecs_carrier.Selection(REGION)
+        imported = ecs_carrier.add_import(tx, account, key.name, everything, now=now, draw=services.draw)
+        known["import"] = imported.import_id
     env.release("2.0")
     _, made = env.ask(VERSIONS["backfleet"], "CreateRollout", Policy=POLICY.replace("to 2.0", "of others"))
     known["others"] = made["RolloutId"]

@@ -6,14 +6,7 @@ Only two things vary in the command of a session: whether it begins with `sudo`,
 import shlex
 from typing import Final
 
-from backfleet_host.platforms import architecture_of
-from backfleet_host.texts import printable
-
-_FACTS: Final = (
-    "uname -s; uname -m; hostname; "
-    '(. /etc/os-release && echo "$PRETTY_NAME") 2>/dev/null || echo; '
-    "cat /etc/machine-id 2>/dev/null || echo; id -u; date +%s"
-)
+from backfleet.carriers.facts import FACTS
 
 _RUN: Final = """
 umask 077
@@ -49,7 +42,7 @@ It runs only if all of it has come, in a process group of its own, and is ended 
 
 def facts_command(*, sudo: bool) -> str:
     """Return what prints the facts of a host."""
-    return _under(_FACTS, sudo)
+    return _under(FACTS, sudo)
 
 
 def run_command(*, sudo: bool) -> str:
@@ -67,20 +60,3 @@ def input_of(content: str, folder: str) -> bytes:
         raise ValueError("a working directory is one line")
     sent = content.encode()
     return f"{len(sent)}\n{folder}\n".encode() + sent
-
-
-def read_facts(output: str) -> dict[str, str]:
-    """Return the facts that a host printed. Raises ValueError where it printed something else."""
-    lines = [printable(line.strip())[:255] for line in output.splitlines()]
-    if len(lines) != 7 or not lines[5].isdecimal() or not lines[6].isdecimal():
-        raise ValueError(f"it answers a question about itself with {printable(output[:100])!r}")
-    system, machine, hostname, name, machine_id, uid, seconds = lines
-    return {
-        "platform": f"{system.lower()}-{architecture_of(machine)}",
-        "os_type": system.lower(),
-        "os_version": name or f"{system} {machine}",
-        "hostname": hostname,
-        "machine_id": machine_id[:64],
-        "uid": uid,
-        "seconds": seconds,
-    }

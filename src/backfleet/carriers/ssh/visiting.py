@@ -16,11 +16,12 @@ from typing import Any, Final
 import asyncssh
 
 from backfleet import commands, fleet
+from backfleet.carriers.facts import read_facts
 from backfleet.carriers.ssh import _store
 from backfleet.carriers.ssh.connecting import connected
 from backfleet.carriers.ssh.model import KEY_MISSING, SUDO_REFUSED, UNFIT, UNREACHABLE, SshHost, SshProblem
 from backfleet.carriers.ssh.running import Ended, Running
-from backfleet.carriers.ssh.scripts import facts_command, read_facts
+from backfleet.carriers.ssh.scripts import facts_command
 from backfleet.commands import FinalReport, HandedInvocation
 from backfleet.fleet import Heartbeat
 from backfleet.outbound import Destinations

@@ -170,6 +170,11 @@ def rename(tx: Transaction, instance_id: str, name: str) -> None:
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(name=name))
 
 
+def is_known(tx: Transaction, instance_id: str) -> bool:
+    """Return whether there is or was an instance with this id, of any account."""
+    return tx.first(sa.select(instances.c.id).where(instances.c.id == instance_id)) is not None
+
+
 def set_facts(tx: Transaction, instance_id: str, facts: dict[str, str]) -> None:
     """Record what is known of an instance's machine."""
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(facts))

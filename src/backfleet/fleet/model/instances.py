@@ -27,6 +27,7 @@ class CarrierKind(StrEnum):
 
     ASSIST = "assist"  # its agent comes to our gateway
     SSH = "ssh"  # it has no agent: the server goes to it
+    ECS = "ecs"  # its agent belongs to a cloud: the server asks that cloud
 
 
 class AgentKind(StrEnum):

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import fleet
-from backfleet.carriers import ssh
+from backfleet.carriers import ecs, ssh
 from backfleet.fleet import AgentRun, CarrierKind, Client, Inventory
+from backfleet.operations.backfleet.ecs_accounts import ecs_of
 from backfleet.operations.backfleet.ssh_hosts import ssh_of
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
@@ -31,6 +32,10 @@ SSH = {
     "HostKeys": [str],
     "Jumps": [str],
     "VisitedTime": Maybe(int),
+}
+ECS = {
+    **dict.fromkeys(("AccountName", "RegionId", "InstanceId", "ProblemCode", "Problem"), str),
+    "AskedTime": Maybe(int),
 }
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
@@ -63,6 +68,7 @@ class DescribeInstance:
         "Checkups": [CHECKUP],
         "Clones": [CLONE],
         "Ssh": Maybe(SSH),
+        "Ecs": Maybe(ECS),
     },
     errors=(InstanceNotFound,),
 )
@@ -73,7 +79,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
     state after the last upgrade: another package manager, a file that was changed. Clones are hosts that use this
     instance's identity side by side; while there are some, it gets no orders. Ssh says how the server goes
-    to an instance without an agent, and what was wrong at its last visit.
+    to an instance without an agent, and what was wrong at its last visit; Ecs what the cloud says of an instance.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
@@ -82,6 +88,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         inventory = fleet.find_inventory(tx, found.id)
         clones = fleet.clones_of(tx, [found.id], now=call.now).get(found.id, [])
         way = ssh.find_host(tx, found.id) if found.carrier is CarrierKind.SSH else None
+        cloud = ecs.find_host(tx, found.id) if found.carrier is CarrierKind.ECS else None
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     within = timedelta(seconds=call.services.settings.fit_seconds)
@@ -106,6 +113,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "Checkups": [_checkup(client) for client in clients],
         "Clones": [_clone(run) for run in clones],
         **ssh_of(way),
+        **ecs_of(cloud),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from backfleet import assistant, commands, fleet
 from backfleet.assistant import Usage
-from backfleet.carriers import ssh
+from backfleet.carriers import ecs, ssh
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
@@ -182,6 +182,7 @@ def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) ->
         if fleet.deregister(tx, instance.id, now=call.now):
             commands.end_gone(tx, instance.id, now=call.now)
             ssh.forget_host(tx, instance.id)
+            ecs.forget_host(tx, instance.id)
     return {"Instance": details.managed(instance)}
 
 

@@ -1,0 +1,75 @@
+"""The carrier `ecs`: instances of Alibaba Cloud, reached through its own Cloud Assistant.
+
+Owns ecs_accounts, ecs_imports, ecs_hosts, ecs_batches and ecs_runs. Publishes `ecs` when the cloud is to be asked.
+
+    add_account, accounts_of, find_account, delete_account: cloud accounts, and the credentials for them
+    add_import, imports_of, delete_import: which of their instances are imported
+    find_host, forget_host: what is known of an imported instance
+    check: ask the cloud now whether a selection can be read
+    Ecs: how orders for instances are written
+    Worker, make_means: bring commands to the cloud, and what became of them back
+
+What needs the cloud's SDK is imported where it runs: a server without cloud accounts does not load it, nor need it.
+"""
+
+from backfleet.carriers.ecs.accounts import (
+    TOPIC,
+    AccountExists,
+    AccountInUse,
+    AccountNotFound,
+    TooMany,
+    accounts_of,
+    add_account,
+    add_import,
+    delete_account,
+    delete_import,
+    find_account,
+    find_host,
+    forget_host,
+    imports_of,
+)
+from backfleet.carriers.ecs.loading import check, make_clouds, make_means
+from backfleet.carriers.ecs.model import (
+    MOST_AT_ONCE,
+    NAME,
+    REGION,
+    EcsAccount,
+    EcsHost,
+    EcsImport,
+    EcsProblem,
+    Selection,
+    Source,
+)
+from backfleet.carriers.ecs.way import Ecs
+from backfleet.carriers.ecs.worker import Worker
+
+__all__ = [
+    "MOST_AT_ONCE",
+    "NAME",
+    "REGION",
+    "TOPIC",
+    "AccountExists",
+    "AccountInUse",
+    "AccountNotFound",
+    "Ecs",
+    "EcsAccount",
+    "EcsHost",
+    "EcsImport",
+    "EcsProblem",
+    "Selection",
+    "Source",
+    "TooMany",
+    "Worker",
+    "accounts_of",
+    "add_account",
+    "add_import",
+    "check",
+    "delete_account",
+    "delete_import",
+    "find_account",
+    "find_host",
+    "forget_host",
+    "imports_of",
+    "make_clouds",
+    "make_means",
+]

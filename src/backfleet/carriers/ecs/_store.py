@@ -1,0 +1,195 @@
+"""The only SQL on cloud accounts, imports and imported instances. That on batches is in `_batches`."""
+
+import dataclasses
+import json
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from backfleet import commands
+from backfleet.carriers.ecs._tables import ecs_accounts, ecs_batches, ecs_hosts, ecs_imports
+from backfleet.carriers.ecs.model import EcsAccount, EcsHost, EcsImport, Selection, Source
+from backfleet.storage import Transaction
+
+_FIELDS = [field.name for field in dataclasses.fields(EcsAccount)]
+_HOST_FIELDS = [field.name for field in dataclasses.fields(EcsHost)]
+
+
+def _is(table: sa.Table, account: EcsAccount | EcsHost) -> sa.ColumnElement[bool]:
+    name = account.name if isinstance(account, EcsAccount) else account.ecs_account
+    column = table.c.name if table is ecs_accounts else table.c.ecs_account
+    return sa.and_(table.c.account_id == account.account_id, column == name)
+
+
+# --- Cloud accounts -------------------------------------------------------------------------------------------------
+
+
+def put_account(tx: Transaction, account: EcsAccount) -> None:
+    """Store a cloud account that is new."""
+    tx.add(ecs_accounts, [{**dataclasses.asdict(account), "next_refresh_at": account.created_at}])
+
+
+def accounts_of(tx: Transaction, account_id: str) -> list[EcsAccount]:
+    """Return an account's cloud accounts by name."""
+    query = sa.select(ecs_accounts).where(ecs_accounts.c.account_id == account_id).order_by(ecs_accounts.c.name)
+    return [_account(row) for row in tx.rows(query)]
+
+
+def find_account(tx: Transaction, account_id: str, name: str, *, lock: bool = False) -> EcsAccount | None:
+    """Return a cloud account, locked against its deletion if asked."""
+    query = sa.select(ecs_accounts).where(ecs_accounts.c.account_id == account_id, ecs_accounts.c.name == name)
+    row = tx.first(query.with_for_update() if lock else query)
+    return None if row is None else _account(row)
+
+
+def delete_account(tx: Transaction, account: EcsAccount) -> None:
+    """Delete a cloud account and its imports."""
+    tx.run(sa.delete(ecs_imports).where(_is(ecs_imports, account)))
+    tx.run(sa.delete(ecs_accounts).where(_is(ecs_accounts, account)))
+
+
+def take_accounts(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[EcsAccount]:
+    """Return cloud accounts with something to do, each to one process alone until that moment."""
+    own = sa.and_(ecs_hosts.c.account_id == ecs_accounts.c.account_id, ecs_hosts.c.ecs_account == ecs_accounts.c.name)
+    waiting = sa.exists().where(own, commands.has_work(ecs_hosts.c.instance_id))
+    under_way = sa.exists().where(
+        ecs_batches.c.account_id == ecs_accounts.c.account_id,
+        ecs_batches.c.ecs_account == ecs_accounts.c.name,
+        ecs_batches.c.next_poll_at <= now,
+    )
+    free = sa.or_(ecs_accounts.c.taken_until.is_(None), ecs_accounts.c.taken_until <= now)
+    due = sa.or_(ecs_accounts.c.next_refresh_at <= now, waiting, under_way)
+    query = sa.select(ecs_accounts).where(free, due).order_by(ecs_accounts.c.next_refresh_at).limit(limit)
+    found = [_account(row) for row in tx.rows(query.with_for_update(skip_locked=True, of=ecs_accounts))]
+    for account in found:
+        tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(taken_until=until))
+    return found
+
+
+def exist(tx: Transaction) -> bool:
+    """Return whether there is any cloud account."""
+    return tx.first(sa.select(ecs_accounts.c.name).limit(1)) is not None
+
+
+def give_back(tx: Transaction, account: EcsAccount, until: datetime | None) -> None:
+    """Let others work on a cloud account, from this moment on or at once."""
+    tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(taken_until=until))
+
+
+def is_refresh_due(tx: Transaction, account: EcsAccount, now: datetime) -> bool:
+    """Return whether its instances are to be asked about now."""
+    return bool(tx.scalar(sa.select(ecs_accounts.c.next_refresh_at <= now).where(_is(ecs_accounts, account))))
+
+
+def refresh_at(tx: Transaction, account: EcsAccount, moment: datetime) -> None:
+    """Have its instances asked about from this moment on."""
+    tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(next_refresh_at=moment))
+
+
+def note_account(tx: Transaction, account: EcsAccount, code: str, problem: str, asked_at: datetime | None) -> None:
+    """Record whether a cloud account answers, and since when not."""
+    values: dict[str, Any] = {"problem_code": code, "problem": problem}
+    values |= {"asked_at": asked_at} if asked_at else {}
+    tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(values))
+
+
+# --- Imports --------------------------------------------------------------------------------------------------------
+
+
+def put_import(tx: Transaction, one: EcsImport) -> None:
+    """Store an import that is new."""
+    selection = json.dumps(dataclasses.asdict(one.selection), sort_keys=True)
+    row = {name: value for name, value in dataclasses.asdict(one).items() if name != "selection"}
+    tx.add(ecs_imports, [{**row, "selection": selection}])
+
+
+def imports_of(tx: Transaction, account_id: str, ecs_account: str | None = None) -> list[EcsImport]:
+    """Return an account's imports, oldest first; those of one cloud account if asked."""
+    query = sa.select(ecs_imports).where(ecs_imports.c.account_id == account_id)
+    if ecs_account is not None:
+        query = query.where(ecs_imports.c.ecs_account == ecs_account)
+    return [_import(row) for row in tx.rows(query.order_by(ecs_imports.c.created_at, ecs_imports.c.import_id))]
+
+
+def delete_import(tx: Transaction, account_id: str, import_id: str) -> bool:
+    """Delete an import; return whether there was one."""
+    mine = sa.and_(ecs_imports.c.account_id == account_id, ecs_imports.c.import_id == import_id)
+    if tx.first(sa.select(ecs_imports.c.import_id).where(mine)) is None:
+        return False
+    tx.run(sa.delete(ecs_imports).where(mine))
+    return True
+
+
+def note_import(tx: Transaction, import_id: str, values: dict[str, Any]) -> None:
+    """Record what became of an import."""
+    tx.run(sa.update(ecs_imports).where(ecs_imports.c.import_id == import_id).values(values))
+
+
+# --- Instances ------------------------------------------------------------------------------------------------------
+
+
+def add_host(tx: Transaction, host: EcsHost) -> None:
+    """Store an imported instance that is new."""
+    tx.add(ecs_hosts, [dataclasses.asdict(host)])
+
+
+def hosts_of(tx: Transaction, account: EcsAccount) -> list[EcsHost]:
+    """Return what is imported from a cloud account."""
+    return [_host(row) for row in tx.rows(sa.select(ecs_hosts).where(_is(ecs_hosts, account)))]
+
+
+def hosts(tx: Transaction, instance_ids: Collection[str]) -> dict[str, EcsHost]:
+    """Return these imported instances by id."""
+    query = sa.select(ecs_hosts).where(ecs_hosts.c.instance_id.in_(instance_ids))
+    return {row.instance_id: _host(row) for row in tx.rows(query)}
+
+
+def addresses(tx: Transaction, instance_ids: Collection[str]) -> dict[str, str]:
+    """Return at which address each of these instances reaches the server's downloads; "" = the server's own."""
+    query = sa.select(ecs_hosts.c.instance_id, ecs_accounts.c.address).where(
+        ecs_hosts.c.instance_id.in_(instance_ids),
+        ecs_accounts.c.account_id == ecs_hosts.c.account_id,
+        ecs_accounts.c.name == ecs_hosts.c.ecs_account,
+    )
+    return {row.instance_id: row.address for row in tx.rows(query)}
+
+
+def count_hosts(tx: Transaction, account_id: str, ecs_account: str | None = None) -> int:
+    """Return how many imported instances the account has; those of one cloud account if asked."""
+    query = sa.select(sa.func.count()).select_from(ecs_hosts).where(ecs_hosts.c.account_id == account_id)
+    return int(tx.scalar(query if ecs_account is None else query.where(ecs_hosts.c.ecs_account == ecs_account)))
+
+
+def forget_host(tx: Transaction, instance_id: str) -> None:
+    """Delete an imported instance."""
+    tx.run(sa.delete(ecs_hosts).where(ecs_hosts.c.instance_id == instance_id))
+
+
+def note_host(tx: Transaction, instance_id: str, values: dict[str, Any]) -> None:
+    """Record what the cloud says of an instance."""
+    tx.run(sa.update(ecs_hosts).where(ecs_hosts.c.instance_id == instance_id).values(values))
+
+
+def with_work(tx: Transaction, account: EcsAccount, limit: int) -> list[EcsHost]:
+    """Return instances that have commands to fetch, or to stop."""
+    work = commands.has_work(ecs_hosts.c.instance_id)
+    query = sa.select(ecs_hosts).where(_is(ecs_hosts, account), work).order_by(ecs_hosts.c.instance_id)
+    return [_host(row) for row in tx.rows(query.limit(limit))]
+
+
+def _account(row: sa.Row[Any]) -> EcsAccount:
+    values = {name: row._mapping[name] for name in _FIELDS}
+    return EcsAccount(**{**values, "source": Source(row.source)})
+
+
+def _import(row: sa.Row[Any]) -> EcsImport:
+    chosen = json.loads(row.selection)
+    tags = tuple((key, value) for key, value in chosen["tags"])
+    selection = Selection(chosen["region"], tuple(chosen["instance_ids"]), tags, chosen["resource_group"])
+    return EcsImport(**{**row._mapping, "selection": selection})
+
+
+def _host(row: sa.Row[Any]) -> EcsHost:
+    return EcsHost(**{name: row._mapping[name] for name in _HOST_FIELDS})

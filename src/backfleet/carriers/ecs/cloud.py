@@ -1,0 +1,211 @@
+"""The cloud's own API, by the official SDK: one region with one cloud account. Every answer is checked and bounded.
+
+The SDK does not repeat calls here: who calls decides that, with the same ClientToken.
+"""
+
+import base64
+import functools
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from alibabacloud_ecs20140526 import models
+from alibabacloud_ecs20140526.client import Client
+from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
+from alibabacloud_tea_openapi.models import Config
+from darabonba.runtime import RuntimeOptions
+from Tea.exceptions import TeaException
+
+from backfleet.carriers.ecs.model import (
+    PERMISSION_MISSING,
+    UNREACHABLE,
+    AgentStatus,
+    Batch,
+    CloudInstance,
+    EcsProblem,
+    Result,
+    Selection,
+    Trouble,
+)
+from backfleet.carriers.ecs.problems import bad_answer, problem_of
+from backfleet_host.texts import printable
+
+PAGE: Final = 50  # items of one page
+MOST_PAGES: Final = 200
+CONNECT_MS, READ_MS = 5_000, 15_000
+SHELL: Final = "RunShellScript"
+DRY_RUN: Final = "DryRunOperation"
+
+
+def runtime() -> RuntimeOptions:
+    """Return how the SDK makes one call."""
+    return RuntimeOptions(autoretry=False, max_attempts=1, connect_timeout=CONNECT_MS, read_timeout=READ_MS)
+
+
+def calling(action: str, call: Callable[[], Any]) -> Any:
+    """Make one call of the SDK. Raises EcsProblem."""
+    try:
+        return call()
+    except AlibabaCloudException as problem:
+        code, status = str(problem.code or ""), int(problem.status_code or 0)
+        detail = getattr(problem, "access_denied_detail", None)  # the SDK sets it for some kinds only
+        known = detail if isinstance(detail, dict) else None
+        raise problem_of(action, code, str(problem.message or ""), status, known) from None
+    except (TeaException, OSError) as problem:
+        why = printable(str(problem))[:200]
+        raise EcsProblem(UNREACHABLE, f"{action} had no answer: {why}", Trouble.PASSES) from None
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as problem:
+        raise bad_answer(action, printable(f"{type(problem).__name__}: {problem}")[:100]) from None
+
+
+class Cloud:
+    """One region of one cloud account."""
+
+    def __init__(self, region: str, config: Config) -> None:
+        self._region, self._client = region, Client(config)
+
+    @property
+    def endpoint(self) -> str:
+        """HOST or HOST:PORT that it asks."""
+        return str(self._client._endpoint)
+
+    def instances(self, selection: Selection) -> list[CloudInstance]:
+        """Return the instances of a selection. Raises EcsProblem, also where an empty list means a permission."""
+        tags = [models.DescribeInstancesRequestTag(key=key, value=value) for key, value in selection.tags]
+        found: dict[str, CloudInstance] = {}
+        ids = selection.instance_ids
+        for some in [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)] or [()]:
+            asked = models.DescribeInstancesRequest(
+                region_id=self._region,
+                instance_ids=json.dumps(list(some)) if some else None,
+                tag=tags or None,
+                resource_group_id=selection.resource_group or None,
+                max_results=PAGE,
+            )
+            for body in self._pages("ecs:DescribeInstances", asked, self._client.describe_instances_with_options):
+                for one in (body.instances.instance if body.instances else None) or []:
+                    found[str(one.instance_id)] = _instance(one)
+        if not found:
+            self.check_permission()
+        return [one for one in found.values() if not ids or one.remote_id in ids]
+
+    def check_permission(self) -> None:
+        """Find out whether instances may be listed at all: without permission the cloud's list is empty."""
+        asked = models.DescribeInstancesRequest(region_id=self._region, dry_run=True)
+        try:
+            calling("ecs:DescribeInstances", lambda: self._client.describe_instances_with_options(asked, runtime()))
+        except EcsProblem as problem:
+            if problem.cloud_code == DRY_RUN:
+                return
+            raise
+        text = "ecs:DescribeInstances is not permitted: the cloud lists nothing. Allow it by a RAM policy."
+        raise EcsProblem(PERMISSION_MISSING, text, Trouble.ACCOUNT)
+
+    def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
+        """Return what the cloud says of the agents of these instances. One that it does not know is left out."""
+        found: dict[str, AgentStatus] = {}
+        for at in range(0, len(remote_ids), PAGE):
+            asked = models.DescribeCloudAssistantStatusRequest(
+                region_id=self._region, instance_id=list(remote_ids[at : at + PAGE]), page_number=1, page_size=PAGE
+            )
+            for one in calling("ecs:DescribeCloudAssistantStatus", functools.partial(self._agents, asked)):
+                found[str(one.instance_id)] = AgentStatus(
+                    str(one.cloud_assistant_status).lower() == "true",
+                    printable(str(one.cloud_assistant_version or ""))[:64],
+                    _moment(one.last_heartbeat_time),
+                )
+        return found
+
+    def _agents(self, asked: models.DescribeCloudAssistantStatusRequest) -> list[Any]:
+        body = self._client.describe_cloud_assistant_status_with_options(asked, runtime()).body
+        return list(body.instance_cloud_assistant_status_set.instance_cloud_assistant_status or [])
+
+    def run(self, batch: Batch) -> str:
+        """Have a batch run, and return the invocation's id. The same token never runs twice. Raises EcsProblem."""
+        one = batch.command
+        asked = models.RunCommandRequest(
+            region_id=self._region,
+            client_token=batch.token,
+            type=SHELL,
+            name="backfleet",
+            command_content=base64.b64encode(one.content.encode()).decode(),
+            content_encoding="Base64",
+            instance_id=[run.remote_id for run in batch.runs],
+            timeout=one.timeout_seconds,
+            working_dir=one.working_directory or None,
+            username=one.username or None,
+            termination_mode=one.termination or None,
+            enable_parameter=one.has_parameters or None,
+        )
+        body = calling("ecs:RunCommand", lambda: self._client.run_command_with_options(asked, runtime()).body)
+        invoke_id = str(getattr(body, "invoke_id", None) or "")
+        if not 0 < len(invoke_id) <= 64 or not invoke_id.isascii():
+            raise bad_answer("ecs:RunCommand", "no InvokeId")
+        return invoke_id
+
+    def results(self, invoke_id: str) -> list[Result]:
+        """Return what has become of an invocation on each of its instances. Raises EcsProblem."""
+        asked = models.DescribeInvocationResultsRequest(
+            region_id=self._region, invoke_id=invoke_id, content_encoding="Base64", max_results=PAGE
+        )
+        call, action = self._client.describe_invocation_results_with_options, "ecs:DescribeInvocationResults"
+        found = []
+        for body in self._pages(action, asked, call, lambda body: body.invocation):
+            listed = body.invocation_results.invocation_result if body.invocation_results else None
+            found += [_result(one) for one in listed or [] if one.invoke_id == invoke_id]
+        return found
+
+    def stop(self, invoke_id: str, remote_ids: Sequence[str]) -> None:
+        """Have an invocation stopped on these instances. Raises EcsProblem."""
+        asked = models.StopInvocationRequest(region_id=self._region, invoke_id=invoke_id, instance_id=list(remote_ids))
+        calling("ecs:StopInvocation", lambda: self._client.stop_invocation_with_options(asked, runtime()))
+
+    def _pages(
+        self, action: str, asked: Any, call: Callable[..., Any], part: Callable[[Any], Any] = lambda body: body
+    ) -> list[Any]:
+        """Return every page of a list, each once."""
+        found, tokens = [], set()
+        while True:
+            page = calling(action, lambda: part(call(asked, runtime()).body))
+            if page is None:
+                raise bad_answer(action, "an answer without a list")
+            found.append(page)
+            token = page.next_token or ""
+            if not token:
+                return found
+            if token in tokens or len(found) >= MOST_PAGES:
+                raise bad_answer(action, f"a list that does not end (page {len(found)})")
+            tokens.add(token)
+            asked.next_token = token
+
+
+def _instance(one: Any) -> CloudInstance:
+    address = ""
+    if one.vpc_attributes and one.vpc_attributes.private_ip_address:
+        address = next(iter(one.vpc_attributes.private_ip_address.ip_address or []), "")
+    texts = (one.instance_id, one.instance_name, one.status, one.ostype, one.osname, one.host_name, address)
+    return CloudInstance(*(printable(str(text or ""))[:128] for text in texts))
+
+
+def _result(one: Any) -> Result:
+    try:
+        output = base64.b64decode(one.output or "", validate=True)
+    except ValueError:
+        raise bad_answer("ecs:DescribeInvocationResults", "output that is no base64") from None
+    return Result(
+        str(one.instance_id),
+        str(one.invocation_status or ""),
+        one.exit_code if isinstance(one.exit_code, int) else None,
+        printable(str(one.error_code or ""))[:64],
+        printable(str(one.error_info or ""))[:300],
+        output,
+        max(one.dropped, 0) if isinstance(one.dropped, int) else 0,
+    )
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None

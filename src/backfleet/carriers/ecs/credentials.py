@@ -1,0 +1,149 @@
+"""From a cloud account to a client of its API: credentials, the role that they take on, the endpoint, its authority."""
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from alibabacloud_credentials.client import Client as Credential
+from alibabacloud_credentials.models import Config as CredentialConfig
+from alibabacloud_credentials.provider import CLIProfileCredentialsProvider
+from alibabacloud_tea_openapi.client import Client as AnyClient
+from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
+
+from backfleet.carriers.ecs.cloud import CONNECT_MS, READ_MS, Cloud, calling, runtime
+from backfleet.carriers.ecs.model import KEY_REFUSED, NOT_ALLOWED, EcsAccount, EcsProblem, Source, Trouble
+from backfleet.carriers.ecs.problems import bad_answer
+from backfleet.outbound import Destinations, NotAllowed, resolve
+
+SESSION: Final = "backfleet"
+SESSION_SECONDS: Final = 3600
+EARLY: Final = timedelta(minutes=5)  # before a session ends, there is a new one
+STS: Final = "sts.aliyuncs.com"
+MOST_KEPT: Final = 200
+
+
+class Clouds:
+    """Makes clients of cloud accounts, and keeps their sessions while these last."""
+
+    def __init__(self, allowed: Destinations, open_secret: Callable[[str], str], may_use_own: Callable[[str], bool]):
+        """Begin with no session.
+
+        Args:
+            allowed: where the server may go.
+            open_secret: opens the sealed secret of a key.
+            may_use_own: whether an account may use the credentials that the server finds where it runs.
+        """
+        self._allowed, self._open, self._may_use_own = allowed, open_secret, may_use_own
+        self._sessions: dict[str, tuple[dict[str, str], datetime]] = {}
+        self._lock = threading.Lock()
+        self._folder = ""
+
+    def open(self, account: EcsAccount, region: str, now: datetime) -> Cloud:
+        """Return a client of one region. Raises EcsProblem."""
+        common = self._common(account, region)
+        if account.role_arn:
+            common |= self._session(account, common, now)
+        else:
+            common |= self._own(account)
+        made = Cloud(region, Config(**common, **({"endpoint": account.endpoint} if account.endpoint else {})))
+        self._check(made.endpoint)
+        return made
+
+    def _common(self, account: EcsAccount, region: str) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "region_id": region, "protocol": "https", "connect_timeout": CONNECT_MS, "read_timeout": READ_MS,
+        }  # fmt: skip
+        return found | ({"ca": self._authority_file(account.authority)} if account.authority else {})
+
+    def _check(self, endpoint: str) -> None:
+        try:
+            self._allowed.place_of(f"https://{endpoint}/", resolve)
+        except NotAllowed as problem:
+            raise EcsProblem(NOT_ALLOWED, f"the server may not go there: {problem}", Trouble.ACCOUNT) from None
+        except OSError:
+            return  # the SDK says that it has no address
+
+    def _own(self, account: EcsAccount) -> dict[str, Any]:
+        """Return the credentials of an account, without a role."""
+        if account.source is Source.KEY:
+            secret = self._opened(account.sealed)
+            return {"access_key_id": account.key_id, "access_key_secret": secret}
+        if not self._may_use_own(account.account_id):
+            text = "the credentials of the server itself may not be used: name the account in `ecs_own_credentials_for`"
+            raise EcsProblem(NOT_ALLOWED, text, Trouble.ACCOUNT)
+        try:
+            if account.source is Source.PROFILE:
+                found = Credential(provider=CLIProfileCredentialsProvider(profile_name=account.source_name))
+            elif account.source is Source.MACHINE_ROLE:
+                found = Credential(CredentialConfig(type="ecs_ram_role", role_name=account.source_name or None))
+            else:
+                found = Credential()
+            found.get_credential()
+        except Exception as problem:  # noqa: BLE001 - each provider of the SDK raises its own kinds
+            raise EcsProblem(KEY_REFUSED, f"no credentials were found: {problem}"[:300], Trouble.ACCOUNT) from None
+        return {"credential": found}
+
+    def _opened(self, sealed: str) -> str:
+        try:
+            return self._open(sealed) if sealed else ""
+        except ValueError as problem:
+            raise EcsProblem(KEY_REFUSED, f"a secret cannot be opened: {problem}", Trouble.ACCOUNT) from None
+
+    def _session(self, account: EcsAccount, common: dict[str, Any], now: datetime) -> dict[str, str]:
+        """Return temporary credentials of the account's role, new ones when the last end soon."""
+        parts = (account.account_id, account.name, account.key_id, account.sealed, account.source, account.source_name,
+                 account.role_arn, account.external_id, account.sts_endpoint)  # fmt: skip
+        name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        with self._lock:
+            known = self._sessions.get(name)
+            if known and known[1] - EARLY > now:
+                return known[0]
+        endpoint = account.sts_endpoint or STS
+        self._check(endpoint)
+        client = AnyClient(Config(**common, **self._own(account), endpoint=endpoint))
+        made = _assume(client, account.role_arn, self._opened(account.external_id))
+        with self._lock:
+            while len(self._sessions) >= MOST_KEPT:
+                self._sessions.pop(next(iter(self._sessions)))
+            self._sessions[name] = made
+        return made[0]
+
+    def _authority_file(self, authority: str) -> str:
+        """Return a file with this text: the SDK reads authorities from files only."""
+        with self._lock:
+            if not self._folder:
+                self._folder = tempfile.mkdtemp(prefix="backfleet-ecs-")
+                atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+            file = Path(self._folder) / f"{hashlib.sha256(authority.encode()).hexdigest()[:32]}.pem"
+            if not file.exists():
+                file.write_text(authority)
+        return str(file)
+
+
+def _assume(client: AnyClient, role_arn: str, external_id: str) -> tuple[dict[str, str], datetime]:
+    """Take on a role. Return the credentials, and when they end."""
+    query = {"RoleArn": role_arn, "RoleSessionName": SESSION, "DurationSeconds": str(SESSION_SECONDS)}
+    if external_id:
+        query["ExternalId"] = external_id
+    params = Params(
+        action="AssumeRole", version="2015-04-01", protocol="HTTPS", pathname="/", method="POST", auth_type="AK",
+        style="RPC", req_body_type="formData", body_type="json",
+    )  # fmt: skip
+    answer = calling("sts:AssumeRole", lambda: client.call_api(params, OpenApiRequest(query=query), runtime()))
+    try:
+        given = answer["body"]["Credentials"]
+        until = datetime.strptime(given["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        found = {
+            "access_key_id": str(given["AccessKeyId"]),
+            "access_key_secret": str(given["AccessKeySecret"]),
+            "security_token": str(given["SecurityToken"]),
+        }
+    except (KeyError, TypeError, ValueError):
+        raise bad_answer("sts:AssumeRole", "no credentials") from None
+    return found, until

@@ -1,0 +1,59 @@
+"""The functions that need the cloud's SDK, which takes two seconds to load: they load it when they are called."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import SystemRandom
+
+from backfleet.carriers.ecs.model import NO_SDK, EcsAccount, EcsProblem, Selection, Trouble
+from backfleet.carriers.ecs.round import CloudApi, Means, Opening
+from backfleet.ids import Draw
+from backfleet.outbound import Destinations
+from backfleet.storage import Database
+
+SDK = "alibabacloud_ecs20140526"
+
+
+def make_clouds(
+    allowed: Destinations, open_secret: Callable[[str], str], may_use_own: Callable[[str], bool]
+) -> Opening:
+    """Return who makes clients of cloud accounts. See `Clouds`. Raises EcsProblem where the SDK is not installed."""
+    try:
+        from backfleet.carriers.ecs.credentials import Clouds
+    except ImportError as problem:
+        text = f"the cloud's SDK is not installed here ({problem.name} is missing): run `pip install {SDK}`"
+        raise EcsProblem(NO_SDK, text, Trouble.ACCOUNT) from None
+    return Clouds(allowed, open_secret, may_use_own)
+
+
+def make_means(
+    database: Database,
+    clock: Callable[[], datetime],
+    clouds: Callable[[], Opening],
+    draw: Draw,
+    *,
+    region: str,
+    every: timedelta,
+    lease: timedelta,
+) -> Means:
+    """Return what every round needs. See `Means`."""
+    random = SystemRandom()
+    return Means(database, clock, _Late(clouds), draw, region, every, lease, lambda: random.uniform(1.0, 1.3))
+
+
+class _Late:
+    """Loads the SDK at the first use, and again where it was missing: that is a problem of the cloud account."""
+
+    def __init__(self, make: Callable[[], Opening]) -> None:
+        self._make = make
+        self._made: Opening | None = None
+
+    def open(self, account: EcsAccount, region: str, now: datetime) -> CloudApi:
+        """Return a client of one region. Raises EcsProblem."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made.open(account, region, now)
+
+
+def check(clouds: Opening, account: EcsAccount, selection: Selection, now: datetime) -> int:
+    """Ask the cloud now for a selection; return how many instances it has. Raises EcsProblem."""
+    return len(clouds.open(account, selection.region, now).instances(selection))

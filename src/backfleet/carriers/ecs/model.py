@@ -1,0 +1,192 @@
+"""Cloud accounts, what is imported from them, and commands on their way through the cloud. Plain values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+REGION: Final = r"[a-z0-9-]{2,64}"
+MOST_AT_ONCE: Final = 50  # instances of one RunCommand; the cloud takes as many from every account
+LONGEST_CONTENT: Final = 24 * 1024  # bytes of a command in base64
+
+
+class Source(StrEnum):
+    """Where the credentials of a cloud account come from."""
+
+    KEY = "key"  # an access key, sealed in the database
+    CHAIN = "chain"  # what the SDK finds where the server runs: environment, files, the role of its machine
+    PROFILE = "profile"  # a named profile in the files of the SDK, where the server runs
+    MACHINE_ROLE = "machine-role"  # a RAM role of the ECS instance that the server runs on
+
+
+class Trouble(StrEnum):
+    """Whom a problem is about: this decides what happens next."""
+
+    PASSES = "passes"  # the cloud or the way to it: the same call is made again, later
+    ACCOUNT = "account"  # nothing works until somebody acts
+    COMMAND = "command"  # this command, on any instance
+    INSTANCE = "instance"  # at least one of the instances of a call
+    DOUBT = "doubt"  # nobody knows whether the command ran
+
+
+class EcsProblem(Exception):
+    """The cloud refused something, or was not reached. The text says what was found and what to do.
+
+    `code` is ours; `cloud_code` is the cloud's own word, if there was one.
+    """
+
+    def __init__(self, code: str, message: str, trouble: Trouble, cloud_code: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.trouble, self.cloud_code = code, message, trouble, cloud_code
+
+
+UNREACHABLE: Final = "EcsUnreachable"
+THROTTLED: Final = "EcsThrottled"
+KEY_REFUSED: Final = "EcsKeyRefused"
+PERMISSION_MISSING: Final = "EcsPermissionMissing"
+REGION_REFUSED: Final = "EcsRegionRefused"
+NOT_ALLOWED: Final = "EcsNotAllowed"
+QUOTA_USED_UP: Final = "EcsQuotaUsedUp"
+BAD_ANSWER: Final = "EcsBadAnswer"
+NO_SDK: Final = "EcsSdkMissing"
+COMMAND_REFUSED: Final = "EcsCommandRefused"
+INSTANCE_NOT_FOUND: Final = "EcsInstanceNotFound"
+INSTANCE_NOT_RUNNING: Final = "EcsInstanceNotRunning"
+AGENT_NOT_RUNNING: Final = "EcsAgentNotRunning"
+NOT_DELIVERED: Final = "EcsNotDelivered"
+
+
+@dataclass(frozen=True, slots=True)
+class EcsAccount:
+    """A cloud account: where it is, and with which credentials. `sealed` is the secret of its key."""
+
+    account_id: str
+    name: str
+    source: Source
+    created_at: datetime
+    key_id: str = ""
+    sealed: str = field(default="", repr=False)
+    source_name: str = ""  # of the profile, or of the machine's role
+    role_arn: str = ""  # taken on with these credentials; "" = none
+    external_id: str = field(default="", repr=False)  # sealed, too
+    endpoint: str = ""  # "" = the SDK's own for the region
+    sts_endpoint: str = ""
+    authority: str = ""  # PEM, for endpoints that no public authority vouches for
+    address: str = ""  # HOST:PORT at which its hosts reach this server's downloads; "" = the server's own address
+    problem_code: str = ""
+    problem: str = ""
+    asked_at: datetime | None = None  # when it last answered
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which instances of a region are imported. Several conditions must all be met."""
+
+    region: str
+    instance_ids: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    resource_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EcsImport:
+    """A selection that is kept up to date."""
+
+    import_id: str
+    account_id: str
+    ecs_account: str
+    selection: Selection
+    created_at: datetime
+    synced_at: datetime | None = None
+    found: int = 0
+    problem_code: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EcsHost:
+    """An imported instance. `remote_id` is the cloud's own id; nearly always the instance has the same here."""
+
+    instance_id: str
+    account_id: str
+    ecs_account: str
+    region: str
+    remote_id: str
+    misses: int = 0  # refreshes in a row that did not find it
+    problem_code: str = ""
+    problem: str = ""
+    asked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloudInstance:
+    """What the cloud says of an instance."""
+
+    remote_id: str
+    name: str
+    status: str
+    os_type: str
+    os_name: str
+    hostname: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What the cloud says of an instance's Cloud Assistant agent."""
+
+    is_installed: bool
+    version: str
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloudCommand:
+    """One call of RunCommand."""
+
+    content: str
+    timeout_seconds: int
+    working_directory: str = ""
+    username: str = ""
+    termination: str = ""
+    has_parameters: bool = False  # `{{ACS::InstanceId}}` in the content is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command on one instance, as part of a call of RunCommand. `seen` is how many bytes of output are noted."""
+
+    task_id: str
+    instance_id: str
+    remote_id: str
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One call of RunCommand that was made, or is about to be made, and what of it is not over."""
+
+    token: str  # the ClientToken: however often it is sent, it runs once
+    account_id: str
+    ecs_account: str
+    region: str
+    command: CloudCommand
+    created_at: datetime
+    runs: tuple[Run, ...]
+    tries: int = 0
+    invoke_id: str = ""  # "" = the cloud has not said that it took it
+    polls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the cloud says of one instance of an invocation."""
+
+    remote_id: str
+    status: str
+    exit_code: int | None
+    error_code: str
+    error_text: str
+    output: bytes
+    dropped: int

@@ -1,0 +1,102 @@
+"""What the cloud's error codes mean: one table. Source: the error tables of ECS 2014-05-26, RAM and STS, as of 2025."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from backfleet.carriers.ecs.model import (
+    AGENT_NOT_RUNNING,
+    BAD_ANSWER,
+    COMMAND_REFUSED,
+    INSTANCE_NOT_FOUND,
+    INSTANCE_NOT_RUNNING,
+    KEY_REFUSED,
+    PERMISSION_MISSING,
+    QUOTA_USED_UP,
+    REGION_REFUSED,
+    THROTTLED,
+    UNREACHABLE,
+    EcsProblem,
+    Trouble,
+)
+from backfleet_host.texts import printable
+
+LONGEST: Final = 400  # characters of what the cloud says that are shown
+
+_TABLE: Final[tuple[tuple[str, str, Trouble, str], ...]] = (
+    ("Throttling", THROTTLED, Trouble.PASSES, "It is asked again, more slowly."),
+    ("ServiceUnavailable", UNREACHABLE, Trouble.PASSES, "It is asked again."),
+    ("InternalError", UNREACHABLE, Trouble.PASSES, "It is asked again."),
+    ("IdempotentProcessing", UNREACHABLE, Trouble.PASSES, "It is asked again."),
+    ("SignatureNonceUsed", UNREACHABLE, Trouble.PASSES, "Something doubled the request. It is asked again."),
+    ("IdempotentParameterMismatch", BAD_ANSWER, Trouble.DOUBT, "The host is asked what became of it."),
+    ("InvalidInvokeId", BAD_ANSWER, Trouble.DOUBT, "The host is asked what became of it."),
+    ("InvalidTimeStamp", KEY_REFUSED, Trouble.ACCOUNT, "Set this machine's clock."),
+    ("InvalidAccessKeyId", KEY_REFUSED, Trouble.ACCOUNT, "Give a key that exists and is active."),
+    ("SignatureDoesNotMatch", KEY_REFUSED, Trouble.ACCOUNT, "Give the secret that belongs to the key."),
+    ("IncompleteSignature", KEY_REFUSED, Trouble.ACCOUNT, "Give the secret that belongs to the key."),
+    ("InvalidSecurityToken", KEY_REFUSED, Trouble.ACCOUNT, "Give credentials that have not expired."),
+    ("MissingSecurityToken", KEY_REFUSED, Trouble.ACCOUNT, "Give credentials that have not expired."),
+    ("EntityNotExist.Role", KEY_REFUSED, Trouble.ACCOUNT, "Give a role that exists."),
+    ("NoPermission", PERMISSION_MISSING, Trouble.ACCOUNT, "Allow it by a RAM policy."),
+    ("Forbidden", PERMISSION_MISSING, Trouble.ACCOUNT, "Allow it by a RAM policy."),
+    ("NotAuthorized", PERMISSION_MISSING, Trouble.ACCOUNT, "Allow it by a RAM policy."),
+    ("Operation.Forbidden", PERMISSION_MISSING, Trouble.ACCOUNT, "Allow it by a RAM policy."),
+    ("RegionId.ApiNotSupported", REGION_REFUSED, Trouble.ACCOUNT, "Give a region that has it."),
+    ("InvalidRegionId", REGION_REFUSED, Trouble.ACCOUNT, "Give the region that the instances are in."),
+    ("InvalidResourceGroup", REGION_REFUSED, Trouble.ACCOUNT, "Give a resource group that exists."),
+    ("Invocation.ExceedQuota", QUOTA_USED_UP, Trouble.COMMAND, "Try again tomorrow, or have the quota raised."),
+    ("InvalidInstance.NotMatch", COMMAND_REFUSED, Trouble.INSTANCE, "It is for instances with Linux."),
+    ("InvalidInstanceStatus", INSTANCE_NOT_RUNNING, Trouble.INSTANCE, "Start the instance."),
+    ("IncorrectInstanceStatus", INSTANCE_NOT_RUNNING, Trouble.INSTANCE, "Start the instance."),
+    ("InvalidInstance", INSTANCE_NOT_FOUND, Trouble.INSTANCE, "Import the instances again."),
+    ("InstanceIds.ExceedLimit", COMMAND_REFUSED, Trouble.INSTANCE, "Fewer are sent at once."),
+    ("CmdContent", COMMAND_REFUSED, Trouble.COMMAND, "Give a shorter command."),
+)
+"""How a code of the cloud begins, ours, whom it is about, and what to do. The first row that fits counts."""
+
+INSTANCE_ERRORS: Final[Mapping[str, tuple[str, bool]]] = {
+    "InstanceNotExists": (INSTANCE_NOT_FOUND, False),
+    "InstanceReleased": (INSTANCE_NOT_FOUND, False),
+    "InstanceNotRunning": (INSTANCE_NOT_RUNNING, False),
+    "ClientNotRunning": (AGENT_NOT_RUNNING, False),
+    "ClientNotResponse": (AGENT_NOT_RUNNING, False),
+    "ClientIsUpgrading": (AGENT_NOT_RUNNING, False),
+    "ClientNeedUpgrade": (AGENT_NOT_RUNNING, False),
+    "DeliveryTimeout": (AGENT_NOT_RUNNING, False),
+    "SecurityGroupRuleDenied": (AGENT_NOT_RUNNING, False),
+    "CommandNotApplicable": (COMMAND_REFUSED, False),
+    "AccountNotExists": (COMMAND_REFUSED, False),
+    "DirectoryNotExists": (COMMAND_REFUSED, False),
+    "TaskConcurrencyLimit": (COMMAND_REFUSED, False),
+    "ExecutionException": ("", True),
+    "ExecutionInterrupted": ("", True),
+}
+"""What the cloud says of one instance: our code, and whether the command may have run all the same."""
+
+
+def problem_of(action: str, code: str, message: str, status: int, detail: Mapping[str, Any] | None) -> EcsProblem:
+    """Return what an error of the cloud means.
+
+    Args:
+        action: the operation that was called, such as `ecs:RunCommand`.
+        code: the cloud's own.
+        message: what the cloud says to it.
+        status: of HTTP; 0 if there was none.
+        detail: what it says of a missing permission, if it does.
+    """
+    heard = f"{code}: {printable(message)[:LONGEST]}"
+    for begin, ours, trouble, advice in _TABLE:
+        if code.startswith(begin):
+            if ours == PERMISSION_MISSING:
+                action = printable(str((detail or {}).get("AuthAction") or action))[:64]
+                return EcsProblem(ours, f"{action} is not permitted ({heard}). {advice}", trouble, code)
+            return EcsProblem(ours, f"{action} was refused ({heard}). {advice}", trouble, code)
+    if status >= 500 or status == 429 or not code:
+        return EcsProblem(UNREACHABLE, f"{action} had no useful answer (HTTP {status}, {heard})", Trouble.PASSES, code)
+    return EcsProblem(COMMAND_REFUSED, f"{action} was refused ({heard})", Trouble.COMMAND, code)
+
+
+def bad_answer(action: str, what: str) -> EcsProblem:
+    """Return the problem of an answer that no Cloud Assistant gives."""
+    return EcsProblem(BAD_ANSWER, f"{action} was answered with something else: {what}. Is it the endpoint?",
+                      Trouble.PASSES)  # fmt: skip

@@ -1,0 +1,104 @@
+"""What one round with a cloud account needs, and what it asks of the cloud."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from backfleet import commands
+from backfleet.carriers.ecs import _batches, _store
+from backfleet.carriers.ecs.model import (
+    AgentStatus,
+    Batch,
+    CloudInstance,
+    EcsAccount,
+    Result,
+    Run,
+    Selection,
+)
+from backfleet.commands import FinalReport
+from backfleet.ids import Draw, new_id
+from backfleet.storage import Database, Transaction
+
+HELD_FOR: Final = timedelta(seconds=30)  # by a process, from each call of the cloud on: longer than one may take
+
+
+class CloudApi(Protocol):
+    """One region of a cloud account. Everything may raise EcsProblem."""
+
+    def instances(self, selection: Selection) -> list[CloudInstance]:
+        """Return the instances of a selection."""
+
+    def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
+        """Return what is said of the agents of these instances."""
+
+    def run(self, batch: Batch) -> str:
+        """Have a batch run; return the invocation's id."""
+
+    def results(self, invoke_id: str) -> list[Result]:
+        """Return what became of an invocation."""
+
+    def stop(self, invoke_id: str, remote_ids: Sequence[str]) -> None:
+        """Have an invocation stopped on these instances."""
+
+
+class Opening(Protocol):
+    """Makes clients of cloud accounts."""
+
+    def open(self, account: EcsAccount, region: str, now: datetime) -> CloudApi:
+        """Return a client of one region. Raises EcsProblem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every round of a process needs.
+
+    `region` is that of this installation, `every` the time between two questions about the instances, `lease` how
+    long a command may go without a sign of it, `spread` returns the factor by which a pause is made longer.
+    """
+
+    database: Database
+    clock: Callable[[], datetime]
+    clouds: Opening
+    draw: Draw
+    region: str
+    every: timedelta
+    lease: timedelta
+    spread: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round with a cloud account."""
+
+    means: Means
+    account: EcsAccount
+
+    def cloud(self, region: str) -> CloudApi:
+        """Return a client for the next call. The account stays this process's while the call lasts.
+
+        Raises:
+            EcsProblem: there is none.
+        """
+        now = self.means.clock()
+        with self.means.database.transaction() as tx:
+            _store.give_back(tx, self.account, now + HELD_FOR)
+        return self.means.clouds.open(self.account, region, now)
+
+    def new_token(self) -> str:
+        """Return a ClientToken."""
+        return new_id("bf", self.means.draw)
+
+    def note_running(self, tx: Transaction, run: Run, output: bytes = b"", *, has_begun: bool = False) -> bool:
+        """Record that a command is on its way, or runs; False if it is over here."""
+        now = self.means.clock()
+        began = round(now.timestamp() * 1000) if has_begun else None
+        return commands.record_output(
+            tx, run.instance_id, run.task_id, output, started_ms=began, now=now, lease=self.means.lease
+        )
+
+    def end(self, tx: Transaction, batch: Batch, runs: Sequence[Run], report: FinalReport) -> None:
+        """Record how some of a batch ended."""
+        for run in runs:
+            commands.record_final_report(tx, run.instance_id, run.task_id, report, now=self.means.clock())
+        _batches.end_runs(tx, batch.token, [run.task_id for run in runs])

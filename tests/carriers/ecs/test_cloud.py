@@ -1,0 +1,152 @@
+"""The official SDK against a server that answers what no cloud should: every answer is bounded, and has a code."""
+
+import base64
+import gc
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from alibabacloud_tea_openapi.models import Config
+
+from backfleet.carriers.ecs.cloud import MOST_PAGES, Cloud
+from backfleet.carriers.ecs.model import Batch, CloudCommand, EcsProblem, Run, Selection
+from journeys.installation import free_ports
+
+Answer = Callable[[dict[str, list[str]]], tuple[int, Any]]
+BATCH = Batch(
+    "token-1", "1", "cloud", "cn-beijing", CloudCommand("echo", 60), datetime(2026, 1, 2, tzinfo=UTC),
+    (Run("t-1", "i-1", "i-1"), Run("t-2", "i-2", "i-2")),
+)  # fmt: skip
+
+
+class Asked:
+    """A server with one answer, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda query: (200, {})
+        self.queries: list[dict[str, list[str]]] = []
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[Asked, Cloud]]:
+    found = Asked()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = parse_qs(urlsplit(self.path).query)
+            found.queries.append(query)
+            status, body = found.answer(query)
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    where = f"127.0.0.1:{server.server_port}"
+    config = Config(access_key_id="a", access_key_secret="b", endpoint=where, protocol="http", region_id="cn-beijing")
+    yield found, Cloud("cn-beijing", config)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    gc.collect()
+
+
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises(EcsProblem) as caught:
+        call()
+    return f"{caught.value.code} {caught.value.message}"
+
+
+def test_a_batch_is_one_call_with_its_token(asked: tuple[Asked, Cloud]) -> None:
+    server, cloud = asked
+    server.answer = lambda query: (200, {"InvokeId": "t-7", "CommandId": "c-1"})
+    assert cloud.run(BATCH) == "t-7"
+    (query,) = server.queries
+    names = ("ClientToken", "InstanceId.1", "InstanceId.2", "Timeout", "Type", "RegionId")
+    assert [query[name][0] for name in names] == [
+        "token-1", "i-1", "i-2", "60", "RunShellScript", "cn-beijing"
+    ]  # fmt: skip
+    assert base64.b64decode(query["CommandContent"][0]) == b"echo"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>a proxy</html>", b"", b"[1, 2]", {"InvokeId": None}, {"InvokeId": "x" * 100}, b'{"Instances": 5}'],
+    ids=["html", "nothing", "a list", "no id", "a long id", "another kind"],
+)
+def test_an_answer_that_is_none_is_a_problem_that_passes(asked: tuple[Asked, Cloud], body: Any) -> None:
+    """It is asked again under the same token: nothing is guessed."""
+    server, cloud = asked
+    server.answer = lambda query: (200, body)
+    for call in (lambda: cloud.run(BATCH), lambda: cloud.results("t-7")):
+        with pytest.raises(EcsProblem) as caught:
+            call()
+        assert (caught.value.trouble.value, caught.value.code in ("EcsBadAnswer", "EcsUnreachable")) == ("passes", True)
+
+
+def test_a_list_that_does_not_end_is_left(asked: tuple[Asked, Cloud]) -> None:
+    server, cloud = asked
+    server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": "again"})
+    assert "does not end" in code_of(lambda: cloud.instances(Selection("cn-beijing")))
+    assert len(server.queries) == 2
+    server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": str(len(server.queries))})
+    assert "does not end" in code_of(lambda: cloud.instances(Selection("cn-beijing")))
+    assert len(server.queries) == 2 + MOST_PAGES
+
+
+def test_results_of_other_invocations_are_left_out(asked: tuple[Asked, Cloud]) -> None:
+    server, cloud = asked
+    rows = [
+        {"InvokeId": invoke_id, "InstanceId": "i-1", "InvocationStatus": "Success", "ExitCode": 0, "Output": "b2s="}
+        for invoke_id in ("t-7", "t-8")
+    ]
+    server.answer = lambda query: (200, {"Invocation": {"InvocationResults": {"InvocationResult": rows}}})
+    (found,) = cloud.results("t-7")
+    assert (found.remote_id, found.output) == ("i-1", b"ok")
+    rows[0]["Output"] = "no base64!"
+    assert "no base64" in code_of(lambda: cloud.results("t-7"))
+
+
+def test_an_empty_list_without_permission_is_no_empty_list(asked: tuple[Asked, Cloud]) -> None:
+    """The cloud lists nothing to whom it permits nothing; only a dry run tells."""
+    server, cloud = asked
+    empty = {"Instances": {"Instance": []}}
+    server.answer = lambda query: (200, empty)
+    assert code_of(lambda: cloud.instances(Selection("cn-beijing"))).startswith(
+        "EcsPermissionMissing ecs:DescribeInstances is not permitted"
+    )
+    dry = {"Code": "DryRunOperation", "Message": "all is well"}
+    server.answer = lambda query: (400, dry) if "DryRun" in query else (200, empty)
+    assert cloud.instances(Selection("cn-beijing", tags=(("env", "prod"),), resource_group="rg-1")) == []
+    query = server.queries[-2]
+    assert [query[name][0] for name in ("Tag.1.Key", "Tag.1.Value", "ResourceGroupId")] == ["env", "prod", "rg-1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ours"),
+    [(429, "Throttling.User", "EcsThrottled"), (503, "ServiceUnavailable", "EcsUnreachable"),
+     (404, "InvalidInstance.NotFound", "EcsInstanceNotFound"), (403, "NoPermission", "EcsPermissionMissing")],
+)  # fmt: skip
+def test_errors_come_through_the_sdk_once(asked: tuple[Asked, Cloud], status: int, code: str, ours: str) -> None:
+    """The SDK itself repeats nothing."""
+    server, cloud = asked
+    server.answer = lambda query: (status, {"Code": code, "Message": "why", "RequestId": "R"})
+    assert code_of(lambda: cloud.run(BATCH)).startswith(ours)
+    assert len(server.queries) == 1
+
+
+def test_nobody_there_is_a_problem_that_passes() -> None:
+    config = Config(access_key_id="a", access_key_secret="b", endpoint=f"127.0.0.1:{free_ports(1)[0]}", protocol="http")
+    assert code_of(lambda: Cloud("cn-beijing", config).run(BATCH)).startswith("EcsUnreachable")
