@@ -1,4 +1,4 @@
-"""indexes with all that overviews and searches of a fleet read"""
+"""indexes with all that overviews, searches and histories of hosts read"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,4 +25,5 @@ def upgrade() -> None:
     op.create_index(
         "ix_instances_names", "instances", ["account_id", "region", "name", "hostname", "id", "deregistered_at"]
     )
+    op.create_index("ix_client_upgrades_instance", "client_upgrades", ["instance_id", "task_id"])
     op.create_index("ix_resource_tags_values", "resource_tags", ["key", "resource_id", "kind", "value"])
