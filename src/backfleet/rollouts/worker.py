@@ -24,7 +24,7 @@ from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Backups
-from backfleet.rollouts.records import RolloutRecord
+from backfleet.rollouts.records import RolloutRecord, counted
 from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
@@ -110,6 +110,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         Conflict: another task was first with one of the clients. Nothing is stored.
     """
     now = context.now
+    record = counted(record, now)
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
@@ -138,6 +139,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         updated_at=now if events else record.updated_at,
         ended_at=now if has_ended else record.ended_at,
         decide_at=_decide_again_at(moved.state, loaded, decision, now),
+        decided_at=now,
         revision=revision,
         events=record.events + len(events),
         head=head,
