@@ -17,7 +17,7 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
 
 test: lint $(VENV)/.bench .cache/debian.stamp .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python tools/run_tests.py -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: venv ## style, types, who may import whom, words, and the measures of the code
 	$(BIN)/ruff check .
