@@ -296,7 +296,7 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
 def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None = None) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     if task_ids:
-        those = [items.c.task_id.in_(task_ids)]
+        those: list[sa.ColumnElement[bool]] = [items.c.task_id.in_(task_ids)]
         those += [items.c.instance_id == instance_id] if instance_id is not None else []
         query = sa.select(items).where(*those).order_by(items.c.task_id, items.c.position)
         for row in tx.rows(query):
