@@ -20,7 +20,9 @@ tasks = sa.Table(
     sa.Column("completed_at", Moment),
     sa.Column("deadline", Moment, nullable=False),
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
-    sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
+    sa.Column(
+        "topic", sa.String(64), nullable=False, server_default=""
+    ),  # for when it ends, or an item fails; "" = none
     sa.Column("caller", sa.Text, nullable=False, server_default=""),  # who is judged again when a waiting order leaves
     sa.Column("settings", sa.Text, nullable=False, server_default=""),  # JSON; "" = it brings none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
