@@ -24,10 +24,6 @@ def command(tmp_path: Path) -> list[str | Path]:
     return [*COLD, "serve", "--data", tmp_path / "data", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
 
 
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def files_of(pid: int) -> Iterator[str]:
     for file in Path(f"/proc/{pid}/fd").iterdir():
         yield os.readlink(file)
@@ -61,6 +57,30 @@ def test_one_that_is_killed_says_so_and_its_pid_is_free_afterwards(command: list
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
         process.kill()  # of nobody: what ended is not asked for again
+
+
+def test_with_a_parent_that_is_killed_the_serving_process_is_gone_too_and_its_port_is_free(
+    command: list[str | Path],
+) -> None:
+    with WarmServer(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["http"].removeprefix("http://")
+        (serving,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        assert not alive(int(serving))
+    again = [*command, "--http", address]
+    with WarmServer(again, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["http"] == f"http://{address}"
+        process.kill()
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there, and not only its entry, which init has not removed yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
 
 
 def test_a_start_that_is_refused_has_its_code_and_its_sentence(command: list[str | Path], tmp_path: Path) -> None:

@@ -20,12 +20,14 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 COLD = [sys.executable, "-m", "backfleet.cli"]
 MOST_BYTES = 1 << 17  # of an order
 NUMBER = struct.Struct("=i")
+LONGEST_SECONDS = 60  # for a process that was killed
 _order = threading.Lock()
 
 
@@ -53,6 +55,25 @@ class WarmServer(subprocess.Popen[Any]):
         (self.pid,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
         self._child_created = True
 
+    def kill(self) -> None:
+        """Kill it, and wait until the serving process that the kernel kills with it has let go of its files.
+
+        A cold server would need longer for its imports. One that starts warm would find the port taken.
+        """
+        serving = list(self._forked())
+        super().kill()
+        for process in serving:
+            select.select([process], [], [], LONGEST_SECONDS)
+            os.close(process)
+
+    def _forked(self) -> Iterator[int]:
+        """Open the children that run the same command, by their pid."""
+        ours = Path(f"/proc/{self.pid}")
+        for child in read(ours / "task" / str(self.pid) / "children").split() if self.poll() is None else []:
+            if read(ours / "cmdline") == read(Path("/proc", child.decode(), "cmdline")) != b"":
+                with contextlib.suppress(ProcessLookupError):
+                    yield os.pidfd_open(int(child))
+
     def _internal_poll(self, *_given: Any, **_named: Any) -> int | None:
         return self._ended(0)
 
@@ -70,6 +91,14 @@ class WarmServer(subprocess.Popen[Any]):
                     (self.returncode,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
                     os.close(self._status)
         return self.returncode
+
+
+def read(file: Path) -> bytes:
+    """Return a file of a process; empty if the process is gone."""
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @functools.cache
