@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,10 +161,18 @@ def test_clocks_that_differ_are_named(host: Host, monkeypatch: pytest.MonkeyPatc
 
 def test_a_server_that_is_silent_ends_the_question(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name service may be, for a minute."""
+    answered, before = threading.Event(), set(threading.enumerate())
+
+    def resolve(*_: Any, **__: Any) -> None:
+        answered.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     monkeypatch.setattr(doctor, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
-    places = Places(host.root)
-    (found,) = doctor.check_server(places, "fleet.example.com:8443")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    (found,) = doctor.check_server(Places(host.root), "fleet.example.com:8443")
+    answered.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
     assert "has not answered within 0.05 s" in found.found
 
 
@@ -190,3 +199,29 @@ def test_an_attempt_that_was_cut_off_is_an_error_and_one_under_way_is_a_note() -
     now = datetime.now(UTC)
     assert cut(package, now, is_running=False).severity == "Error"
     assert cut(package, now, is_running=True).severity == "Note"
+
+
+def test_a_client_that_nobody_upgrades_is_noted_adopted_and_given_back(host: Host) -> None:
+    """By the command that the note names."""
+    program = host.root / "bin/rclone"
+    program.write_text('#!/bin/sh\n[ "$1" = version ] && echo "rclone v1.60.1"\n')
+    program.chmod(0o755)
+    before = program.stat().st_ino
+    noted = findings(host, 0)["Package rclone"]
+    assert (noted["Severity"], "backfleet-host adopt rclone" in noted["Advice"]) == ("Note", True)
+    done = backfleet_host("adopt", "rclone", "--root", host.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rclone 1.60.1 is taken over" in done.stdout
+    assert findings(host, 0)["Package rclone"] == {
+        "Code": "Package rclone", "Severity": "Ok", "Found": "1.60.1", "Advice": "",
+    }  # fmt: skip
+    shown = backfleet_host("status", "--root", host.root).stdout
+    assert f"rclone     1.60.1, in the place of {program}" in shown
+    done = backfleet_host("give-back", "rclone", "--root", host.root)
+    assert (done.returncode, done.stdout) == (0, f"{program} is what was there before\n")
+    assert program.stat().st_ino == before
+    refused = backfleet_host("give-back", "rclone", "--root", host.root)
+    assert (refused.returncode, "there is nothing to give back" in refused.stderr) == (1, True)
+    refused = backfleet_host("adopt", "restic", "--root", host.root)
+    assert (refused.returncode, "no program restic was found" in refused.stderr) == (1, True)
+    program.unlink()
