@@ -6,10 +6,12 @@ from backfleet.fleet.model.clients import (
     Change,
     Client,
     ClientFilter,
+    ClientName,
     ClientStatus,
     Failure,
     Preferences,
     Resolved,
+    ResolvedNames,
 )
 from backfleet.fleet.model.instances import (
     GONE,
@@ -43,6 +45,7 @@ __all__ = [
     "Change",
     "Client",
     "ClientFilter",
+    "ClientName",
     "ClientStatus",
     "Failure",
     "FleetGroup",
@@ -61,6 +64,7 @@ __all__ = [
     "Reachability",
     "Registration",
     "Resolved",
+    "ResolvedNames",
     "ResourceTag",
     "StoredKind",
     "TagFilter",
