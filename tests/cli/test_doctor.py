@@ -1,5 +1,6 @@
 """What `backfleet doctor` sees of a server: each state is broken for real, and named with what to do."""
 
+import contextlib
 import datetime
 import json
 import socket
@@ -215,10 +216,11 @@ def test_a_certificate_that_nobody_trusted_signed_is_reported(
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def answer() -> None:
-            for _ in range(2):
-                connection, _ = plain.accept()
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                connection.close()
+            with contextlib.suppress(OSError):  # the listener ends, or the other side has gone
+                for _ in range(2):
+                    connection, _ = plain.accept()
+                    with connection:
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=answer, daemon=True).start()
         address = f"https://127.0.0.1:{plain.getsockname()[1]}"

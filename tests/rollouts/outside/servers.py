@@ -98,12 +98,19 @@ def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int
 def _request(link: socket.socket) -> bytes:
     found = b""
     while b"\r\n\r\n" not in found:
-        found += link.recv(65_536)
+        found += _received(link)
     head, _, body = found.partition(b"\r\n\r\n")
     lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
     while len(body) < sum(lengths):
-        body += link.recv(65_536)
+        body += _received(link)
     return head + b"\r\n\r\n" + body
+
+
+def _received(link: socket.socket) -> bytes:
+    found = link.recv(65_536)
+    if not found:
+        raise ConnectionError("the caller has gone")
+    return found
 
 
 def _general_name(name: str) -> x509.GeneralName:
