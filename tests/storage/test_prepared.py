@@ -68,11 +68,13 @@ def test_rows_are_those_of_the_statement(things: Database, ids: list[str]) -> No
 
 
 def test_rows_know_the_names_of_their_columns(things: Database, now: datetime) -> None:
-    """As attributes and by name: a column's own name, whatever the code calls it."""
+    """As attributes and by name: by its own, by that which the code has for it, and by the column itself."""
     with things.reading() as tx:
         (row,) = tx.rows(Prepared(AMONG), {"ids": ["a"]})
     assert (row.id, row.patience, row.at, row.done, row.share) == ("a", 7, now, False, 0.5)
+    assert row.seconds == row._mapping[THINGS.c.seconds] == 7
     assert row._mapping["output"] == b"\x00"
+    assert list(row._mapping) == ["id", "patience", "at", "done", "share", "output"]
 
 
 def test_values_in_the_statement_stay_in_it(things: Database, now: datetime) -> None:

@@ -122,7 +122,8 @@ class _Rows:
             for column, described in zip(columns, description, strict=True)
         ]
         return cls(
-            SimpleResultMetaData([column.name for column in columns]),
+            # A column is known by its own name, by that which the code has for it, and by itself.
+            SimpleResultMetaData([column.name for column in columns], [(column.key, column) for column in columns]),
             tuple((at, convert) for at, convert in enumerate(converts) if convert is not None),
         )
 
