@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST_WORKERS ?= 2
+# One more than the cores of CI: many tests wait for processes that they started.
+PYTEST_WORKERS ?= 3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint bench chaos docs requirements shims wheel deb host-program host-binary clean
@@ -16,7 +17,7 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
 
 test: lint $(VENV)/.bench .cache/debian.stamp .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: venv ## style, types, who may import whom, words, and the measures of the code
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from backfleet.ids import Draw
 from backfleet.storage import Database, open_database
 from databases import empty_tables, make_missing_tables, never_wait_for_the_disk, sqlite_with_tables
 
+pytest_plugins = ["ordering"]
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 # Tests start some thousand processes of this program. Where Python was forbidden to keep what it compiles, as images of
