@@ -83,12 +83,13 @@ def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int
         with contextlib.suppress(OSError):
             while True:
                 link, _ = listener.accept()
-                links.append(link.dup())  # it can be shut down here whatever is done with the other
+                links.append(link)
                 begin(answer, link)
 
     def answer(link: socket.socket) -> None:
         with contextlib.suppress(OSError), link:
             secure = link if tls is None else tls.wrap_socket(link, server_side=True)
+            links.append(secure)
             with secure:
                 asked.append(_request(secure))
                 talk(secure, asked[-1])
