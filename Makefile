@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench chaos docs requirements shims wheel deb host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos docs site requirements shims wheel deb host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
 
 test: lint $(VENV)/.bench .cache/debian.stamp .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python tools/run_tests.py -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: venv ## style, types, who may import whom, words, and the measures of the code
 	$(BIN)/ruff check .
@@ -41,6 +41,9 @@ chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_
 docs: venv ## print docs/reference again, and draw the pictures of docs/console.md
 	$(BIN)/python tools/write_reference.py
 	DRAW_PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/endpoints/console/test_pictures.py -k drawn
+
+site: venv ## the documentation as a site that asks no other host for anything: build/site/index.html
+	$(BIN)/python tools/build_site.py build/site
 
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from backfleet import (
@@ -101,12 +101,18 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
             ),
         ),
         Worker(ssh.TOPIC, _ssh_visits(services, clock), VISITS),
-        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        Worker("commands", lambda: _act_on_leases(database, settings, clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def _act_on_leases(database: Database, settings: Settings, now: datetime) -> bool:
+    handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
+    commands.note_round(database, handed=handed, lease=lease, now=now)
+    return commands.run_once(database, now=now)
 
 
 def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:

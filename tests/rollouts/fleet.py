@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from backfleet import backups, commands, fleet, identity, operations, rollouts, upgrades
 from backfleet.commands import FinalReport
+from backfleet.commands._tables import invocations
 from backfleet.operations.catalogue import BACKFLEET
+from backfleet.rollouts import _tables
 from backfleet_host.contract import Report
 from operations.environment import REGION, Environment
 from upgrades.helpers import LEASE, PACKAGE, Helpers, report_of
@@ -143,6 +147,12 @@ class Fleet:
         self.helpers.run_worker(self.at)
         self.decide()
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in which nothing happens but that rollouts are decided as often as they are."""
+        self.at += seconds
+        with self.helpers.transaction() as tx:
+            tx.run(sa.update(_tables.rollouts).values(decided_at=self.now))
+
     def run(self, rollout_id: str, steps: int = 40) -> dict[str, Any]:
         """Step until the rollout is over or stands still."""
         for _ in range(steps):
@@ -203,10 +213,6 @@ class Fleet:
                     assert commands.record_final_report(tx, instance_id, command.task_id, final, now=self.now)
 
     def _item_of(self, command_id: str) -> upgrades.Item:
-        import sqlalchemy as sa
-
-        from backfleet.commands._tables import invocations
-
         with self.helpers.database.reading() as tx:
             row = tx.first(sa.select(invocations.c.reference).where(invocations.c.id == command_id))
             assert row is not None

@@ -108,7 +108,7 @@ def test_a_result_that_nobody_knows_is_not_taken_for_a_success(hosts: Fleet) -> 
     hosts.run(rollout, 4)
     assert states(hosts, rollout, [one, two]) == ["verifying", "verifying"]
     hosts.back_up(one)
-    hosts.at += 49 * 3600
+    hosts.pass_time(49 * 3600)
     found = hosts.run(rollout, 4)
     assert states(hosts, rollout, [one, two]) == ["succeeded", "failed"]
     assert "its result is not known" in hosts.members(rollout)[two]["Reason"]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from backfleet.rollouts import _store
 from backfleet.rollouts.model import CheckAnswer
-from rollouts.fleet import Fleet, is_busy
+from rollouts.fleet import POLICY, Fleet, is_busy
 
 HOURS = 5 * 3600
 
@@ -44,3 +44,74 @@ def test_an_answer_of_an_outside_check_from_before_the_clock_was_set_back_opens_
         within = timedelta(minutes=5)
         assert _store.fresh_answers(tx, rollout, now=hosts.now, within=within)
         assert not _store.fresh_answers(tx, rollout, now=hosts.now - timedelta(seconds=HOURS), within=within)
+
+
+SOAKED = POLICY.replace('name = "rest"', 'name = "rest"\ngates = [{{ kind = "soak", hours = 2 }}]')
+ACCEPTED = POLICY + '\n[verify]\nfirst_run_hours = 2\nwithout_run = "accept"\n'
+
+
+def waits_for(hosts: Fleet, rollout: str) -> str:
+    found: str = hosts.show(rollout)["WaitsFor"]
+    return found
+
+
+def test_a_clock_set_forward_ends_no_soak(hosts: Fleet) -> None:
+    """Nor does a server that did not run for so long: nobody can tell which it was, and nobody looked."""
+    clients = hosts.grow(4)
+    rollout = hosts.roll_out(text=SOAKED)
+    hosts.run(rollout, 4)
+    assert hosts.show(rollout)["Rings"][0]["State"] == "finished"
+    hosts.at += HOURS
+    hosts.run(rollout, 4)
+    assert hosts.show(rollout)["Rings"][1]["State"] == "pending"
+    assert "5.0 h in which no server decided it do not count" in waits_for(hosts, rollout)
+    hosts.worker = None  # the server starts again: it has forgotten nothing of that
+    hosts.pass_time(1.5 * 3600)
+    hosts.run(rollout, 2)
+    assert hosts.show(rollout)["Rings"][1]["State"] == "pending"
+    hosts.pass_time(0.5 * 3600)
+    assert hosts.run(rollout)["State"] == "completed"
+    assert {hosts.helpers.client(client).version for client in clients} == {"2.0"}
+
+
+def test_a_clock_set_back_and_forward_again_ends_no_soak_and_leaves_none_for_hours(hosts: Fleet) -> None:
+    """A ring that ended at a moment that is to come again ended now."""
+    hosts.grow(4)
+    rollout = hosts.roll_out(text=SOAKED)
+    hosts.run(rollout, 4)
+    hosts.at -= HOURS
+    hosts.run(rollout, 2)
+    hosts.pass_time(1.5 * 3600)
+    hosts.at += HOURS
+    hosts.run(rollout, 2)
+    assert hosts.show(rollout)["Rings"][1]["State"] == "pending"
+    hosts.pass_time(0.5 * 3600)
+    assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_a_clock_set_forward_is_no_wait_for_a_first_backup(hosts: Fleet) -> None:
+    """A policy that accepts members without one would let the next ring begin."""
+    hosts.grow(4)
+    rollout = hosts.roll_out(text=ACCEPTED)
+    hosts.run(rollout, 4)
+    hosts.at += HOURS
+    hosts.run(rollout, 2)
+    assert hosts.show(rollout)["Rings"][0]["Verifying"] == 2
+    hosts.pass_time(2 * 3600)
+    hosts.run(rollout, 2)
+    assert hosts.show(rollout)["Rings"][0]["Succeeded"] == 2
+
+
+def test_a_clock_set_forward_lets_no_second_hour_of_the_pace_begin(hosts: Fleet) -> None:
+    """Two an hour are two in an hour that passed."""
+    hosts.grow(6)
+    rollout = hosts.roll_out(text=POLICY.replace('in_flight = "100%"', 'in_flight = "100%"\nper_hour = 2'))
+    hosts.run(rollout, 3)
+    hosts.at += HOURS
+    hosts.run(rollout, 3)
+    begun = sum(each["State"] != "pending" and each["State"] != "waiting" for each in hosts.members(rollout).values())
+    assert begun == 2
+    hosts.pass_time(3600)
+    hosts.run(rollout, 2)
+    begun = sum(each["State"] != "pending" and each["State"] != "waiting" for each in hosts.members(rollout).values())
+    assert begun == 4

@@ -304,8 +304,25 @@ def test_the_topic_of_a_task_is_published_once_when_it_ends(
     assert helpers.published.count("rollouts") == 1
 
 
+@pytest.mark.parametrize("end", ["failed", "lost"])
+def test_an_item_that_fails_is_news_at_once_while_others_of_its_task_go_on(helpers: Helpers, end: str) -> None:
+    """Who started them may want to stop the others: a rollout halts."""
+    task = helpers.start(helpers.target(), helpers.target(), topic="rollouts")
+    helpers.run_worker()
+    first, _ = task.items
+    command = helpers.begin(first, "fetch")
+    helpers.run_worker()
+    assert "rollouts" not in helpers.published
+    if end == "failed":
+        helpers.end(first, command, report_of(first, "failed", code="RolledBack", stage="back"))
+    helpers.sweep(at=0 if end == "failed" else 200)
+    helpers.run_worker(at=0 if end == "failed" else 200)
+    assert helpers.task(task).state is TaskState.CREATED
+    assert helpers.published.count("rollouts") == 1
+
+
 def test_the_topic_waits_for_the_last_item(helpers: Helpers) -> None:
-    """Two items, one publication."""
+    """Two items that end well, one publication."""
     task = helpers.start(helpers.target(), helpers.target(), topic="rollouts")
     helpers.run_worker()
     for number, item in enumerate(task.items):

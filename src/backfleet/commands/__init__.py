@@ -22,6 +22,7 @@ For the agents' endpoint, and for carriers that go to hosts:
     record_output, record_final_report: write down what agents report
 For the worker:
     run_once: act on leases that ran out
+    note_round: renew them where no server could look, or the clock was set
 """
 
 from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, waiting
@@ -63,7 +64,7 @@ from backfleet.commands.sending import (
     withdraw,
 )
 from backfleet.commands.states import State
-from backfleet.commands.worker import run_once
+from backfleet.commands.worker import note_round, run_once
 
 __all__ = [
     "ALREADY_STARTED",
@@ -91,6 +92,7 @@ __all__ = [
     "is_withdrawn",
     "lost_among",
     "mark_collected",
+    "note_round",
     "oldest_work_for",
     "outcomes",
     "record_final_report",

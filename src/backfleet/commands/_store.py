@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backfleet.commands._tables import invocations
+from backfleet.commands._tables import invocations, lease_rounds
 from backfleet.commands.model import FinalReport, NewInvocation
 from backfleet.commands.states import State
 from backfleet.storage import Transaction
@@ -226,6 +226,23 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
     late = sa.and_(invocations.c.state.in_((State.HANDED, State.RUNNING)), invocations.c.lease_until < now)
     query = sa.select(*(invocations.c[name] for name in ("id", "instance_id", "topic", "state", "stop_asked")))
     return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
+
+
+def last_round(tx: Transaction) -> datetime | None:
+    """Return when leases were last looked at, locked for this transaction; None if they never were."""
+    found: datetime | None = tx.scalar(sa.select(lease_rounds.c.at).with_for_update())
+    return found
+
+
+def note_round(tx: Transaction, now: datetime) -> None:
+    """Store that leases are looked at now."""
+    if not tx.add_if_new(lease_rounds, {"id": 1, "at": now}):
+        tx.run(sa.update(lease_rounds).values(at=now))
+
+
+def renew(tx: Transaction, state: State, until: datetime) -> None:
+    """Let every lease of handed or of running ones begin anew, which is no news."""
+    tx.run(sa.update(invocations).where(invocations.c.state == state).values(lease_until=until))
 
 
 def count_waiting(tx: Transaction) -> dict[str, tuple[int, datetime]]:

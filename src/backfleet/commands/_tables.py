@@ -46,3 +46,10 @@ sa.Index(
     sqlite_where=invocations.c.revision != invocations.c.collected,
     postgresql_where=invocations.c.revision != invocations.c.collected,
 )
+
+lease_rounds = sa.Table(
+    "lease_rounds",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # the only row has 1
+    sa.Column("at", Moment, nullable=False),  # when leases were last looked at
+)

@@ -1,12 +1,54 @@
-"""The loop that acts on leases that ran out."""
+"""The loop that acts on leases that ran out, and not on those that a clock or a halt of the server ended."""
 
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
 from typing import Final
 
+from backfleet import fleet
+from backfleet.commands import _store
 from backfleet.commands.sending import sweep
+from backfleet.commands.states import State
 from backfleet.storage import Database
 
 AT_ONCE: Final = 200  # leases of one transaction
+NOTED: Final = timedelta(seconds=15)  # a round is stored if the stored one is older than this
+LONGEST_ROUND: Final = timedelta(minutes=1)  # between two rounds; longer: no server ran, or the clock was set
+SET_BACK: Final = timedelta(minutes=1)  # by less than this a clock is only put right
+
+log = logging.getLogger(__name__)
+
+
+def note_round(database: Database, *, handed: timedelta, lease: timedelta, now: datetime) -> bool:
+    """Note that leases are looked at, and renew them all if that was impossible, or the clock was set.
+
+    While no server ran, no agent could report, and a clock that is set forward ends every lease at one moment: then
+    each agent gets the time to report that it has otherwise. A clock that is set back would let leases, and hosts that
+    died, last for hours.
+
+    Args:
+        database: where the rounds of all servers are noted.
+        handed: the lease of a command that was handed out.
+        lease: that of one that runs.
+        now: the time.
+
+    Returns:
+        Whether leases were renewed.
+    """
+    with database.transaction() as tx:
+        last = _store.last_round(tx)
+        if last is not None and timedelta() <= now - last < NOTED:
+            return False
+        _store.note_round(tx, now)
+        if last is None or -SET_BACK <= now - last <= LONGEST_ROUND:
+            return False
+        _store.renew(tx, State.HANDED, now + handed)
+        _store.renew(tx, State.RUNNING, now + lease)
+        fleet.note_clock_set_back(tx, now=now)
+    log.warning(
+        "no server looked at leases for long, or the clock was set; they begin anew",
+        extra={"seconds": round((now - last).total_seconds())},
+    )
+    return True
 
 
 def run_once(database: Database, *, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import Instance, Registration, agent_kind_of
+from backfleet.fleet.model import Instance, Registration, new_instance
 from backfleet.storage import Transaction
 
 INSTANCE_ID: Final = re.compile(r"mi-[a-z0-9]{1,60}")
@@ -23,28 +23,15 @@ def adopt(
     """
     if not INSTANCE_ID.fullmatch(instance_id) or _store.instances.identity(tx, instance_id) is not None:
         return None
-    made = Instance(
-        id=instance_id,
+    made = new_instance(
+        request,
+        instance_id=instance_id,
         account_id=account_id,
         region=region,
         activation_id=RESTORED,
-        name=(request.instance_name or request.hostname)[:128],
-        hostname=request.hostname,
-        machine_id=request.machine_id,
-        os_type=request.os_type,
-        os_version=request.os_version,
-        platform=request.platform,
-        agent_version=request.agent_version,
-        agent_kind=agent_kind_of(request.agent_version),
-        agent_mode=request.agent_mode,
-        intranet_ip=request.intranet_ip,
-        internet_ip=source_ip,
-        registered_at=now,
-        last_heard_at=now,
-        clock_skew_ms=None,
-        stopped_at=None,
-        deregistered_at=None,
-        public_key=request.public_key,
+        name=request.instance_name or request.hostname,
+        source_ip=source_ip,
+        now=now,
     )
     _store.instances.add(tx, made)
     return made

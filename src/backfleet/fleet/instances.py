@@ -86,6 +86,11 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
     _store.instances.note_heartbeats(tx, heartbeats)
 
 
+def note_clock_set_back(tx: Transaction, *, now: datetime) -> None:
+    """Have hosts that were heard at a moment that is still to come be heard now: the clock was set back since."""
+    _store.instances.note_clock_set_back(tx, now)
+
+
 def note_shutdown(tx: Transaction, instance_id: str, *, now: datetime) -> None:
     """Record that a host is stopped. Its next heartbeat ends that."""
     _store.instances.set_stopped(tx, instance_id, now)

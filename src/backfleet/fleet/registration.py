@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import GONE, Activation, AgentKind, Instance, Registration, agent_kind_of
+from backfleet.fleet.model import GONE, Activation, AgentKind, Instance, Registration, agent_kind_of, new_instance
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet_host.platforms import platform_of
@@ -124,28 +124,15 @@ def _activation_of(tx: Transaction, request: Registration, source_ip: str, now: 
 
 def _new_instance(request: Registration, activation: Activation, source_ip: str, now: datetime, draw: Draw) -> Instance:
     number = activation.registered_count + 1
-    return Instance(
-        id=new_id("mi", draw),
+    return new_instance(
+        request,
+        instance_id=new_id("mi", draw),
         account_id=activation.account_id,
         region=activation.region,
         activation_id=activation.id,
-        name=activation.instance_name(number, request.instance_name, request.hostname)[:128],
-        hostname=request.hostname,
-        machine_id=request.machine_id,
-        os_type=request.os_type,
-        os_version=request.os_version,
-        platform=request.platform,
-        agent_version=request.agent_version,
-        agent_kind=agent_kind_of(request.agent_version),
-        agent_mode=request.agent_mode,
-        intranet_ip=request.intranet_ip,
-        internet_ip=source_ip,
-        registered_at=now,
-        last_heard_at=now,
-        clock_skew_ms=None,
-        stopped_at=None,
-        deregistered_at=None,
-        public_key=request.public_key,
+        name=activation.instance_name(number, request.instance_name, request.hostname),
+        source_ip=source_ip,
+        now=now,
     )
 
 

@@ -9,6 +9,7 @@ Why: docs/decisions/0017-throttling.md, docs/decisions/0036-promised-calls.md.
 import bisect
 import random
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -101,14 +102,10 @@ class _Held:
     own: Bucket | None = None  # for callers without an account, who have a bucket in each process
 
     def use(self, caller: str, now: datetime, *, is_retry: bool) -> bool:
-        """Use a call that this caller was promised for now, or one that nobody was promised."""
+        """Use a call that this caller was promised for now if it says so, or one that nobody was promised."""
         if is_retry and len(self.marking) < MOST_MARKING:
             self.marking.add(caller)
-        promised = self.promised.get(caller)
-        # Where retries are marked, a new call does not get what a refused one was promised a moment ago.
-        handover = HANDOVER if caller in self.marking and not is_retry else timedelta(0)
-        if promised and promised[0] + handover <= now:
-            self._drop_promise(caller)
+        if caller in self.marking and self.use_promised(caller, now, is_retry=is_retry):
             return True
         if self.until is None or now >= self.until:
             self.calls = 0
@@ -117,6 +114,20 @@ class _Held:
         if not self.calls:
             return False
         self.calls -= 1
+        return True
+
+    def is_promised(self, caller: str, now: datetime, *, is_retry: bool) -> bool:
+        """Return whether this caller has a promised call that it may use now."""
+        # Where retries are marked, a new call does not get what a refused one was promised a moment ago.
+        handover = HANDOVER if caller in self.marking and not is_retry else timedelta(0)
+        promised = self.promised.get(caller)
+        return promised is not None and promised[0] + handover <= now
+
+    def use_promised(self, caller: str, now: datetime, *, is_retry: bool) -> bool:
+        """Use a call that this caller was promised for now."""
+        if not self.is_promised(caller, now, is_retry=is_retry):
+            return False
+        self._drop_promise(caller)
         return True
 
     def _add_unused(self, now: datetime) -> None:
@@ -146,8 +157,16 @@ class _Held:
 class Throttle:
     """Limits the calls of one process. Safe to use from many threads."""
 
-    def __init__(self, database: Database, rate: RateLimit, draw_fraction: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        database: Database,
+        rate: RateLimit,
+        draw_fraction: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Limit calls to a rate; `draw_fraction` scatters waits, `monotonic` gives seconds that only grow."""
         self._database, self._rate, self._draw_fraction = database, rate, draw_fraction
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 
@@ -171,13 +190,14 @@ class Throttle:
             held = self._held((who, action))
             if held.use(caller, now, is_retry=is_retry):
                 return
-            if held.refused_until is not None and now < held.refused_until:
-                raise Throttled(self._wait(held.refused_until - now))
-            self._refuse_over_share(held, caller, now)
-            needs_more = not held.ahead
-        taken, added = 0, list[datetime]()
-        if needs_more:
-            taken, added = self._take(who, action, now) if shared else self._take_own(held, now)
+            # An unmarked call may be a new one: it uses what a refused one was promised only if nothing else is left.
+            is_promised = held.is_promised(caller, now, is_retry=is_retry)
+            if not is_promised:
+                self._refuse(held, caller, now)
+            if held.ahead and not is_promised:
+                self._use_ahead(held, caller, now, is_retry=is_retry)
+                return
+        taken, added, now = self._take(who, action, now) if shared else self._take_own(held, now)
         with self._lock:
             self._put(held, taken, added, caller, now, is_retry=is_retry)
 
@@ -191,7 +211,19 @@ class Throttle:
             held.until = now + KEPT
         if held.calls:
             held.calls -= 1
-            return
+        elif not held.use_promised(caller, now, is_retry=is_retry):
+            self._use_ahead(held, caller, now, is_retry=is_retry)
+
+    def _refuse(self, held: _Held, caller: str, now: datetime) -> None:
+        """Refuse without a question to the database what it would refuse."""
+        if held.refused_until is not None and now < held.refused_until:
+            raise Throttled(self._wait(held.refused_until - now))
+        promised = held.promised.get(caller, [])
+        if len(promised) >= held.most_promised(self._rate, caller):
+            raise Throttled(self._wait(promised[-1] - now))
+
+    def _use_ahead(self, held: _Held, caller: str, now: datetime, *, is_retry: bool) -> None:
+        """Promise the next call that will be added, or let a retry have it that comes a little too early."""
         if not held.ahead:
             held.refused_until = now + timedelta(seconds=1 / self._rate.per_second)
             raise Throttled(self._wait(held.refused_until - now))
@@ -201,11 +233,6 @@ class Throttle:
         wait = self._wait(added_at - now)
         bisect.insort(held.promised.setdefault(caller, []), now + wait)
         raise Throttled(wait)
-
-    def _refuse_over_share(self, held: _Held, caller: str, now: datetime) -> None:
-        promised = held.promised.get(caller, [])
-        if len(promised) >= held.most_promised(self._rate, caller):
-            raise Throttled(self._wait(promised[-1] - now))
 
     def _wait(self, least: timedelta) -> timedelta:
         """Return what a refused caller is asked to wait: not less than FLOOR, and not the same for all of them."""
@@ -218,18 +245,24 @@ class Throttle:
             self._known.popitem(last=False)
         return held
 
-    def _take(self, who: str, action: str, now: datetime) -> tuple[int, list[datetime]]:
+    def _take(self, who: str, action: str, now: datetime) -> tuple[int, list[datetime], datetime]:
+        """Take a batch, now or ahead. Return it with the time at which the bucket was ours.
+
+        The bucket goes on being filled while others have it: a caller who waited for it is not refused for the past.
+        """
         added: list[datetime] = []
+        asked = self._monotonic()
         with self._database.transaction() as tx:
             bucket = Bucket(*_store.bucket_for_update(tx, who, action, full=float(self._rate.burst), now=now))
+            now += timedelta(seconds=self._monotonic() - asked)
             left, taken = take(bucket, self._rate, now, self._rate.batch)
             if not taken:
                 left, added = take_ahead(left, self._rate, now, self._rate.batch)
             _store.put_bucket(tx, who, action, left.left, left.at)
-        return taken, added
+        return taken, added, now
 
-    def _take_own(self, held: _Held, now: datetime) -> tuple[int, list[datetime]]:
+    def _take_own(self, held: _Held, now: datetime) -> tuple[int, list[datetime], datetime]:
         with self._lock:
             left, taken = take(held.own or Bucket(float(self._rate.burst), now), self._rate, now, 1)
             held.own = left
-        return taken, []
+        return taken, [], now

@@ -32,6 +32,8 @@ rollouts = sa.Table(
     sa.Column("rings", sa.Text, nullable=False),  # JSON: the state of each
     sa.Column("roll_back_ring", sa.Integer),
     sa.Column("decide_at", Moment),  # when to decide again; null = a signal must come first
+    sa.Column("decided_at", Moment),  # the last decision that was stored
+    sa.Column("gaps", sa.Text, nullable=False, server_default="[]"),  # JSON: in which nobody decided it
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # raised by every change of it or a member
     sa.Column("events", sa.Integer, nullable=False, server_default="0"),
     sa.Column("head", sa.String(64), nullable=False, server_default=""),  # the hash of the newest event

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from backfleet.rollouts.elapsed import Gap
 from backfleet.rollouts.policy import Policy
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 
@@ -104,6 +105,7 @@ class Rollout:
     started_at: datetime | None = None
     start_at: datetime | None = None  # it is scheduled for then
     roll_back_ring: int | None = None  # while it rolls back: only this ring; None = every member
+    gaps: tuple[Gap, ...] = ()  # in which nobody decided it: no part of a wait of a length
 
 
 @dataclass(frozen=True, slots=True)

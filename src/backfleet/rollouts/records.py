@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from backfleet.rollouts.applying import check_move
+from backfleet.rollouts.elapsed import read_gaps, with_gap, write_gaps
 from backfleet.rollouts.model import Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
 from backfleet.rollouts.states import RingState, RolloutState
@@ -51,6 +52,8 @@ class RolloutRecord:
     ended_at: datetime | None = None
     roll_back_ring: int | None = None
     decide_at: datetime | None = None
+    decided_at: datetime | None = None  # the last decision that was stored
+    gaps: str = "[]"  # JSON
     revision: int = 0
     events: int = 0
     head: str = ""
@@ -108,6 +111,7 @@ class RolloutRecord:
             started_at=self.started_at,
             start_at=self.start_at,
             roll_back_ring=self.roll_back_ring,
+            gaps=read_gaps(self.gaps),
         )
 
     def in_state(self, to: RolloutState, reason: str, now: datetime) -> "RolloutRecord":
@@ -131,6 +135,27 @@ class RolloutRecord:
             started_at=moved.started_at,
             roll_back_ring=moved.roll_back_ring,
         )
+
+
+def counted(record: RolloutRecord, now: datetime) -> RolloutRecord:
+    """Return a rollout that is decided now, with what passed since the last decision.
+
+    A gap is noted. A ring that ended at a moment that is still to come, because the clock was set back, ended now.
+    """
+    last = record.decided_at or record.started_at
+    gaps = with_gap(read_gaps(record.gaps), last, now)
+    if last is None or now >= last:
+        return replace(record, gaps=write_gaps(gaps))
+    rings = tuple(_not_after(run, now) for run in record.ring_runs)
+    started_at = record.started_at and min(record.started_at, now)
+    return replace(record, gaps=write_gaps(gaps), rings=write_rings(rings), started_at=started_at)
+
+
+def _not_after(run: RingRun, now: datetime) -> RingRun:
+    started_at, finished_at = (
+        None if moment is None else min(moment, now) for moment in (run.started_at, run.finished_at)
+    )
+    return RingRun(run.state, started_at, finished_at)
 
 
 @lru_cache(maxsize=100)

@@ -24,12 +24,12 @@ from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Backups
-from backfleet.rollouts.records import RolloutRecord
+from backfleet.rollouts.records import RolloutRecord, counted
 from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.stopping import keep_still, withdraw_orders
-from backfleet.rollouts.strategy import Timetable, decide
+from backfleet.rollouts.strategy import decide
 from backfleet.rollouts.timetables import timetable_of
 from backfleet.settings import Settings
 from backfleet.storage import Conflict, Database, Transaction, Unavailable
@@ -110,6 +110,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         Conflict: another task was first with one of the clients. Nothing is stored.
     """
     now = context.now
+    record = counted(record, now)
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
@@ -119,8 +120,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     starter = read_caller(record.starter or record.author)
     judge = judge_for(context.read_judge(tx, starter, record.region, now), record.kind)
     signals = read_signals(tx, record, loaded, judge, now)
-    timetable: Timetable = timetable_of(tx, record)
-    decision = decide(rollout, loaded.board, signals, timetable, now)
+    decision = decide(rollout, loaded.board, signals, timetable_of(tx, record), now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
     _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
@@ -132,12 +132,12 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _store.add_events(tx, record.id, events)
     head = events[-1].hash if events else record.head
     revision = record.revision + 1
-    has_ended = moved.state in ENDED and record.ended_at is None
     moved = replace(
         moved,
         updated_at=now if events else record.updated_at,
-        ended_at=now if has_ended else record.ended_at,
+        ended_at=now if moved.state in ENDED and record.ended_at is None else record.ended_at,
         decide_at=_decide_again_at(moved.state, loaded, decision, now),
+        decided_at=now,
         revision=revision,
         events=record.events + len(events),
         head=head,

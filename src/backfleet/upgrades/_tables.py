@@ -20,7 +20,9 @@ tasks = sa.Table(
     sa.Column("completed_at", Moment),
     sa.Column("deadline", Moment, nullable=False),
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
-    sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
+    sa.Column(
+        "topic", sa.String(64), nullable=False, server_default=""
+    ),  # for when it ends, or an item fails; "" = none
     sa.Column("caller", sa.Text, nullable=False, server_default=""),  # who is judged again when a waiting order leaves
     sa.Column("settings", sa.Text, nullable=False, server_default=""),  # JSON; "" = it brings none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
@@ -67,5 +69,6 @@ _is_live = sa.and_(_is_open, items.c.client_id != "")
 # At most one open item per client, over all accounts and replicas.
 sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
 sa.Index("ix_client_upgrades_state", items.c.state)
+sa.Index("ix_client_upgrades_instance", items.c.instance_id, items.c.task_id)
 
 tokens = token_table("client_tokens", sa.Column("task_id", sa.String(64), nullable=False))

@@ -106,7 +106,7 @@ class NewTask:
     requested_by: str  # an ARN
     clients_account_id: str = ""  # "" = the same account
     label: str = ""  # what the caller calls the task; "" = by its kind
-    topic: str = ""  # published when the task ends, at most 64 characters; "" = none
+    topic: str = ""  # published when it ends, or an item of it fails; at most 64 characters; "" = none
     client_token: str | None = None
     names_version: bool = False  # its caller named the version
     expires_in: timedelta | None = None  # its items may wait for their hosts for so long; None = they do not wait
@@ -267,7 +267,7 @@ class Task:
     deadline: datetime
     items: tuple[Item, ...] = ()
     label: str = ""  # what the caller calls it; "" = by its kind
-    topic: str = ""  # published when it ends; "" = none
+    topic: str = ""  # published when it ends, or an item of it fails; "" = none
     caller: str = ""  # who is judged again when a waiting order leaves; "" = nobody
     settings: str = ""  # JSON: those that it brings; "" = none
 

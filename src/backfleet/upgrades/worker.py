@@ -232,7 +232,19 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Ite
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
     carriers.cancel(tx, TOPIC, expired, now=now)
     update_tasks(tx, [item.task_id for item in (*moved, *put_off.values())], now=now)
+    _publish_bad_news(tx, moved, tasks)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
+
+
+def _publish_bad_news(tx: Transaction, moved: Sequence[Item], tasks: Mapping[str, Task]) -> None:
+    """Publish the topics of tasks of which an item failed or was lost: whoever started them may want to stop at once.
+
+    Good news wait for the task's end: there are many of them, and nobody is hurt meanwhile.
+    """
+    for item in moved:
+        topic = tasks[item.task_id].topic
+        if topic and item.state in (ItemState.FAILED, ItemState.LOST):
+            tx.publish(topic)
 
 
 def _keep_settings(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], now: datetime) -> None:

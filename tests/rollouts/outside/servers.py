@@ -116,18 +116,18 @@ def _shut(link: socket.socket) -> None:
 def _request(link: socket.socket) -> bytes:
     found = b""
     while b"\r\n\r\n" not in found:
-        found += _piece(link)
+        found += _received(link)
     head, _, body = found.partition(b"\r\n\r\n")
     lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
     while len(body) < sum(lengths):
-        body += _piece(link)
+        body += _received(link)
     return head + b"\r\n\r\n" + body
 
 
-def _piece(link: socket.socket) -> bytes:
+def _received(link: socket.socket) -> bytes:
     found = link.recv(65_536)
     if not found:
-        raise ConnectionResetError("whoever asks has gone")
+        raise ConnectionError("the caller has gone")
     return found
 
 

@@ -255,6 +255,12 @@ def forget_presence(tx: Transaction) -> None:
     tx.run(sa.update(instances).values(reachable_at=None))
 
 
+def note_clock_set_back(tx: Transaction, now: datetime) -> None:
+    """Bring moments that are still to come to this one."""
+    for column in (instances.c.reachable_at, instances.c.last_heard_at):
+        tx.run(sa.update(instances).where(column > now).values({column: now}))
+
+
 def lost(tx: Transaction, account_id: str, heard_since: datetime, limit: int) -> list[Watched]:
     """Return hosts that were not heard of since a moment and were not shut down."""
     return _watched(tx, _running(account_id), instances.c.last_heard_at < heard_since, limit)

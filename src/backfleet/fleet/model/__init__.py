@@ -23,6 +23,7 @@ from backfleet.fleet.model.instances import (
     Registration,
     Watched,
     agent_kind_of,
+    new_instance,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
 from backfleet.fleet.model.minimums import MinimumVersion, is_below
@@ -68,4 +69,5 @@ __all__ = [
     "agent_kind_of",
     "hash_code",
     "is_below",
+    "new_instance",
 ]

@@ -96,6 +96,47 @@ class Registration:
     public_key: str  # PEM
 
 
+def new_instance(
+    request: Registration, *, instance_id: str, account_id: str, region: str, activation_id: str, name: str,
+    source_ip: str, now: datetime,
+) -> Instance:  # fmt: skip
+    """Return the instance that a host becomes which has just been heard for the first time.
+
+    Args:
+        request: what the host says of itself.
+        instance_id: its id.
+        account_id: whose it is.
+        region: where it is.
+        activation_id: what it enrolled with.
+        name: what it is called; a long one is cut.
+        source_ip: the address that it was heard from.
+        now: the time.
+    """
+    return Instance(
+        id=instance_id,
+        account_id=account_id,
+        region=region,
+        activation_id=activation_id,
+        name=name[:128],
+        hostname=request.hostname,
+        machine_id=request.machine_id,
+        os_type=request.os_type,
+        os_version=request.os_version,
+        platform=request.platform,
+        agent_version=request.agent_version,
+        agent_kind=agent_kind_of(request.agent_version),
+        agent_mode=request.agent_mode,
+        intranet_ip=request.intranet_ip,
+        internet_ip=source_ip,
+        registered_at=now,
+        last_heard_at=now,
+        clock_skew_ms=None,
+        stopped_at=None,
+        deregistered_at=None,
+        public_key=request.public_key,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AgentIdentity:
     """What an agent's signatures are verified with."""

@@ -73,11 +73,12 @@ def free_slots(tally: Tally, ring: int) -> tuple[int, str]:
             slots, why = allowed - here, f"pace: the ring ramps up, {allowed} at one time now"
     if pace.per_hour is not None:
         most = pace.per_hour.at_least_one_of(size)
-        left = most - tally.begun_after(tally.now - _HOUR)
+        hour_ago = tally.begin_of(_HOUR)
+        left = most - tally.begun_after(hour_ago)
         if left < slots:
             slots, why = left, f"pace: {most} an hour"
-            oldest = tally.board.oldest_begun_after(tally.now - _HOUR)
-            tally.wake_at(None if oldest is None else oldest + _HOUR + timedelta(microseconds=1))
+            oldest = tally.board.oldest_begun_after(hour_ago)
+            tally.wake_at(None if oldest is None else tally.end_of(oldest, _HOUR) + timedelta(microseconds=1))
     return slots, why
 
 

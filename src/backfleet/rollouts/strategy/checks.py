@@ -84,8 +84,10 @@ def _soak(tally: Tally, ring: int, check: Soak) -> Answer:
     since = tally.rings[ring - 1].finished_at if ring else tally.rollout.started_at
     if since is None:
         return Answer(False, f"soak: {check.hours:g} h begin when the ring before is finished")
-    until = since + timedelta(hours=check.hours)
-    return Answer(tally.now >= until, f"soak: until {until:%Y-%m-%d %H:%M} UTC", until)
+    until = tally.end_of(since, timedelta(hours=check.hours))
+    left_out = until - since - timedelta(hours=check.hours)
+    note = f"; {left_out / timedelta(hours=1):.1f} h in which no server decided it do not count" if left_out else ""
+    return Answer(tally.now >= until, f"soak: until {until:%Y-%m-%d %H:%M} UTC{note}", until)
 
 
 def _budget(tally: Tally, ring: int, check: BudgetCheck) -> Answer:

@@ -64,7 +64,7 @@ def end_verifications(tally: Tally) -> None:
     for ring in range(len(tally.rings)):
         wait = timedelta(hours=first_run_hours(tally.rollout.policy, ring))
         for member in tally.board.in_state(ring, MemberState.VERIFYING):  # those that began to wait first come first
-            until = (member.since or tally.now) + wait
+            until = tally.end_of(member.since or tally.now, wait)
             if member.first_run is FirstRun.FAILED:
                 continue  # it waits for its turn to be rolled back
             if until > tally.now:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backfleet.rollouts.board import Board, counts_as_failure, fails
+from backfleet.rollouts.elapsed import begin_of, end_of
 from backfleet.rollouts.model import Decision, Member, Move, RingMove, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 
@@ -60,6 +61,14 @@ class Tally:
     def begun_after(self, moment: datetime) -> int:
         """Return how many orders have left after this moment, those of this decision included."""
         return self.board.begun_after(moment) + self._begun
+
+    def end_of(self, since: datetime, span: timedelta) -> datetime:
+        """Return when so much time will have passed since a moment, gaps left out."""
+        return end_of(since, span, self.rollout.gaps)
+
+    def begin_of(self, span: timedelta) -> datetime:
+        """Return since when so much time has passed, gaps left out."""
+        return begin_of(self.now, span, self.rollout.gaps)
 
     def state_of(self, member: Member) -> MemberState:
         """Return a member's state after the moves so far."""
