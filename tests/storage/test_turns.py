@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from backfleet.storage._turns import PATIENCE, Turns
+from backfleet.storage._turns import LONGEST_WAIT, Turns
 from journeys.installation import wait_for
 
 LONG = 120.0  # seconds: never reached
@@ -56,7 +56,7 @@ def test_one_that_lets_go_and_comes_back_does_not_take_it_from_who_waits_long(tu
     """However long that thread needs to wake up."""
     assert turns.acquire(0)
     with waiters(turns, 1) as (other,):
-        clock.now += PATIENCE
+        clock.now += LONGEST_WAIT
         turns.release()
         assert not turns.acquire(0)
         assert other.result(LONG)
@@ -68,7 +68,7 @@ def test_the_one_that_waits_longest_is_next(turns: Turns, clock: Clock) -> None:
     """Each of them, in their order."""
     assert turns.acquire(0)
     with waiters(turns, 3) as found:
-        clock.now += PATIENCE
+        clock.now += LONGEST_WAIT
         for number, each in enumerate(found):
             turns.release()
             assert each.result(LONG)
@@ -82,7 +82,7 @@ def test_who_waits_in_vain_leaves_it_to_the_others(turns: Turns, clock: Clock) -
     assert not turns.acquire(0.01 - LONG)
     assert turns.waiting == 0
     with waiters(turns, 1) as (other,):
-        clock.now += PATIENCE
+        clock.now += LONGEST_WAIT
         turns.release()
         assert other.result(LONG)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-PATIENCE: Final = 0.25  # seconds after which whoever waits longest is next
+LONGEST_WAIT: Final = 0.25  # seconds after which whoever waits longest is next
 
 
 @dataclass(eq=False, slots=True)
@@ -18,7 +18,7 @@ class _Waiter:
 
 
 class Turns:
-    """A lock for threads. Whoever finds it free takes it, unless somebody has waited for PATIENCE already.
+    """A lock for threads. Whoever finds it free takes it, unless somebody has waited for LONGEST_WAIT already.
 
     A plain lock goes to whoever asks first once it is free: a thread that lets go of it and comes back at once takes it
     from those that are still waking up, on a busy machine for seconds. Handing it over each time would cost a switch of
@@ -61,7 +61,7 @@ class Turns:
                 self._is_taken = False
                 return
             oldest = self._waiting[0]
-            if self._clock() - oldest.since >= PATIENCE:
+            if self._clock() - oldest.since >= LONGEST_WAIT:
                 oldest.has_turn = True
                 self._waiting.popleft()
             else:
