@@ -4,7 +4,7 @@ A fenced block without a language is an error, `text` is no example unless a com
 run has a comment with the reason above it. The recipes run in tests/host/upgrader/test_recipes.py.
 
 Little differs from what a reader does: `Reader.places` has it. `serve` shows its settings instead of serving, because
-there is a server already, and `make` is a dry run.
+there is a server already, `make` is a dry run, and `doctor` may have warnings (a webhook that nobody takes).
 """
 
 import json
@@ -99,6 +99,7 @@ class Reader:
             f'make() {{ command make --dry-run -C "{PROJECT}" PYTHON="{sys.executable}" "$@" > /dev/null; }}\n'
         )
         text = re.sub(r"^(\S*backfleet serve)", r"\1 --print-config", self.placed(block.text), flags=re.MULTILINE)
+        text = re.sub(r"^backfleet doctor\b(.*)", r"{ backfleet doctor \1\n} || test $? = 3", text, flags=re.MULTILINE)
         done = subprocess.run(
             ["bash", "-c", before + text], cwd=self.folder, env=self.environment, check=False, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -225,6 +226,14 @@ def read_host(reader: Reader) -> None:
     assert texts == {}
 
 
+def read_adopting(reader: Reader) -> None:
+    (text,) = [block.text for block in examples_of(reader.page)]
+    etc = reader.folder / "etc"
+    etc.mkdir()
+    (etc / "host.toml").write_text(text)
+    assert policy.read_policy(etc, "restic").adopt == "divert"
+
+
 def add_release(reader: Reader, name: str, program: str, manifest: str) -> None:
     """Add a release of a small program with this manifest, as the page says."""
     (reader.folder / f"{name}.toml").write_text(manifest)
@@ -305,13 +314,14 @@ def read_fifty_servers(reader: Reader) -> None:
             (reader.folder / "rclone.toml").write_text(reader.placed(for_one))
         else:
             outputs[block.example] = reader.run(block)
-    assert "rclone to 1.75.3" in outputs["the rollout"]
+    assert reader.placed("rclone to 1.75.3") in outputs["the rollout"]
 
 
 RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
+    "docs/adopting.md": read_adopting,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
     "docs/ssh.md": read_ssh,

@@ -20,12 +20,16 @@ def task() -> None:
 
 
 @task.command(name="list")
+@click.option("--instance", "instance_id", metavar="ID", help="The history of this host: each order, and its end.")
 @click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @output_options
 @calls_the_api
-def list_tasks(api: Client, page: int, output: Output) -> None:
+def list_tasks(api: Client, instance_id: str | None, page: int, output: Output) -> None:
     """List tasks, newest first."""
-    found = api.call("backfleet", "ListTasks", PageNumber=page, PageSize=PAGE)["Tasks"]
+    found = api.call("backfleet", "ListTasks", InstanceId=instance_id, PageNumber=page, PageSize=PAGE)["Tasks"]
+    if instance_id is not None:
+        _show_history(found, output)
+        return
     output.show(
         ("TASK", "NAME", "STATE", "PROGRESS", "CREATED", "COMPLETED"),
         [
@@ -41,6 +45,16 @@ def list_tasks(api: Client, page: int, output: Output) -> None:
         ],
         found,
     )
+
+
+def _show_history(tasks: list[dict[str, Any]], output: Output) -> None:
+    rows = [
+        (moment(t["CreatedTime"]), t["Name"], o["PackageName"], o["FromVersion"], o["ToVersion"],
+         o["ErrorCode"] or o["State"], t["RequestedBy"], t["TaskId"])
+        for t in tasks
+        for o in t["Orders"]
+    ]  # fmt: skip
+    output.show(("CREATED", "NAME", "PACKAGE", "FROM", "TO", "OUTCOME", "BY", "TASK"), rows, tasks)
 
 
 @task.command()

@@ -54,8 +54,9 @@ instances = sa.Table(
     sa.Column("stopped_at", Moment),
     sa.Column("deregistered_at", Moment),
     sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
-    sa.Index("ix_instances_account_region", "account_id", "region", "id"),
-    sa.Index("ix_instances_names", "account_id", "region", "name", "hostname"),
+    # All that an overview counts by, and that a search reads: neither of them opens the wide rows.
+    sa.Index("ix_instances_account_region", "account_id", "region", "id", "platform", "deregistered_at"),
+    sa.Index("ix_instances_names", "account_id", "region", "name", "hostname", "id", "deregistered_at"),
 )
 
 inventories = sa.Table(
@@ -101,7 +102,13 @@ clients = sa.Table(
     sa.Column("failure", sa.Text, nullable=False, server_default=""),  # JSON: the last order that failed; "" = none
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
+    sa.Index("ix_clients_of_instances", "instance_id", "package", "version", "channel", "status", "id"),
 )
+_has_drifted = clients.c.drift != ""
+sa.Index(
+    "ix_clients_drifted", clients.c.account_id, clients.c.instance_id,
+    sqlite_where=_has_drifted, postgresql_where=_has_drifted,
+)  # fmt: skip
 
 preferences = sa.Table(
     "client_preferences",
@@ -161,6 +168,7 @@ tags = sa.Table(
     sa.Column("account_id", sa.String(16), nullable=False),
     sa.Column("region", sa.String(64), nullable=False),
     sa.Index("ix_resource_tags_account", "account_id", "region", "kind", "key", "value"),
+    sa.Index("ix_resource_tags_values", "key", "resource_id", "kind", "value"),
 )
 
 # Processes of agents: two that run side by side with one identity are two hosts.

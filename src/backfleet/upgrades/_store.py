@@ -82,13 +82,16 @@ def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
     return [_task(row, []) for row in tx.rows(_TASKS_LOCKED, {"ids": task_ids})]
 
 
-def tasks_page(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
-    """Return a page of an account's tasks, newest first, without their items."""
+def tasks_page(tx: Transaction, account_id: str, page: Page, instance_id: str | None) -> Listing[Task]:
+    """Return a page of an account's tasks, newest first; their items only of the instance, if one is asked for."""
     mine = tasks.c.account_id == account_id
+    if instance_id is not None:
+        mine &= tasks.c.id.in_(sa.select(items.c.task_id).where(items.c.instance_id == instance_id))
     ordered = sa.select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(tasks).where(mine))
-    return Listing([_task(row, []) for row in rows], total)
+    found = _items_of(tx, [row.id for row in rows], instance_id) if instance_id is not None else {}
+    return Listing([_task(row, found.get(row.id, [])) for row in rows], total)
 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
@@ -312,10 +315,12 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
 # --- Rows -----------------------------------------------------------------------------------------------------------
 
 
-def _items_of(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Item]]:
+def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None = None) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     if task_ids:
-        query = sa.select(items).where(items.c.task_id.in_(task_ids)).order_by(items.c.task_id, items.c.position)
+        those: list[sa.ColumnElement[bool]] = [items.c.task_id.in_(task_ids)]
+        those += [items.c.instance_id == instance_id] if instance_id is not None else []
+        query = sa.select(items).where(*those).order_by(items.c.task_id, items.c.position)
         for row in tx.rows(query):
             found.setdefault(row.task_id, []).append(_item(row))
     return found

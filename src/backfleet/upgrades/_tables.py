@@ -69,6 +69,7 @@ _is_live = sa.and_(_is_open, items.c.client_id != "")
 # At most one open item per client, over all accounts and replicas.
 sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
 sa.Index("ix_client_upgrades_state", items.c.state)
+sa.Index("ix_client_upgrades_instance", items.c.instance_id, items.c.task_id)
 
 settings_before = sa.Table(
     "settings_before",

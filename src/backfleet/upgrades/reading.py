@@ -46,9 +46,13 @@ def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> b
     return bool(_store.live_tasks_of(tx, account_id, client_ids))
 
 
-def find(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
-    """Return an account's tasks, newest first, without their items and as the worker last left them."""
-    return _store.tasks_page(tx, account_id, page)
+def find(tx: Transaction, account_id: str, page: Page, *, instance_id: str | None = None) -> Listing[Task]:
+    """Return an account's tasks, newest first, without their items and as the worker last left them.
+
+    Args:
+        instance_id: Only those with orders for this instance, each with the items of this instance.
+    """
+    return _store.tasks_page(tx, account_id, page, instance_id)
 
 
 def find_items(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:

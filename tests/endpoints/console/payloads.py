@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from backfleet.fleet._tables import clients, instances
 from backfleet.upgrades._tables import items
 from endpoints.console.site import Browser
+from operations.ecs.agents import Agents
 from operations.environment import REGION, Environment
 
 RUNS: Final = """"'></script><img src=x onerror=alert(1)>{{7*7}}"""  # 47 characters: most fields take it whole
@@ -44,6 +45,8 @@ def fill_by_operations(env: Environment, host: str) -> dict[str, int]:
         (BACKFLEET, "PutPin", {"InstanceId": host, "PackageName": "courier", "Reason": RUNS, "Until": until}),
         (BACKFLEET, "PutPin", {"TagKey": "site", "TagValue": RUNS, "PackageName": "courier", "Reason": LINKS,
                                "Until": until}),
+        (BACKFLEET, "PutMinimumVersion", {"PackageName": "courier", "MinimumVersion": "2.0", "Due": until,
+                                          "Reason": RUNS}),
         (BACKFLEET, "PutNotificationDestination", {"Name": "a", "Mail": "<img/src=x>@example.com"}),
         (BACKFLEET, "PutNotificationDestination", {"Name": "b", "Url": LINKS}),
         (BACKFLEET, "PutNotificationDestination", {"Name": RUNS, "Mail": "a@example.com"}),
@@ -66,13 +69,27 @@ def fill_as_hosts_do(env: Environment, host: str) -> None:
     """Store the payload where a host's words are stored, whether or not today's checks let it come so far."""
     failure = json.dumps({"code": RUNS, "message": RUNS, "version": RUNS, "at": 1.7e9, "output": RUNS,
                           "quarantined_until": None})  # fmt: skip
-    told = {"code": RUNS, "message": RUNS, "from_version": RUNS, "to_version": RUNS, "current_version": RUNS}
+    told = {
+        "code": RUNS,
+        "message": RUNS,
+        "from_version": RUNS,
+        "to_version": RUNS,
+        "current_version": RUNS,
+        "evidence": RUNS,
+    }
     with env.services.database.transaction() as tx:
         named = dict.fromkeys(("hostname", "os_version", "agent_version", "time_zone", "intranet_ip"), RUNS)
         tx.run(sa.update(instances).where(instances.c.id == host).values(name=RUNS, **named))
         on_host = clients.c.instance_id == host
         tx.run(sa.update(clients).where(on_host).values(version=RUNS, drift=RUNS, failure=failure))
         tx.run(sa.update(items).where(items.c.instance_id == host).values(**told))
+
+
+def run_a_command(env: Environment, host: str) -> None:
+    """Let a command be the payload, and print it."""
+    agents = Agents(env)
+    agents.run(host, content=RUNS, Name=RUNS, ContentEncoding="PlainText")
+    agents.carry_out(host, output=RUNS.encode())
 
 
 def leave_a_user_agent(admin: Browser) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from backfleet import fleet
 from backfleet.fleet import ClientStatus
+from backfleet.fleet._tables import clients
 from backfleet.ids import draw as really_draw
 from backfleet.operations.catalogue import BACKFLEET
 from backfleet.storage import Database
@@ -83,6 +85,42 @@ def test_the_list_is_what_is_asked_for(env: Environment, asked: dict[str, str], 
     assert names(env, **asked) == expected
     whole = {name: value for name, value in asked.items() if not name.startswith("Page")}
     assert ask(env, **asked)["TotalCount"] == len(names(env, **whole)), "whether it was counted or summed up"
+
+
+SEARCHES: list[tuple[dict[str, str], list[str]]] = [
+    ({"Query": "LYON", "State": "Behind"}, ["behind"]),
+    ({"Query": "lyon", "PageSize": "1", "PageNumber": "2"}, ["current"]),
+    ({"Query": "lyon", "Site": "Bonn"}, []),
+    ({"Query": "2.0"}, ["current"]),
+    ({"Query": "COURIER", "WithoutSite": "true"}, ["100%_sure"]),
+    ({"Query": "mi-", "PageSize": "3"}, ["100%_sure", "behind", "broken"]),
+    ({"Query": "KÖLN"}, ["far"]),
+    ({"Query": "köln"}, ["far"]),
+    ({"Query": "Köln"}, ["far"]),
+    ({"Query": "\\"}, []),
+]
+
+
+@pytest.mark.parametrize("many", [0, 2000])
+def test_a_search_finds_the_same_whether_few_or_many_have_the_text(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("backfleet.fleet._store.overview.MANY", many)
+    env.client(at(env, "KÖLN", name="far"), "1.0")
+    assert [names(env, **asked) for asked, _ in SEARCHES] == [expected for _, expected in SEARCHES]
+
+
+def test_what_is_silent_and_what_has_drifted_is_counted_once(env: Environment) -> None:
+    """Both are counted apart from the others."""
+    with env.services.database.transaction() as tx:
+        tx.run(sa.update(clients).values(drift="bin/x: changed").where(clients.c.version == "1.0"))
+    counts, cells = ask(env)["Counts"], ask(env)["Map"]
+    assert (counts["Clients"], counts["Silent"], counts["Drifted"], counts["Behind"]) == (4, 1, 3, 3)
+    assert {(cell["Site"], cell["Silent"], cell["Drifted"]) for cell in cells if cell["ClientVersion"] == "1.0"} == {
+        ("", 0, 1), ("Bonn", 1, 1), ("Lyon", 0, 1),
+    }  # fmt: skip
+    assert names(env, State="Drifted") == ["100%_sure", "behind", "broken"]
+    assert names(env, State="Silent") == ["broken"]
 
 
 def test_another_account_sees_nothing_of_it(env: Environment) -> None:

@@ -53,6 +53,22 @@ def test_a_task_is_listed(api: Api, start: Callable[..., Task]) -> None:
     }
 
 
+def test_the_history_of_an_instance_has_its_tasks_each_with_its_own_orders(
+    api: Api, start: Callable[..., Task]
+) -> None:
+    """And none of another account's, whatever these were about."""
+    first, second = start(), start(minutes=1)
+    start(waiting=True, minutes=2)
+    start(account=OTHER)
+    assert api.refused("ListTasks", InstanceId="x" * 65) == (400, "InvalidParameter")
+    found = api("ListTasks", InstanceId="i-2", PageSize="1")
+    assert (found["TotalCount"], [task["TaskId"] for task in found["Tasks"]]) == (2, [second.id])
+    (task,) = api("ListTasks", InstanceId="i-2", PageSize="1", PageNumber="2")["Tasks"]
+    assert (task["TaskId"], task["RequestedBy"]) == (first.id, api.caller.arn)
+    assert [(order["State"], order["ErrorCode"]) for order in task["Orders"]] == [("failed", "ClientNotInstalled")]
+    assert api("ListTasks", InstanceId="i-never")["Tasks"] == []
+
+
 def test_a_finished_task_shows_when_it_ended(api: Api, start: Callable[..., Task]) -> None:
     """And that it failed in part."""
     start(Kind.UNINSTALL)

@@ -2,24 +2,57 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from backfleet.fleet._tables import clients, instances, tags
 from backfleet.fleet.model import FleetGroup, FleetRow, FleetSearch
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
+MANY: Final = 2000  # clients that have a text: from here on going through all of them finds a page sooner
+_NAMES: Final = (instances.c.id, instances.c.name, instances.c.hostname)
 
-def groups(tx: Transaction, account_id: str, region: str, site_tag: str, heard_since: datetime) -> list[FleetGroup]:
-    """Return how many clients are alike in everything that an overview shows."""
-    silent, drifted = _is_silent(heard_since).label("silent"), (clients.c.drift != "").label("drifted")
-    alike = (_site(), clients.c.package, clients.c.version, instances.c.platform, clients.c.channel,
-             clients.c.status, silent, drifted)  # fmt: skip
+
+def groups(tx: Transaction, account_id: str, region: str, site_tag: str) -> list[FleetGroup]:
+    """Return how many clients are alike; whether they are silent or have drifted is left out."""
+    return _grouped(tx, site_tag, _of_account(account_id, region))
+
+
+def silent_groups(
+    tx: Transaction, account_id: str, region: str, site_tag: str, heard_since: datetime
+) -> list[FleetGroup]:
+    """Return how many of the silent clients are alike."""
+    silent = [*_of_account(account_id, region), _is_silent(heard_since)]
+    return _grouped(tx, site_tag, silent, silent=True, drifted=None)
+
+
+def drifted_groups(
+    tx: Transaction, account_id: str, region: str, site_tag: str, heard_since: datetime
+) -> list[FleetGroup]:
+    """Return how many of the clients that have drifted, and are not silent, are alike."""
+    mine = [*_of_account(account_id, region), clients.c.account_id == account_id, clients.c.drift != ""]
+    return _grouped(tx, site_tag, [*mine, sa.not_(_is_silent(heard_since))], drifted=True)
+
+
+def _grouped(
+    tx: Transaction,
+    site_tag: str,
+    those: Sequence[sa.ColumnElement[bool]],
+    *,
+    silent: bool = False,
+    drifted: bool | None = False,
+) -> list[FleetGroup]:
+    """Count clients that are alike. With None, those that have drifted are in groups of their own."""
+    alike: list[sa.ColumnElement[Any]] = [_site(), clients.c.package, clients.c.version, instances.c.platform,
+                                          clients.c.channel, clients.c.status]  # fmt: skip
+    if drifted is None:
+        alike.append((clients.c.drift != "").label("drifted"))
     query = sa.select(*alike, sa.func.count().label("number")).select_from(_joined(site_tag))
-    query = query.where(*_of_account(account_id, region)).group_by(*alike)
-    return [FleetGroup(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(query)]
+    rows = tx.rows(query.where(*those).group_by(*alike))
+    return [FleetGroup(**{"drifted": drifted, **row._mapping, "silent": silent}) for row in rows]
 
 
 def search(
@@ -29,34 +62,96 @@ def search(
     asked: FleetSearch,
     heard_since: datetime,
     page: Page,
-    known_total: int | None,
+    total: int,
 ) -> Listing[FleetRow]:
-    """Return the clients that a search finds, by the names of their hosts. They are counted if no total is known."""
-    conditions = [*_of_account(account_id, region), *_wanted(asked, account_id, heard_since)]
-    joined = _joined(asked.site_tag)
+    """Return a page of the clients that a search without a text finds, by the names of their hosts.
+
+    Args:
+        total: How many it finds.
+    """
+    if page.offset >= total:
+        return Listing([], total)
+    conditions = [*_of_account(account_id, region), *_wanted(asked, heard_since)]
+    return Listing(_page(tx, asked, heard_since, conditions, page), total)
+
+
+def search_text(
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    asked: FleetSearch,
+    heard_since: datetime,
+    page: Page,
+    versions: Sequence[tuple[str, str]],
+) -> Listing[FleetRow]:
+    """Return a page of the clients that a search finds, by the names of their hosts.
+
+    What few clients have is looked up. What many have is found soon by going through them in the order of the list.
+
+    Args:
+        versions: The packages and versions of the fleet that have the text.
+    """
+    conditions = [*_of_account(account_id, region), *_wanted(asked, heard_since)]
+    ids = tx.rows(_with_text(account_id, region, asked.text, versions).limit(MANY + 1))
+    if len(ids) <= MANY:
+        conditions.append(clients.c.id.in_([row.id for row in ids]))
+    else:
+        conditions.append(_has_text(account_id, region, asked.text, versions))
+    joined = _joined(asked.site_tag) if asked.site is not None else _clients_with_hosts()
+    total = int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions)) or 0) if ids else 0
+    if page.offset >= total:
+        return Listing([], total)
+    return Listing(_page(tx, asked, heard_since, conditions, page), total)
+
+
+def _page(
+    tx: Transaction, asked: FleetSearch, heard_since: datetime, those: Sequence[sa.ColumnElement[bool]], page: Page
+) -> list[FleetRow]:
+    """Return a page of clients. The wide rows are read of that page alone."""
+    joined, order = _joined(asked.site_tag), (instances.c.name, instances.c.hostname, instances.c.id, clients.c.package)
+    narrow = joined if asked.site is not None else _clients_with_hosts()
+    of_page = sa.select(clients.c.id).select_from(narrow).where(*those).order_by(*order)
     columns = (clients.c.id.label("client_id"), clients.c.package, clients.c.version, clients.c.channel,
                clients.c.status, clients.c.drift, instances.c.id.label("instance_id"), instances.c.name,
                instances.c.hostname, instances.c.platform, instances.c.last_heard_at,
                _is_silent(heard_since).label("silent"), _site())  # fmt: skip
-    query = sa.select(*columns).select_from(joined).where(*conditions)
-    query = query.order_by(instances.c.name, instances.c.hostname, clients.c.id).limit(page.size).offset(page.offset)
-    total = known_total
-    if total is not None and page.offset >= total:
-        return Listing([], total)
-    if total is None:
-        total = int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions)))
-    return Listing([FleetRow(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(query)], total)
+    query = sa.select(*columns).select_from(joined).order_by(*order)
+    query = query.where(clients.c.id.in_(of_page.limit(page.size).offset(page.offset).correlate(None)))
+    return [FleetRow(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(query)]
 
 
-def _wanted(asked: FleetSearch, account_id: str, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
+def _with_text(account_id: str, region: str, text: str, versions: Sequence[tuple[str, str]]) -> sa.CompoundSelect[Any]:
+    """Select the ids of clients that have a text, or whose hosts have it. Each part reads one index."""
+    named = sa.select(instances.c.id).where(*_of_account(account_id, region), _contains(_NAMES, text))
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.region == region)
+    parts = [
+        sa.select(clients.c.id).where(clients.c.instance_id.in_(named)),
+        sa.select(clients.c.id).where(clients.c.instance_id.in_(_tagged(account_id, region, text))),
+        sa.select(clients.c.id).where(mine, _contains([clients.c.id], text)),
+    ]
+    if versions:
+        parts.append(sa.select(clients.c.id).where(mine, _has_version(versions)))
+    return sa.union(*parts)
+
+
+def _has_text(account_id: str, region: str, text: str, versions: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    """Return the condition for what `_with_text` selects."""
+    has = sa.or_(_contains([*_NAMES, clients.c.id], text), instances.c.id.in_(_tagged(account_id, region, text)))
+    return sa.or_(has, _has_version(versions)) if versions else has
+
+
+def _tagged(account_id: str, region: str, text: str) -> sa.Select[Any]:
+    mine = (tags.c.account_id == account_id, tags.c.region == region, tags.c.kind == "instance")
+    return sa.select(tags.c.resource_id).where(*mine, _contains([tags.c.value], text))
+
+
+def _has_version(versions: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    return sa.tuple_(clients.c.package, clients.c.version).in_(list(versions))
+
+
+def _wanted(asked: FleetSearch, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of everything that a search asks for, but its text."""
     found: list[sa.ColumnElement[bool]] = []
-    if asked.text:
-        columns = (clients.c.id, clients.c.version, clients.c.package, instances.c.id, instances.c.name,
-                   instances.c.hostname)  # fmt: skip
-        tagged = sa.select(tags.c.resource_id).where(
-            tags.c.kind == "instance", tags.c.account_id == account_id, _contains(tags.c.value, asked.text)
-        )
-        found.append(sa.or_(*(_contains(column, asked.text) for column in columns), instances.c.id.in_(tagged)))
     for column, value in ((clients.c.package, asked.package), (clients.c.version, asked.version)):
         if value is not None:
             found.append(column == value)
@@ -78,8 +173,29 @@ def _one_of(versions: Sequence[tuple[str, str, str, str]]) -> sa.ColumnElement[b
     return of.in_(list(versions)) if versions else sa.false()
 
 
-def _contains(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(column).contains(text.lower(), autoescape=True)
+def _contains(columns: Sequence[sa.Column[Any]], text: str) -> sa.ColumnElement[bool]:
+    """Return whether a column has a text in any letter case. SQLite knows the cases of ASCII alone."""
+    cases = {text} if text.isascii() else {text, text.lower(), text.upper()}
+    return sa.or_(*(_AnyCase(column, _pattern(each)) for column in columns for each in sorted(cases)))
+
+
+def _pattern(text: str) -> str:
+    return "%" + "".join(f"\\{letter}" if letter in "\\%_" else letter for letter in text) + "%"
+
+
+class _AnyCase(sa.sql.functions.FunctionElement[bool]):
+    """A column is like a pattern in any letter case, by the operator of the engine that does it without a function."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    _is_implicitly_boolean = True  # it is an operator: nothing is compared with 1
+
+
+@compiles(_AnyCase)
+def _any_case(element: _AnyCase, compiler: Any, **options: Any) -> str:
+    column, pattern = (compiler.process(each, **options) for each in element.clauses)
+    operator = "ILIKE" if compiler.dialect.name == "postgresql" else "LIKE"
+    return f"({column} {operator} {pattern} ESCAPE '\\')"
 
 
 def _site() -> sa.Label[str]:
@@ -92,8 +208,14 @@ def _is_silent(heard_since: datetime) -> sa.ColumnElement[bool]:
 
 
 def _joined(site_tag: str) -> sa.Join:
-    tagged = sa.and_(tags.c.kind == "instance", tags.c.resource_id == instances.c.id, tags.c.key == site_tag)
-    return clients.join(instances, instances.c.id == clients.c.instance_id).outerjoin(tags, tagged)
+    # The function keeps SQLite from the index of the primary key, which does not have the value.
+    of_instances = sa.func.coalesce(tags.c.kind, "") == "instance"
+    tagged = sa.and_(of_instances, tags.c.resource_id == instances.c.id, tags.c.key == site_tag)
+    return _clients_with_hosts().outerjoin(tags, tagged)
+
+
+def _clients_with_hosts() -> sa.Join:
+    return clients.join(instances, instances.c.id == clients.c.instance_id)
 
 
 def _of_account(account_id: str, region: str) -> list[sa.ColumnElement[bool]]:

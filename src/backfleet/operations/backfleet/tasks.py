@@ -1,7 +1,7 @@
 """ListTasks and CancelTask."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from backfleet import upgrades
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
@@ -14,10 +14,26 @@ from backfleet.wire.shapes import Maybe
 
 @dataclass(frozen=True, slots=True)
 class ListTasks:
-    """A page."""
+    """A page; with an instance, of the tasks that had orders for it."""
 
+    instance_id: str | None = text("InstanceId", longest=64)
     page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
     page_size: int = integer("PageSize", default=10, least=1, most=50)
+
+
+ORDER: Final = {
+    "ClientId": str,
+    "PackageName": str,
+    "State": str,
+    "FromVersion": str,
+    "ToVersion": str,
+    "ErrorCode": str,
+    "Message": str,
+    "Output": str,
+    "StartedTime": Maybe(int),
+    "CompletedTime": Maybe(int),
+}
+"""What a task did on one instance. Output is what a version printed that was rolled back."""
 
 
 @operation(
@@ -35,6 +51,7 @@ class ListTasks:
                 "CreatedTime": int,
                 "UpdatedTime": int,
                 "CompletedTime": Maybe(int),
+                "Orders": Maybe([ORDER]),
             }
         ],
         "PageNumber": int,
@@ -43,10 +60,10 @@ class ListTasks:
     },
 )
 def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
-    """List the account's tasks without their items, newest first."""
+    """List the account's tasks, newest first. With InstanceId, those that had orders for it, each with these Orders."""
     page = Page(asked.page_number, asked.page_size)
     with call.services.database.reading() as tx:
-        found = upgrades.find(tx, call.account_id, page)
+        found = upgrades.find(tx, call.account_id, page, instance_id=asked.instance_id)
     return {
         "Tasks": [
             {
@@ -58,12 +75,28 @@ def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
                 "CreatedTime": seconds(task.created_at),
                 "UpdatedTime": seconds(task.updated_at),
                 "CompletedTime": seconds(task.completed_at),
+                **({} if asked.instance_id is None else {"Orders": [_order(item) for item in task.items]}),
             }
             for task in found.items
         ],
         "PageNumber": page.number,
         "PageSize": page.size,
         "TotalCount": found.total,
+    }
+
+
+def _order(item: upgrades.Item) -> dict[str, Any]:
+    return {
+        "ClientId": item.client_id,
+        "PackageName": item.package,
+        "State": item.state.value,
+        "FromVersion": item.from_version,
+        "ToVersion": item.to_version,
+        "ErrorCode": item.code,
+        "Message": item.message,
+        "Output": item.evidence,
+        "StartedTime": seconds(item.started_at),
+        "CompletedTime": seconds(item.completed_at),
     }
 
 

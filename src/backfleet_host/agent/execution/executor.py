@@ -7,6 +7,7 @@ import queue
 import threading
 from typing import Dict, Optional
 
+from backfleet_host.agent.execution.order_log import described, ended
 from backfleet_host.agent.execution.outbox import Outbox
 from backfleet_host.agent.execution.permission import ORDERS_ONLY, SHELL, why_not_permitted
 from backfleet_host.agent.execution.supervisor import Dependencies, Supervisor
@@ -143,10 +144,10 @@ class Executor:
 
     def _supervise_to_the_end(self, supervisor: Supervisor) -> None:
         task = supervisor.task
-        log.info("task %s: begins", supervisor.folder.key)
+        log.info("task %s: begins%s", supervisor.folder.key, described(task.script()))
         report = self._report_of(supervisor)
         if report is not None:
-            log.info("task %s: ends: %s", task.key, report.name)
+            log.info("task %s: ends: %s%s", task.key, report.name, ended(report.body))
             self._finish(supervisor.folder, report)
             with self._guard:
                 if self._busy.get(task.id) is supervisor:

@@ -57,9 +57,10 @@ def finish(attempt: Attempt, report: Report) -> Report:
     attempt.journal.release_reserve()
     _remove_half_made(attempt.installation, package)  # first: it may take the space that the outcome needs
     with contextlib.suppress(OSError):
-        disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
+        written = {"report": report.__dict__, "ended": _moment(time.time())}
+        disk.write_json(package.outcome(report.order_id), written)
         failpoint("outcome written")
-        disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
+        disk.write_json(package.folder / "outcome.json", written)
         has_verified = report.outcome == "succeeded" and report.kind not in (*PREPARING, "settings")
         if has_verified or not package.version():
             disk.point_link(package.verified, package.version(), durable=False)
@@ -68,6 +69,11 @@ def finish(attempt: Attempt, report: Report) -> Report:
         failpoint("journal closed")
         tidy(attempt.installation, package, succeeded=report.outcome == "succeeded")
     return report
+
+
+def _moment(seconds: float) -> str:
+    """Return a time in UTC for people, such as 2026-11-28T22:04:05Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool) -> None:

@@ -35,6 +35,18 @@ def test_an_order_is_carried_out_and_reported(gateway: Gateway, acting_host: Hos
     assert acting_host.all_processes_end()
 
 
+def test_the_log_names_package_versions_and_outcome(gateway: Gateway, acting_host: Host) -> None:
+    """Whoever reads it months later need not look up what a task was."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order())
+    gateway.end_of("t-1")
+    gateway.wait_for(lambda: "ends: finish" in acting_host.log.read_text())
+    begins, ends = (line for line in acting_host.log.read_text().splitlines() if "begins" in line or "ends" in line)
+    assert begins.endswith("task t-1: begins: upgrade rclone to 1.0 (order u-1)")
+    assert ends.endswith("task t-1: ends: finish: upgrade rclone: succeeded, 1.0 runs")
+
+
 def test_a_task_that_waits_before_the_agent_starts_is_found(gateway: Gateway, acting_host: Host) -> None:
     """No kick is needed: the list is fetched at start."""
     gateway.hand_out("t-1", order(), kick=False)

@@ -6,6 +6,7 @@ from backfleet.endpoints.console.pages import (
     fleet,
     hosts,
     logging_in,
+    minimums,
     oidc_logins,
     others,
     permissions,
@@ -26,6 +27,7 @@ ROUTES = [
     *explorer.ROUTES,
     *releases.ROUTES,
     *pins.ROUTES,
+    *minimums.ROUTES,
     *permissions.ROUTES,
     *others.ROUTES,
 ]

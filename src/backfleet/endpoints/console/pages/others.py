@@ -14,6 +14,9 @@ from backfleet.endpoints.console.visits import Visit, rows_of
 TRAIL_SIZE: Final = 50
 FILTERS: Final = {"action": "EventName", "user": "User", "verdict": "Verdict", "code": "ErrorCode", "rw": "EventRW"}
 
+SEVERITIES: Final = {"Error": "bad", "Warning": "warn", "Note": "busy", "Ok": "good"}
+WORST_FIRST: Final = tuple(SEVERITIES)
+
 
 async def show_trail(visit: Visit) -> web.StreamResponse:
     """List calls, newest first, with the filters of the address."""
@@ -41,10 +44,13 @@ async def show_access(visit: Visit) -> web.StreamResponse:
 
 
 async def show_server(visit: Visit) -> web.StreamResponse:
-    """Show what the server says of itself."""
-    found = await visit.ask("backfleet", "DescribeServer")
+    """Show what is wrong and what to do, and what the server says of itself."""
+    found, health = await asyncio.gather(
+        visit.ask("backfleet", "DescribeServer"), visit.ask_or_none("backfleet", "GetServerHealth")
+    )
     facts = [(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name), fact_of(name, value)) for name, value in found.items()]
-    return visit.page("server.html", facts=facts)
+    findings = sorted(rows_of(health, "Findings"), key=lambda each: WORST_FIRST.index(each["Severity"]))
+    return visit.page("server.html", facts=facts, health=health, findings=findings, tones=SEVERITIES)
 
 
 def fact_of(name: str, value: object) -> object:
