@@ -11,6 +11,8 @@ from backfleet.upgrades import _store
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.states import ItemState, TaskState
 
+_LATEST_MILLISECONDS = 4_102_444_800_000  # the year 2100
+
 
 def record(database: Database, ended: Sequence[Item], outcomes: Mapping[str, Outcome], now: datetime) -> None:
     """Record the spans of orders that ended, if traces are on.
@@ -88,10 +90,14 @@ def spans_of(task: Task, item: Item, outcome: Outcome, now: datetime) -> Iterato
 def _moments(task: Task, outcome: Outcome, now: datetime) -> dict[str, tuple[datetime, datetime]]:
     """Return when each part began and ended. What the host did is by the host's clock."""
     found = {"command": (task.created_at, outcome.changed_at)}
-    if outcome.started_ms is not None and outcome.ended_ms is not None:
-        found["host"] = (_at(outcome.started_ms), _at(outcome.ended_ms))
+    began, ended = _at(outcome.started_ms), _at(outcome.ended_ms)
+    if began is not None and ended is not None:
+        found["host"] = (began, max(began, ended))
     return {**found, "report": (outcome.changed_at, now)}
 
 
-def _at(milliseconds: int) -> datetime:
+def _at(milliseconds: int | None) -> datetime | None:
+    """Return a moment that a host named; None if it named none, or one that no clock shows."""
+    if not milliseconds or not 0 < milliseconds < _LATEST_MILLISECONDS:
+        return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
