@@ -255,7 +255,7 @@ def posts(
         headers, query = {}, ""
         if client is not None:
             headers = client._headers(
-                product, action, parameters, signing.payload_hash("ACS3-HMAC-SHA256", b""), utc_now()
+                product, action, parameters, signing.payload_hash("ACS3-HMAC-SHA256", b""), utc_now(), {}
             )
             query = urlencode(parameters)
         began = time.perf_counter()

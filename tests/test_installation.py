@@ -17,6 +17,7 @@ import urllib3
 from backfleet.cli._credentials import _local
 from journeys.installation import wait_for
 from mounts import mounted, remount
+from warm_server import COLD, WarmServer
 
 Serve = Callable[..., "subprocess.Popen[str]"]
 
@@ -33,8 +34,8 @@ def serve(data: Path) -> Iterator[Serve]:
 
     def begin(*arguments: str, folder: Path = data) -> "subprocess.Popen[str]":
         listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(folder), *listen, *arguments],
+        process = WarmServer(
+            [*COLD, "serve", "--data", str(folder), *listen, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -44,6 +44,11 @@ def test_dateutil_is_the_version_that_was_checked() -> None:
     assert version("python-dateutil") == library_internals.DATEUTIL_VERSION
 
 
+def test_sqlalchemy_is_the_version_that_was_checked() -> None:
+    """A new version: read `Connection._handle_dbapi_exception`, then raise the number."""
+    assert version("sqlalchemy") == library_internals.SQLALCHEMY_VERSION
+
+
 def test_a_recurrence_that_never_happens_ends_with_its_year() -> None:
     """Without the limit it is searched to the year 9999."""
     assert LAST_YEAR == rrule.datetime.MAXYEAR

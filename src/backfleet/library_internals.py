@@ -8,7 +8,7 @@ this name.
 import datetime
 from asyncio import sslproto
 from types import SimpleNamespace
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -19,6 +19,7 @@ from dateutil import rrule
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
 AIOHTTP_VERSION: Final = "3.14.5"  # the version that the functions and classes here were checked against
 DATEUTIL_VERSION: Final = "4.0.0"  # the version that `end_recurrences` was checked against
+SQLALCHEMY_VERSION: Final = "2.1.9"  # the version that `raise_as_sqlalchemy_does` was checked against
 
 
 def limit_tls_buffers(size: int) -> None:
@@ -69,3 +70,19 @@ def end_recurrences(year: int) -> None:
     names = ("MINYEAR", "date", "datetime", "time", "timedelta", "tzinfo")
     bounded = SimpleNamespace(MAXYEAR=year, **{name: getattr(datetime, name) for name in names})
     setattr(rrule, "datetime", bounded)  # noqa: B010 - no attribute that the module declares
+
+
+def raise_as_sqlalchemy_does(connection: Any, problem: BaseException, statement: str, cursor: Any) -> NoReturn:
+    """Raise what SQLAlchemy would have raised for a driver's error, and drop the connection where it would have.
+
+    A prepared statement is given to the driver directly. SQLAlchemy has no public name for what it does with an error
+    of its own executions: the method is `Connection._handle_dbapi_exception`. Called while the error is handled.
+
+    Args:
+        connection: SQLAlchemy's, on which it happened.
+        problem: the driver's error.
+        statement: the text that was executed. Its values are left out: some are secrets.
+        cursor: the driver's; None if there was none yet.
+    """
+    connection._handle_dbapi_exception(problem, statement, None, cursor, None)
+    raise problem  # never reached with the version above

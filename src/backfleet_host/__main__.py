@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover, remove."""
+"""The command line of a managed host: enrol, prepare, service, run, adopt, status, doctor, recover, remove."""
 
 from __future__ import annotations
 
@@ -60,12 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder that holds everything it writes (%(default)s)",
     )
     verbs = parser.add_subparsers(
-        metavar="enrol|prepare|service|run|status|doctor|recover|remove", required=True, dest="verb"
+        metavar="enrol|prepare|service|run|adopt|give-back|status|doctor|recover|remove", required=True, dest="verb"
     )
     _add_enrol(verbs, root)
     _add_prepare(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
+    _add_adopting(verbs, root)
     _add_remove(verbs, root)
     for verb, do, text in (
         ("status", _status, "show the status of this host and its clients; changes nothing"),
@@ -134,6 +135,15 @@ def _add_remove(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root
         help="keep: as plain programs in place, which nobody upgrades; remove: their state stays",
     )
     command.set_defaults(do=_remove)
+
+
+def _add_adopting(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    from backfleet_host.agent.setup import adopt_command
+
+    for verb, add_arguments, text in adopt_command.VERBS:
+        command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
+        add_arguments(command)
+        command.set_defaults(do=_adopt)
 
 
 def _add_allow_shell(command: argparse.ArgumentParser) -> None:
@@ -231,6 +241,17 @@ def _remove(options: argparse.Namespace) -> int:
         return _fail(str(problem), FAILED)
     for line in lines_of(left, root):
         _say(line)
+    return DONE
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from backfleet_host.agent.setup import adopt_command
+
+    try:
+        for line in options.carry_out(options):
+            _say(line)
+    except adopt_command.CannotAdopt as problem:
+        return _fail(str(problem), FAILED)
     return DONE
 
 

@@ -69,6 +69,27 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(rows: list[tuple[str, str
     assert all(line.isprintable() for line in lines)
 
 
+def test_a_table_that_nobody_could_read_has_a_line_for_each_cell() -> None:
+    """The outcome of a host in a window of 40 columns."""
+    headings = ("INSTANCE", "CLIENT", "STATUS", "FROM", "CODE", "MESSAGE")
+    rows = [("mi-" + "4" * 20, "c-" + "5" * 20, "UPGRADE_FAILED", "1.0", "Upgrade.Unhealthy", "it does not start" * 2),
+            ("mi-1", "c-1", "ACTIVATED", "1.0", "", None)]  # fmt: skip
+    assert layout(headings, rows, 40).splitlines() == [
+        "INSTANCE  mi-44444444444444444444",
+        "CLIENT    c-55555555555555555555",
+        "STATUS    UPGRADE_FAILED",
+        "FROM      1.0",
+        "CODE      Upgrade.Unhealthy",
+        "MESSAGE   it does not startit does not s",
+        "          tart",
+        "",
+        "INSTANCE  mi-1",
+        "CLIENT    c-1",
+        "STATUS    ACTIVATED",
+        "FROM      1.0",
+    ]
+
+
 def test_a_long_name_is_folded_on_a_terminal_and_intact_in_a_pipe() -> None:
     name = "mi-" + "0123456789" * 9
     folded = layout(("INSTANCE", "STATE"), [(name, "yes")], 40).splitlines()

@@ -226,6 +226,14 @@ def read_host(reader: Reader) -> None:
     assert texts == {}
 
 
+def read_adopting(reader: Reader) -> None:
+    (text,) = [block.text for block in examples_of(reader.page)]
+    etc = reader.folder / "etc"
+    etc.mkdir()
+    (etc / "host.toml").write_text(text)
+    assert policy.read_policy(etc, "restic").adopt == "divert"
+
+
 def add_release(reader: Reader, name: str, program: str, manifest: str) -> None:
     """Add a release of a small program with this manifest, as the page says."""
     (reader.folder / f"{name}.toml").write_text(manifest)
@@ -313,6 +321,7 @@ RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
+    "docs/adopting.md": read_adopting,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
     "docs/ssh.md": read_ssh,

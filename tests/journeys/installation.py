@@ -18,6 +18,7 @@ from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet_host.platforms import platform_here
+from warm_server import COLD, WarmServer
 
 PACKAGE = "courier"
 CLIENT = '#!/bin/sh\n[ "$1" = hold ] && while [ -e "$2" ]; do sleep 0.05; done\necho courier {version}\nexit {health}\n'
@@ -36,7 +37,7 @@ class Installation:
         host_program: Sequence[str | Path] = (),
     ) -> None:
         """Name the folder of everything, and other programs than those of this checkout."""
-        self.program = program or [sys.executable, "-m", "backfleet.cli"]
+        self.program = program or COLD
         self.host_program = host_program or HOST_PROGRAM
         self.folder, self.data = folder, folder / "data"
         self.ports = free_ports(2)
@@ -52,7 +53,8 @@ class Installation:
             words += ["--database-url", self.database_url]
         environment = os.environ | {"BACKFLEET_FAILPOINT": die_at} | (settings or {})
         with (self.folder / "server.log").open("ab") as log:
-            self.server = subprocess.Popen([*self.program, *words], stdout=subprocess.PIPE, stderr=log, env=environment)
+            begin = WarmServer if self.program == COLD else subprocess.Popen
+            self.server = begin([*self.program, *words], stdout=subprocess.PIPE, stderr=log, env=environment)
         assert self.server.stdout is not None
         line = self.server.stdout.readline()
         assert json.loads(line or b"{}").get("event") == "ready", self.log()

@@ -23,6 +23,7 @@ import pytest
 
 from backfleet.wire import signing
 from documents import blocks_of
+from warm_server import COLD, WarmServer
 
 CALLER = "127.0.0.2"  # the whole of 127/8 is this machine's; the balancer itself connects from 127.0.0.1
 TRUSTED = {"BACKFLEET_TRUSTED_PROXIES": "127.0.0.1/32"}
@@ -98,11 +99,10 @@ def until_it_listens(port: int, process: "subprocess.Popen[Any]") -> None:
 
 @contextmanager
 def serving(data: Path, **environment: str) -> Iterator[dict[str, int]]:
-    command = [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(data)]
     listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
     with open(data.parent / "server.log", "ab") as log:
-        process = subprocess.Popen(
-            [*command, *listen], stdout=subprocess.PIPE, stderr=log, text=True,
+        process = WarmServer(
+            [*COLD, "serve", "--data", data, *listen], stdout=subprocess.PIPE, stderr=log, text=True,
             env=os.environ | {"BACKFLEET_HOLD_LISTENERS": "false"} | environment,
         )  # fmt: skip
     try:

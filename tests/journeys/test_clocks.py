@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -27,6 +26,7 @@ from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from journeys.installation import wait_for
 from operations.environment import REGION, public_key
+from warm_server import COLD, WarmServer
 
 WAIT = 60.0  # seconds for what the other server does every few seconds
 LEASE = timedelta(seconds=90)
@@ -48,8 +48,8 @@ class Pair:
         words = ["--data", self.data, "--database-url", self.url, "--only", only, "--http", "127.0.0.1:0"]
         environment = os.environ | {"BACKFLEET_CLOCK_SHIFT": str(shift), "BACKFLEET_HOLD_LISTENERS": "false"}
         with (self.folder / "server.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "backfleet.cli", "serve", *map(str, words), "--https", "127.0.0.1:0"],
+            process = WarmServer(
+                [*COLD, "serve", *words, "--https", "127.0.0.1:0"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ from backfleet.settings import read_settings
 from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import NEW, PER_ACTIVATION, give_clients, make_activations, offer_release
 from nats_server import NatsServer
+from warm_server import COLD, WarmServer
 
 HOSTS = 200
 AT_ONCE = 100  # instances of one call
@@ -71,9 +71,7 @@ class Pair:
             "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0", "--log-level", "WARNING",
         ]  # fmt: skip
         with (self.folder / f"server-{len(self.servers)}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "backfleet.cli", *map(str, words)], stdout=subprocess.PIPE, stderr=log
-            )
+            process = WarmServer([*COLD, *words], stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         line = json.loads(process.stdout.readline() or b"{}")
         assert line.get("event") == "ready", self.logs()

@@ -1,13 +1,11 @@
 """Text that is redrawn in place on a terminal; elsewhere it is printed where it changed."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
 
 from backfleet.cli._print import print_text
 from backfleet.cli._tables import has_colours
-
-REDRAWN_A_SECOND: Final = 4
 
 
 class Drawing:
@@ -18,8 +16,10 @@ class Drawing:
         from rich.live import Live
 
         self._last: list[str] = []
+        self._last_size = (0, 0)
+        self._undo = contextlib.ExitStack()
         self._console = Console(no_color=not has_colours(), highlight=False)
-        self._live = Live(console=self._console, refresh_per_second=REDRAWN_A_SECOND, transient=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._is_terminal = sys.stdout.isatty()
 
     @property
@@ -29,24 +29,48 @@ class Drawing:
 
     def __enter__(self) -> "Drawing":
         if self._is_terminal:
+            self._undo.enter_context(_without_echo())
             self._live.start()
+            self._last_size = self.size
         return self
 
     def __exit__(self, *_failure: object) -> None:
         if self._is_terminal:
             self._live.stop()
+            self._undo.close()
 
     def show(self, lines: Sequence[str]) -> None:
         """Show these lines. Bars in brackets are coloured: # is good, ! is bad."""
         from rich.text import Text
 
-        if list(lines) == self._last:
+        if list(lines) == self._last and (not self._is_terminal or self.size == self._last_size):
             return
         self._last = list(lines)
         if not self._is_terminal:
             print_text("\n".join(lines))
             return
+        if self.size != self._last_size:  # lines were wrapped or cut by the terminal: none is where it was drawn
+            self._last_size = self.size
+            self._console.clear()
         text = Text("\n".join(lines), no_wrap=True)
         text.highlight_regex(r"(?<=\[)#+(?=[#!.]*\])", "green")
         text.highlight_regex(r"(?<=[\[#])!+(?=[!.]*\])", "red")
         self._live.update(text, refresh=True)
+
+
+@contextlib.contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keep what is typed, Ctrl-C too, from being shown within the picture, whose lines would no longer be in place."""
+    import termios
+
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, ValueError, OSError):  # it is no terminal
+        yield
+        return
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    try:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -21,6 +21,7 @@ from backfleet_host.texts import printable
 
 GAP: Final = 2  # spaces between columns
 NARROWEST: Final = 20  # characters of a terminal for which tables are folded
+LEAST_READABLE: Final = 8  # columns of a terminal: what is folded to less is read by nobody
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would execute
 _DIGITS: Final = re.compile("([0-9]{1,18})")
 
@@ -119,14 +120,17 @@ def layout(headings: Sequence[str], rows: Iterable[Row], width: int | None) -> s
     Args:
         headings: the first line.
         rows: as many cells each.
-        width: of the terminal. A table that is wider has its longest columns folded. None: nothing is folded.
+        width: of the terminal. A table that is wider has its longest columns folded, and if nobody could read these,
+            its rows are one below the other, a line for each cell. None: nothing is folded.
     """
     from rich.cells import cell_len, set_cell_size
 
     cells = [[printable(_text(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(headings))]
     if width is not None:
-        widths = fitted(widths, max(width, NARROWEST) - GAP * (len(widths) - 1))
+        wanted, widths = widths, fitted(widths, max(width, NARROWEST) - GAP * (len(widths) - 1))
+        if len(cells) > 1 and any(size < min(most, LEAST_READABLE) for size, most in zip(widths, wanted, strict=True)):
+            return _below_each_other(cells, max(width, NARROWEST))
     lines = []
     for row in cells:
         folded = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
@@ -135,6 +139,23 @@ def layout(headings: Sequence[str], rows: Iterable[Row], width: int | None) -> s
             line = (" " * GAP).join(set_cell_size(part, size) for part, size in zip(parts, widths, strict=True))
             lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def _below_each_other(cells: Sequence[Sequence[str]], width: int) -> str:
+    """Return the rows of a table as blocks with a line for each cell that is not empty, the headings first in it."""
+    from rich.cells import cell_len, set_cell_size
+
+    headings, *rows = cells
+    left = min(max(map(cell_len, headings)), width // 2)
+    blocks = []
+    for row in rows:
+        lines = []
+        for heading, cell in zip(headings, row, strict=True):
+            parts = _fold(cell, width - left - GAP) if cell else []
+            for at, part in enumerate(parts):
+                lines.append(f"{set_cell_size('' if at else heading, left)}{' ' * GAP}{part}".rstrip())
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def fitted(widths: Sequence[int], space: int) -> list[int]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from backfleet.commands._tables import invocations, lease_rounds
 from backfleet.commands.model import FinalReport, NewInvocation
 from backfleet.commands.states import State
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
 
 Row = sa.Row[Any]
 _OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
@@ -17,21 +17,23 @@ _OPEN = (State.WAITING, *_OUT)
 _OPEN_COLUMNS = ("id", "reference", "instance_id", "state", "lease_until", "started_ms")
 
 # Every report of every host runs one of these. They are built once: building one costs more than running it.
-_LOCKED = (
+_LOCKED = Prepared(
     sa.select(invocations)
     .where(invocations.c.id == sa.bindparam("task_id"), invocations.c.instance_id == sa.bindparam("host"))
     .with_for_update()
 )
-_NEWS = (
+_NEWS = Prepared(
     sa.select(invocations)
     .where(invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected)
     .order_by(invocations.c.changed_at, invocations.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_COLLECTED = sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
+_COLLECTED = Prepared(
+    sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
+)
 _WORK = sa.or_(invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT)))
-_OLDEST_WORK = (
+_OLDEST_WORK = Prepared(
     sa.select(invocations.c.id)
     .where(invocations.c.instance_id == sa.bindparam("host"), _WORK)
     .order_by(invocations.c.created_at, invocations.c.id)
@@ -39,27 +41,27 @@ _OLDEST_WORK = (
 )
 _OF_HOST = invocations.c.instance_id == sa.bindparam("host")
 _WITH_AGENT = invocations.c.state.in_((State.HANDED, State.RUNNING))
-_COUNT = sa.select(sa.func.count()).select_from(invocations).where(_OF_HOST, _WITH_AGENT)
-_WAITS = sa.select(invocations.c.id).where(_OF_HOST, invocations.c.state == State.WAITING).limit(1)
+_COUNT = Prepared(sa.select(sa.func.count()).select_from(invocations).where(_OF_HOST, _WITH_AGENT))
+_WAITS = Prepared(sa.select(invocations.c.id).where(_OF_HOST, invocations.c.state == State.WAITING).limit(1))
 # Locked rows are another replica's: skipped, not waited for. On SQLite this transaction is the only writer.
-_TAKE = (
+_TAKE = Prepared(
     sa.select(invocations)
     .where(invocations.c.instance_id == sa.bindparam("host"), invocations.c.state == State.WAITING)
     .order_by(invocations.c.created_at, invocations.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_HANDED = (
+_HANDED = Prepared(
     sa.update(invocations)
     .where(invocations.c.id == sa.bindparam("of"))
     .values(state=State.HANDED, lease_until=sa.bindparam("until"), changed_at=sa.bindparam("at"))
 )
-_TO_STOP = (
+_TO_STOP = Prepared(
     sa.select(invocations.c.id)
     .where(invocations.c.instance_id == sa.bindparam("host"), invocations.c.stop_asked, invocations.c.state.in_(_OUT))
     .limit(sa.bindparam("most"))
 )
-_RUNS = (
+_RUNS = Prepared(
     sa.update(invocations)
     .where(invocations.c.id == sa.bindparam("of"))
     .values(
@@ -71,6 +73,27 @@ _RUNS = (
         changed_at=sa.bindparam("at"),
         revision=sa.bindparam("number"),
     )
+)
+_ENDS = (
+    "state", "output", "dropped", "exit_code", "error_code", "error_text", "ended_ms", "started_ms", "changed_at",
+    "revision",
+)  # fmt: skip
+_ENDED = Prepared(
+    sa.update(invocations)
+    .where(invocations.c.id == sa.bindparam("of"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _ENDS} | {"lease_until": None})
+)
+_NAMED = sa.and_(
+    invocations.c.topic == sa.bindparam("of_topic"),
+    invocations.c.reference.in_(sa.bindparam("references", expanding=True)),
+)
+_KNOWN = Prepared(sa.select(invocations.c.reference).where(_NAMED))
+# All open states are selected: a row that changes while we wait for its lock is then still found.
+_OPEN_ONES = Prepared(
+    sa.select(*(invocations.c[name] for name in _OPEN_COLUMNS))
+    .where(_NAMED, invocations.c.state.in_(_OPEN))
+    .order_by(invocations.c.id)
+    .with_for_update()
 )
 
 
@@ -85,14 +108,8 @@ def add(
     Returns:
         Whether there is such news.
     """
-    known = {
-        row.reference
-        for row in tx.rows(
-            sa.select(invocations.c.reference).where(
-                invocations.c.topic == topic, invocations.c.reference.in_([new.reference for _, new in asked])
-            )
-        )
-    }
+    references = [new.reference for _, new in asked]
+    known = {row.reference for row in tx.rows(_KNOWN, {"of_topic": topic, "references": references})}
     fresh = [
         {
             "id": task_id,
@@ -184,11 +201,7 @@ def lost_among(tx: Transaction, ids: Sequence[str]) -> list[str]:
 
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
     """Return those of a sender's invocations that have not ended, locked for this transaction."""
-    # All open states are selected: a row that changes while we wait for its lock is then still found.
-    columns = (invocations.c[name] for name in _OPEN_COLUMNS)
-    named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
-    query = sa.select(*columns).where(named, invocations.c.state.in_(_OPEN))
-    return tx.rows(query.order_by(invocations.c.id).with_for_update())
+    return tx.rows(_OPEN_ONES, {"of_topic": topic, "references": references})
 
 
 def open_on(tx: Transaction, instance_id: str) -> Sequence[Row]:
@@ -306,19 +319,18 @@ def note_ended(
 ) -> None:
     """Record that it ended, or that its outcome is not known."""
     values = {
-        "state": to,
-        "lease_until": None,
-        "output": output,
-        "dropped": dropped,
-        "exit_code": report.exit_code,
-        "error_code": report.error_code,
-        "error_text": report.error_text,
-        "ended_ms": report.ended_ms,
-        "started_ms": row.started_ms if row.started_ms is not None else report.started_ms,
-        "changed_at": now,
-        "revision": row.revision + 1,
+        "new_state": to,
+        "new_output": output,
+        "new_dropped": dropped,
+        "new_exit_code": report.exit_code,
+        "new_error_code": report.error_code,
+        "new_error_text": report.error_text,
+        "new_ended_ms": report.ended_ms,
+        "new_started_ms": row.started_ms if row.started_ms is not None else report.started_ms,
+        "new_changed_at": now,
+        "new_revision": row.revision + 1,
     }
-    tx.run(sa.update(invocations).where(invocations.c.id == row.id).values(values))
+    tx.run(_ENDED, {"of": row.id, **values})
 
 
 def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:

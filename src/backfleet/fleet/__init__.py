@@ -16,9 +16,9 @@ a transaction.
   says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and
   `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
 - Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
-- Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
-  what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
-  returns the lowest version that must read a client's backups.
+- Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client`,
+  `set_clients` and `forget_client` maintain what is known of them, `doubt_clients` has their host asked,
+  `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Minimum versions: `put_minimum`, `delete_minimum`, `minimums_of`; `below_minimums` counts who is below.
 - What somebody should look at: `lost`, `deaf` and `cloned` hosts, those `with_wrong_clocks`, and clients that were
@@ -50,6 +50,7 @@ from backfleet.fleet.clients import (
     forget_client,
     ids_of_package,
     resolve,
+    resolve_names,
     set_channel,
     set_clients,
     take_unchecked,
@@ -122,6 +123,7 @@ from backfleet.fleet.model import (
     Reachability,
     Registration,
     Resolved,
+    ResolvedNames,
     ResourceTag,
     TagFilter,
     Watched,
@@ -193,6 +195,7 @@ __all__ = [
     "Registration",
     "RegistrationRefused",
     "Resolved",
+    "ResolvedNames",
     "ResourceTag",
     "TagFilter",
     "TooManyMinimums",
@@ -281,6 +284,7 @@ __all__ = [
     "rename",
     "request_fingerprint",
     "resolve",
+    "resolve_names",
     "search_fleet",
     "set_channel",
     "set_clients",

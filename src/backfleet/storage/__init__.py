@@ -7,6 +7,7 @@ Owns no table but the schema version and the row that `check_writing` writes. Ev
 - `snapshot` reads all rows as of one moment; `load` fills an empty database with them, of either engine.
 - `DatabaseClock` is one clock for all processes that share the database.
 - `Database.transaction()` and `Database.reading()` give a `Transaction`.
+- A `Prepared` statement is compiled once; those of the busiest paths are, at the head of their `_store`.
 - Both raise `Unavailable` while the same may work later: the database is away, read-only, full, locked ...
 """
 
@@ -17,6 +18,8 @@ from backfleet.storage._database import Conflict, Database, Transaction, open_da
 from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import is_new, migrate
+from backfleet.storage._prepared import Prepared
+from backfleet.storage._reading import reader
 from backfleet.storage._schema import WrongSchema
 from backfleet.storage._unavailable import Trouble, Unavailable, database_trouble
 from backfleet.storage._writing import check_writing
@@ -28,6 +31,7 @@ __all__ = [
     "Database",
     "DatabaseClock",
     "Moment",
+    "Prepared",
     "Snapshot",
     "TimeOuts",
     "Transaction",
@@ -42,5 +46,6 @@ __all__ = [
     "metadata",
     "migrate",
     "open_database",
+    "reader",
     "snapshot",
 ]

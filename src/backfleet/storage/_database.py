@@ -4,7 +4,7 @@ import copy
 import functools
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,13 +14,15 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, TimeOuts
 from backfleet.storage._postgresql import postgresql_engine
+from backfleet.storage._prepared import Prepared, Values
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
 
 POOL_SIZE = 20  # connections kept open
+INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of columns
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
 
-Values = Mapping[str, Any]
+Statement = sa.Executable | Prepared
 
 
 class Conflict(Exception):
@@ -34,24 +36,31 @@ class Transaction:
         self._connection = connection
         self.published: dict[str, None] = {}
 
-    def rows(self, statement: sa.Executable, values: Values | None = None) -> Sequence[sa.Row[Any]]:
+    def rows(self, statement: Statement, values: Values | None = None) -> Sequence[sa.Row[Any]]:
         """Return every row of the statement."""
+        if isinstance(statement, Prepared):
+            return statement.all(self._connection, values or {})
         return self._connection.execute(statement, values).all()
 
-    def first(self, statement: sa.Executable, values: Values | None = None) -> sa.Row[Any] | None:
+    def first(self, statement: Statement, values: Values | None = None) -> sa.Row[Any] | None:
         """Return the first row, or None."""
+        if isinstance(statement, Prepared):
+            return statement.first(self._connection, values or {})
         return self._connection.execute(statement, values).first()
 
-    def scalar(self, statement: sa.Executable, values: Values | None = None) -> Any:
+    def scalar(self, statement: Statement, values: Values | None = None) -> Any:
         """Return the first column of the first row, or None."""
-        return self._connection.execute(statement, values).scalar()
+        row = self.first(statement, values)
+        return None if row is None else row[0]
 
-    def run(self, statement: sa.Executable, values: Values | Sequence[Values] | None = None) -> int:
+    def run(self, statement: Statement, values: Values | Sequence[Values] | None = None) -> int:
         """Run a statement without rows in its result. Return how many rows it changed."""
+        if isinstance(statement, Prepared):
+            return statement.run(self._connection, values or {})
         return self._connection.execute(statement, values).rowcount
 
     def add(self, table: sa.Table, rows: Sequence[Values]) -> None:
-        """Insert rows.
+        """Insert rows, all with the same columns.
 
         Raises:
             Conflict: a constraint refused a row. The transaction is lost and may be tried again as a whole.
@@ -59,29 +68,34 @@ class Transaction:
         if not rows:
             return
         try:
-            self._connection.execute(table.insert(), rows)
+            _insert(table, tuple(rows[0])).run(self._connection, rows)
         except sa.exc.IntegrityError as problem:
             raise Conflict(str(problem.orig)) from problem
 
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert the row unless a unique constraint has it already. Return True to the one caller that inserted it."""
-        attempt = _insert_if_new(table, self._connection.dialect.name, tuple(row)).returning(sa.literal_column("1"))
-        return self._connection.execute(attempt, row).first() is not None
+        attempt = _insert_if_new(table, self._connection.dialect.name, tuple(row))
+        return attempt.run(self._connection, row) == 1
 
     def add_those_new(self, table: sa.Table, rows: Sequence[Values]) -> None:
         """Insert the rows that no unique constraint has already. All of them must have the same columns."""
         if rows:
-            self._connection.execute(_insert_if_new(table, self._connection.dialect.name, tuple(rows[0])), rows)
+            _insert_if_new(table, self._connection.dialect.name, tuple(rows[0])).run(self._connection, rows)
 
     def publish(self, topic: str) -> None:
         """Publish on this topic after the commit: once per topic, and never if the transaction fails."""
         self.published[topic] = None
 
 
-@functools.lru_cache(maxsize=100)
-def _insert_if_new(table: sa.Table, dialect: str, columns: tuple[str, ...]) -> Any:
+@functools.lru_cache(maxsize=INSERTS_KEPT)
+def _insert(table: sa.Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(table.insert().inline().values({name: sa.bindparam(name) for name in columns}))
+
+
+@functools.lru_cache(maxsize=INSERTS_KEPT)
+def _insert_if_new(table: sa.Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing()
+    return Prepared(insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing())
 
 
 class Database:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from backfleet import fleet
 from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction, reader
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Task
 from backfleet.upgrades.progress import ItemStatus
@@ -21,25 +21,34 @@ _OPEN: Final = sorted(OPEN)
 _BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
-_ITEM_COLUMNS: Final = {name: items.c[name].name for name in _ITEM_FIELDS}  # field -> name in the database
+_READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
 _CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
     "evidence", "deferred", "order_until", "not_before", "attempts",
 )  # fmt: skip
 
 # The worker's busiest statements. They are built once: building one costs more than running it.
-_TASKS_BY_ID = sa.select(tasks).where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
-_TASKS_LOCKED = _TASKS_BY_ID.order_by(tasks.c.id).with_for_update()
-_ITEMS_LOCKED = (
-    sa.select(items).where(items.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(items.c.id).with_for_update()
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_ONE_TASK = Prepared(sa.select(tasks).where(tasks.c.id == sa.bindparam("of"), tasks.c.account_id == sa.bindparam("in")))
+_TASKS_BY_ID = Prepared(sa.select(tasks).where(tasks.c.id.in_(_IDS)))
+_TASKS_LOCKED = Prepared(sa.select(tasks).where(tasks.c.id.in_(_IDS)).order_by(tasks.c.id).with_for_update())
+_ITEMS_OF = Prepared(sa.select(items).where(items.c.task_id.in_(_IDS)).order_by(items.c.task_id, items.c.position))
+_ITEMS_LOCKED = Prepared(sa.select(items).where(items.c.id.in_(_IDS)).order_by(items.c.id).with_for_update())
+_ITEM_STATUSES = Prepared(sa.select(items.c.task_id, items.c.state, items.c.stage).where(items.c.task_id.in_(_IDS)))
+_LIVE = Prepared(
+    sa.select(items.c.client_id, items.c.task_id).where(
+        items.c.client_id.in_(_IDS), items.c.account_id == sa.bindparam("in"), items.c.state.in_(_OPEN)
+    )
 )
-_ITEM_STATUSES = sa.select(items.c.task_id, items.c.state, items.c.stage).where(
-    items.c.task_id.in_(sa.bindparam("ids", expanding=True))
-)
-_CHANGE_ITEM = (
+_CHANGE_ITEM = Prepared(
     sa.update(items)
     .where(items.c.id == sa.bindparam("of"))
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
+)
+_CHANGE_TASK = Prepared(
+    sa.update(tasks)
+    .where(tasks.c.id == sa.bindparam("of"))
+    .values({name: sa.bindparam(f"new_{name}") for name in ("state", "progress", "updated_at", "completed_at")})
 )
 
 
@@ -63,7 +72,7 @@ def add(tx: Transaction, task: Task) -> None:
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
     """Return an account's task with its items."""
-    row = tx.first(sa.select(tasks).where(tasks.c.id == task_id, tasks.c.account_id == account_id))
+    row = tx.first(_ONE_TASK, {"of": task_id, "in": account_id})
     return None if row is None else _task(row, _items_of(tx, [task_id]).get(task_id, []))
 
 
@@ -154,8 +163,8 @@ def update_task(
     tx: Transaction, task_id: str, state: TaskState, progress: int, updated_at: datetime, completed_at: datetime | None
 ) -> None:
     """Write a task's new state and progress."""
-    values = {"state": state, "progress": progress, "updated_at": updated_at, "completed_at": completed_at}
-    tx.run(sa.update(tasks).where(tasks.c.id == task_id).values(values))
+    values = {"new_state": state, "new_progress": progress, "new_updated_at": updated_at}
+    tx.run(_CHANGE_TASK, {"of": task_id, **values, "new_completed_at": completed_at})
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
@@ -176,8 +185,7 @@ def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -
     """Return the task that is moving it, for each of these clients that is being moved."""
     if not client_ids:
         return {}
-    live = sa.and_(items.c.client_id.in_(client_ids), items.c.account_id == account_id, items.c.state.in_(_OPEN))
-    return {row.client_id: row.task_id for row in tx.rows(sa.select(items.c.client_id, items.c.task_id).where(live))}
+    return {row.client_id: row.task_id for row in tx.rows(_LIVE, {"ids": client_ids, "in": account_id})}
 
 
 def anything_waiting(tx: Transaction, now: datetime, reachable_since: datetime) -> bool:
@@ -296,18 +304,14 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
 def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None = None) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     if task_ids:
-        those: list[sa.ColumnElement[bool]] = [items.c.task_id.in_(task_ids)]
-        those += [items.c.instance_id == instance_id] if instance_id is not None else []
-        query = sa.select(items).where(*those).order_by(items.c.task_id, items.c.position)
-        for row in tx.rows(query):
+        of_instance = _ITEMS_OF.statement.where(items.c.instance_id == instance_id)
+        for row in tx.rows(_ITEMS_OF if instance_id is None else of_instance, {"ids": task_ids}):
             found.setdefault(row.task_id, []).append(_item(row))
     return found
 
 
 def _item(row: sa.Row[Any]) -> Item:
-    values = row._mapping  # made anew at each access
-    known = {name: values[column] for name, column in _ITEM_COLUMNS.items()}
-    return Item(**known | {"kind": Kind(row.kind), "state": ItemState(row.state)})
+    return _READ_ITEM(row)
 
 
 def _task(row: sa.Row[Any], made: Sequence[Item]) -> Task:

@@ -20,6 +20,7 @@ from backfleet_host.agent.status import status
 from backfleet_host.files import is_locked
 from backfleet_host.identity import NotEnrolled, read_identity
 from backfleet_host.layout import SYSTEMD, SYSTEMD_UNITS, Places, policy_folder
+from backfleet_host.upgrader.adopting import programs_of
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.policy import read_host_policy, read_package_policy
@@ -30,6 +31,7 @@ EXIT_CODES = {OK: 0, NOTE: 0, WARNING: 3, ERROR: 1}
 LEAST_FREE = 512 << 20  # bytes: a version, the next one and its download
 ANSWER_SECONDS = 15.0  # for the name service and the server together
 ROOT_SOON = timedelta(days=60)
+KNOWN_CLIENTS = ("borg", "rclone", "restic")  # that servers have recipes for
 DETECT = "/luban/api/connection_detect"
 
 
@@ -209,12 +211,30 @@ def check_packages(root: Path, now: datetime) -> Iterator[Finding]:
         return
     for package in packages:
         yield _package(package, now, is_running=bool(agent["running"]))
+    yield from check_others(root, [package["package"] for package in packages if package["current"]])
     waiting = agent["reports_waiting"]
     if waiting:
         found = f"{len(waiting)} report(s) wait to be sent"
         yield Finding("Reports", WARNING, found, "they are sent when the server is reached: see Server above")
     else:
         yield Finding("Reports", OK, "none waits")
+
+
+def check_others(root: Path, installed: List[str]) -> Iterator[Finding]:
+    """Note clients on this host that nobody here keeps up to date.
+
+    Args:
+        root: The folder of this host.
+        installed: The packages that are.
+    """
+    for name in (name for name in KNOWN_CLIENTS if name not in installed):
+        try:
+            found = programs_of(upgrader.installation_at(root), name)
+        except OSError:  # a folder of programs does not answer
+            continue
+        if found:
+            advice = f"`backfleet-host adopt {name}` takes it over, with a way back"
+            yield Finding(f"Package {name}", NOTE, f"{found[0]} is there, and no order upgrades it", advice)
 
 
 def _package(package: Dict[str, Any], now: datetime, *, is_running: bool) -> Finding:

@@ -63,6 +63,8 @@ def _package_line(package: Dict[str, Any]) -> str:
     line = f"{package['package']:10} {package['current'] or 'not installed'}"
     if package["previous"]:
         line += f", previously {package['previous']}"
+    if package.get("adopted"):
+        line += f", in the place of {', '.join(package['adopted'])}"
     return line + (
         ", an attempt runs or was cut off: `backfleet-host recover` finishes it" if package["attempt_open"] else ""
     )

@@ -6,6 +6,7 @@ folder for commands. It reads the host policy in /etc/backfleet.
 
 - `carry_out` an order and report how it ended; `carry_out_on` does that on an `Installation` that is already known.
 - `recover` what a crash left of one order, `recover_all` of every order under a root.
+- `adopt` a client that is there already; `give_back` what was there before.
 - `status` of every package under a root.
 - `installation_at` returns the `Installation` of an enrolled root.
 
@@ -14,8 +15,20 @@ All of them report instead of raising, except that a root is not enrolled (`NotE
 
 from __future__ import annotations
 
+from backfleet_host.upgrader.adopting import adopt
 from backfleet_host.upgrader.host.installation import Installation, installation_at
+from backfleet_host.upgrader.leaving import give_back
 from backfleet_host.upgrader.orders import carry_out, carry_out_on, recover, recover_all
 from backfleet_host.upgrader.status import status
 
-__all__ = ["Installation", "carry_out", "carry_out_on", "installation_at", "recover", "recover_all", "status"]
+__all__ = [
+    "Installation",
+    "adopt",
+    "carry_out",
+    "carry_out_on",
+    "give_back",
+    "installation_at",
+    "recover",
+    "recover_all",
+    "status",
+]

@@ -13,9 +13,9 @@ from typing import Dict, List
 
 from backfleet_host.contract import Order
 from backfleet_host.layout import version_folder
-from backfleet_host.upgrader import disk, gate
+from backfleet_host.upgrader import adopting, disk, gate
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import shim
+from backfleet_host.upgrader.host import adopted, shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.orders import carry_out_on
 
@@ -80,6 +80,18 @@ def hand_back(installation: Installation, name: str, version: str) -> List[str]:
     return handed
 
 
+def is_as_adopted(installation: Installation, name: str) -> bool:
+    """Return whether a client is still the version that was taken over from others: it goes back to them."""
+    adoption = adopted.read(installation.package(name))
+    return adoption is not None and adoption.version == installation.package(name).version()
+
+
+def kept_aside(installation: Installation, name: str) -> List[str]:
+    """Return the files of others that a client took the place of, where they are now."""
+    adoption = adopted.read(installation.package(name))
+    return [place.aside for place in adoption.places if os.path.lexists(place.aside)] if adoption is not None else []
+
+
 def remove_client(installation: Installation, name: str, order_id: str) -> None:
     """Remove a client as an order of the server would; its configuration and state stay.
 
@@ -92,6 +104,21 @@ def remove_client(installation: Installation, name: str, order_id: str) -> None:
     failpoint("removed client")
     if report.outcome != "succeeded":
         raise InTheWay(f"{name} was not removed: {report.code} {report.message}")
+
+
+def give_back(installation: Installation, name: str, order_id: str) -> List[str]:
+    """Put back what was there before a client, and remove the client; return the paths. Waits until it is idle.
+
+    Raises:
+        InTheWay: nothing of others was taken over; or it was not removed, and is there as before.
+    """
+    adoption = adopted.read(installation.package(name))
+    if adoption is None:
+        raise InTheWay(f"{name} took no place of others: there is nothing to give back")
+    if not installation.package(name).version():
+        adopting.resume(installation, installation.package(name))
+    remove_client(installation, name, order_id)
+    return [place.path for place in adoption.places]
 
 
 def clear_package(installation: Installation, name: str, version: str) -> List[str]:

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional
 from backfleet_host.contract import PREPARING, Malformed, Order, Report, read_report, stage_line
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import Places
-from backfleet_host.upgrader import gate
+from backfleet_host.upgrader import adopting, gate
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import drift, modes
@@ -26,7 +26,7 @@ from backfleet_host.upgrader.host.installation import (
     PackageFolder,
     installation_at,
 )
-from backfleet_host.upgrader.host.policy import read_host_policy
+from backfleet_host.upgrader.host.policy import read_host_policy, read_policy
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.addresses import check_address
 from backfleet_host.upgrader.status import status_of
@@ -38,7 +38,12 @@ from backfleet_host.upgrader.transaction.attempt import (
     never_cancelled,
     reason_details,
 )
-from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
+from backfleet_host.upgrader.transaction.checks import (
+    BUSY_AGAIN_SECONDS,
+    check_changes_allowed,
+    check_not_quarantined,
+    is_intact_release,
+)
 from backfleet_host.upgrader.transaction.client_settings import take_settings
 from backfleet_host.upgrader.transaction.engine import prepare, upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
@@ -161,6 +166,7 @@ def _admit(
 ) -> Report:
     """Recover what a crash left; then carry the order out, unless it was answered before or nothing is to be done."""
     progress(stage_line("admit"))
+    adopting.finish_if_cut_off(installation, package)
     journal = AttemptJournal(package.journal)
     cut_off = journal.read()
     if cut_off is not None:
@@ -179,7 +185,25 @@ def _admit(
     unmanaged = package.unmanaged_links()
     if unmanaged:
         return _failed(order, "ManagedElsewhere", f"{unmanaged[0]}; remove it, or point it to one of ours", package)
-    return _begin(begin_attempt(installation, order, progress, is_cancelled))
+    attempt = begin_attempt(installation, order, progress, is_cancelled)
+    return _begin(_adopt_first(attempt) if order.kind == "install" and not attempt.from_version else attempt)
+
+
+def _adopt_first(attempt: Attempt) -> Attempt:
+    """Take over what is there already, where this host's policy says so; what follows is then an upgrade of it.
+
+    Raises:
+        OrderFailed: ManagedElsewhere, it cannot be taken over, and runs as before.
+    """
+    installation, package = attempt.installation, attempt.package
+    allowed = read_policy(installation.etc, package.name)
+    if allowed.adopt != "divert" or not adopting.programs_of(installation, package.name):
+        return attempt
+    check_changes_allowed(allowed)
+    adoption = adopting.adopt_locked(installation, package)
+    after = begin_attempt(installation, attempt.order, attempt.progress, attempt.is_cancelled)
+    after.state.details["adopted"] = {place.path: adoption.version for place in adoption.places}
+    return after
 
 
 def _begin(attempt: Attempt) -> Report:
@@ -249,7 +273,7 @@ def _renew_shims(attempt: Attempt) -> None:
 def _is_as_installed(attempt: Attempt) -> bool:
     """Return whether the installed version is intact and its shims are ours. If not, the same order repairs it."""
     manifest = attempt.old_manifest()
-    if manifest is None or not is_intact(attempt.package, manifest.version):
+    if manifest is None or not is_intact_release(attempt.package, manifest.version):
         return False
     return not drift.of_shims(attempt.installation, attempt.package, manifest)
 
@@ -283,6 +307,8 @@ def recover_all(root: Path, *, progress: Progress) -> List[Report]:
     installation = installation_at(root)
     reports = []
     for package in installation.packages():
+        with contextlib.suppress(gate.NotInTime), gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
+            adopting.finish_if_cut_off(installation, package)
         try:
             cut_off = AttemptJournal(package.journal).read()
         except UnreadableJournal:  # reported for this package; the others are recovered all the same

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 from backfleet_host.layout import version_in_folder
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.disk import read_json
-from backfleet_host.upgrader.host import drift
+from backfleet_host.upgrader.host import adopted, drift
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder, installation_at
 from backfleet_host.upgrader.transaction.attempt import known_manifest
 
@@ -30,6 +30,7 @@ def status_of(installation: Installation) -> Dict[str, Any]:
 
 def _package_status(installation: Installation, package: PackageFolder) -> Dict[str, Any]:
     last = read_json(package.folder / "outcome.json") or {}
+    adoption = adopted.read(package)
     return {
         "package": package.name,
         "current": package.version(),
@@ -39,6 +40,7 @@ def _package_status(installation: Installation, package: PackageFolder) -> Dict[
         "in_use": _old_versions_in_use(installation, package),
         "settings": read_json(package.settings) or {},
         "attempt_open": package.journal.exists(),
+        "adopted": [place.path for place in adoption.places] if adoption is not None else [],
         "failed": sorted(_evidence_in(package)),
         "failures": _failures_of(package),
         "last": last.get("report"),

@@ -3,16 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import urllib3
 
+from warm_server import COLD, WarmServer
+
 
 def test_a_process_can_serve_the_console_alone(tmp_path: Path) -> None:
     words = ["serve", "--data", tmp_path / "data", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "backfleet.cli", *words, "--only", "console"],
+    process = WarmServer(
+        [*COLD, *words, "--only", "console"],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"BACKFLEET_HOLD_LISTENERS": "false"},

@@ -199,3 +199,29 @@ def test_an_attempt_that_was_cut_off_is_an_error_and_one_under_way_is_a_note() -
     now = datetime.now(UTC)
     assert cut(package, now, is_running=False).severity == "Error"
     assert cut(package, now, is_running=True).severity == "Note"
+
+
+def test_a_client_that_nobody_upgrades_is_noted_adopted_and_given_back(host: Host) -> None:
+    """By the command that the note names."""
+    program = host.root / "bin/rclone"
+    program.write_text('#!/bin/sh\n[ "$1" = version ] && echo "rclone v1.60.1"\n')
+    program.chmod(0o755)
+    before = program.stat().st_ino
+    noted = findings(host, 0)["Package rclone"]
+    assert (noted["Severity"], "backfleet-host adopt rclone" in noted["Advice"]) == ("Note", True)
+    done = backfleet_host("adopt", "rclone", "--root", host.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rclone 1.60.1 is taken over" in done.stdout
+    assert findings(host, 0)["Package rclone"] == {
+        "Code": "Package rclone", "Severity": "Ok", "Found": "1.60.1", "Advice": "",
+    }  # fmt: skip
+    shown = backfleet_host("status", "--root", host.root).stdout
+    assert f"rclone     1.60.1, in the place of {program}" in shown
+    done = backfleet_host("give-back", "rclone", "--root", host.root)
+    assert (done.returncode, done.stdout) == (0, f"{program} is what was there before\n")
+    assert program.stat().st_ino == before
+    refused = backfleet_host("give-back", "rclone", "--root", host.root)
+    assert (refused.returncode, "there is nothing to give back" in refused.stderr) == (1, True)
+    refused = backfleet_host("adopt", "restic", "--root", host.root)
+    assert (refused.returncode, "no program restic was found" in refused.stderr) == (1, True)
+    program.unlink()

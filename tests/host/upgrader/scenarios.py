@@ -154,6 +154,7 @@ class Hosts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: dict[str, tuple[SmallHost, list[tuple[str, int, bytes | str | None]]]] = {}
+        self._counted: dict[str, Trouble] = {}
 
     def __call__(self, scenario: Scenario) -> SmallHost:
         root = self._folder / "host"
@@ -165,9 +166,15 @@ class Hosts:
         else:
             write_picture(root, self._made[scenario.id][1])
         host = SmallHost(root)
-        host.releases = self._made[scenario.id][0].releases
+        host.releases = dict(self._made[scenario.id][0].releases)
         begin(scenario, host)
         return host
+
+    def counted(self, scenario: Scenario) -> Trouble:
+        """Return the effects of the scenario's order: they are the same each time."""
+        if scenario.id not in self._counted:
+            self._counted[scenario.id] = counted(lambda: self(scenario), lambda host: ordered(scenario, host))
+        return self._counted[scenario.id]
 
 
 def pictured(root: Path) -> list[tuple[str, int, bytes | str | None]]:
@@ -200,8 +207,10 @@ def hosts_in(tmp_path: Path) -> Iterator[Hosts]:
     """Make hosts in memory if there is a file system for that."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
-    yield Hosts(folder)
-    shutil.rmtree(folder)
+    try:
+        yield Hosts(folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def prepared(scenario: Scenario, root: Path) -> SmallHost:
@@ -294,7 +303,7 @@ def cut_points(done: Trouble, *, syncs: bool = False) -> list[CutPoint]:
 
 
 def cut_points_of(hosts: Hosts, scenario: Scenario, *, syncs: bool = False) -> list[CutPoint]:
-    return cut_points(counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)), syncs=syncs)
+    return cut_points(hosts.counted(scenario), syncs=syncs)
 
 
 def cut(cut_point: CutPoint, act: Callable[[], Any]) -> bool:

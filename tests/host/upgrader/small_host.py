@@ -271,7 +271,7 @@ class SmallHost:
             if program.parent == self.root / "bin":
                 if not program.exists():
                     raise Unhealthy(f"{program} cannot be started: No such file or directory")
-                program = self._program_of(program)
+                program = self._program_of(program) if native_shim.split(program.read_bytes()) else program
             version, *behaviour = program.read_text().split()
             if command.user and "fails-for-others" in behaviour:
                 return 126, f"backfleet: {PACKAGE}: the program cannot be run: {program}: Permission denied"

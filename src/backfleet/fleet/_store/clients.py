@@ -11,13 +11,21 @@ import sqlalchemy as sa
 from backfleet.fleet._store.instances import by_id as instances_by_id
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import clients, instances, tags
-from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Failure, Instance, Watched
+from backfleet.fleet.model import (
+    MOVING,
+    Change,
+    Client,
+    ClientFilter,
+    ClientName,
+    ClientStatus,
+    Failure,
+    Instance,
+    Watched,
+)
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction, reader
 
 IDS_AT_ONCE: Final = 500  # in one statement
-_FIELDS: Final = [field.name for field in fields(Client)]
-
 CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A `checked_at` before all real ones: the client's host is asked next."""
 
@@ -25,7 +33,7 @@ _CONFIRMED: Final = sa.or_(
     sa.bindparam("confirmed", type_=sa.Boolean), sa.bindparam("new_version", type_=sa.String).is_not(None)
 )
 # Built once: every report of every host uses it.
-_CHANGE: Final = (
+_CHANGE: Final = Prepared(
     sa.update(clients)
     .where(clients.c.id == sa.bindparam("of"))
     .values(
@@ -55,6 +63,38 @@ _CHANGE: Final = (
         ),
     )
 )
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_BY_ID: Final = Prepared(
+    sa.select(clients).where(
+        clients.c.id.in_(_IDS),
+        clients.c.account_id == sa.bindparam("in"),
+        clients.c.region == sa.bindparam("of_region"),
+    )
+)
+_ON_INSTANCES: Final = Prepared(
+    sa.select(clients).where(clients.c.instance_id.in_(_IDS)).order_by(clients.c.created_at, clients.c.id)
+)
+_NAMED_ON: Final = Prepared(
+    sa.select(clients.c.id, clients.c.instance_id, clients.c.package)
+    .join(instances, instances.c.id == clients.c.instance_id)
+    .where(
+        instances.c.id.in_(_IDS),
+        instances.c.account_id == sa.bindparam("in"),
+        instances.c.region == sa.bindparam("of_region"),
+        instances.c.deregistered_at.is_(None),
+    )
+    .order_by(clients.c.created_at, clients.c.id)
+)
+_NAMED: Final = Prepared(
+    sa.select(clients.c.id, clients.c.instance_id, clients.c.package)
+    .join(instances, instances.c.id == clients.c.instance_id)
+    .where(
+        clients.c.id.in_(_IDS),
+        *(column == sa.bindparam("in") for column in (clients.c.account_id, instances.c.account_id)),
+        *(column == sa.bindparam("of_region") for column in (clients.c.region, instances.c.region)),
+        instances.c.deregistered_at.is_(None),
+    )
+)
 _FILTERED: Final[dict[str, sa.Column[Any]]] = {
     "status": clients.c.status,
     "version": clients.c.version,
@@ -75,18 +115,26 @@ def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> 
     """Return the clients with these ids that belong to the account."""
     if not ids:
         return {}
-    query = sa.select(clients).where(
-        clients.c.id.in_(ids), clients.c.account_id == account_id, clients.c.region == region
-    )
-    return {row.id: _client(row) for row in tx.rows(query)}
+    return {row.id: _client(row) for row in tx.rows(_BY_ID, {"ids": ids, "in": account_id, "of_region": region})}
 
 
 def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
     """Return every client of these instances, oldest first."""
     if not instance_ids:
         return []
-    query = sa.select(clients).where(clients.c.instance_id.in_(instance_ids))
-    return [_client(row) for row in tx.rows(query.order_by(clients.c.created_at, clients.c.id))]
+    return [_client(row) for row in tx.rows(_ON_INSTANCES, {"ids": instance_ids})]
+
+
+def names_on(tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str]) -> list[ClientName]:
+    """Return which clients are on these instances, as far as those are enrolled there, the oldest first."""
+    found = tx.rows(_NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region}) if instance_ids else []
+    return [ClientName(row.id, row.instance_id, row.package) for row in found]
+
+
+def names_of(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> list[ClientName]:
+    """Return where these clients are, as far as their instances are enrolled."""
+    found = tx.rows(_NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
+    return [ClientName(row.id, row.instance_id, row.package) for row in found]
 
 
 def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
@@ -227,9 +275,7 @@ def drop(tx: Transaction, client_id: str) -> None:
 
 
 def _client(row: sa.Row[Any]) -> Client:
-    values = row._mapping
-    known = {name: values[name] for name in _FIELDS}
-    return Client(**known | {"status": ClientStatus(row.status), "failure": _failure(row.failure)})
+    return _READ(row)
 
 
 def _failure_text(failure: Failure | None) -> str | None:
@@ -320,3 +366,6 @@ def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, st
         (row.package, row.version, row.platform, row.channel): (int(row.number), int(row.changed))
         for row in tx.rows(query.where(mine).group_by(*groups))
     }
+
+
+_READ: Final = reader(clients, Client, status=ClientStatus, failure=_failure)

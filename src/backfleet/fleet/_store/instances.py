@@ -11,22 +11,26 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
 from backfleet.fleet.model import AgentIdentity, AgentKind, CarrierKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
-from backfleet.storage import Moment, Transaction, list_part
+from backfleet.storage import Moment, Prepared, Transaction, list_part, reader
 from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
+# Rows of older programs may have linux-i686, which releases call linux-386.
+_READ: Final = reader(instances, Instance, platform=canonical, agent_kind=AgentKind, carrier=CarrierKind)
 
 # The statements of the busiest paths are built once: every request of every agent needs them.
-_IDENTITY: Final = sa.select(
-    instances.c.id,
-    instances.c.machine_id,
-    instances.c.public_key,
-    instances.c.deregistered_at,
-    instances.c.registered_at,
-    instances.c.signed_ms,
-).where(instances.c.id == sa.bindparam("wanted"))
+_IDENTITY: Final = Prepared(
+    sa.select(
+        instances.c.id,
+        instances.c.machine_id,
+        instances.c.public_key,
+        instances.c.deregistered_at,
+        instances.c.registered_at,
+        instances.c.signed_ms,
+    ).where(instances.c.id == sa.bindparam("wanted"))
+)
 _SIGNED: Final = sa.bindparam("signed", type_=sa.BigInteger)
-_HEARTBEAT: Final = (
+_HEARTBEAT: Final = Prepared(
     sa.update(instances)
     .where(instances.c.id == sa.bindparam("of"))
     .values(
@@ -46,7 +50,19 @@ _HEARTBEAT: Final = (
     )
 )
 
-_TURN: Final = sa.select(instances.c.id).where(instances.c.id == sa.bindparam("of")).with_for_update(key_share=True)
+_ENROLLED: Final = sa.select(instances).where(
+    instances.c.id.in_(sa.bindparam("ids", expanding=True)),
+    instances.c.account_id == sa.bindparam("in"),
+    instances.c.deregistered_at.is_(None),
+)
+_OF_ACCOUNT: Final = Prepared(_ENROLLED)
+_OF_REGION: Final = Prepared(_ENROLLED.where(instances.c.region == sa.bindparam("of_region")))
+_CARRIERS: Final = Prepared(
+    sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(sa.bindparam("ids", expanding=True)))
+)
+_TURN: Final = Prepared(
+    sa.select(instances.c.id).where(instances.c.id == sa.bindparam("of")).with_for_update(key_share=True)
+)
 
 
 def add(tx: Transaction, instance: Instance) -> None:
@@ -78,10 +94,11 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
     """Return the instances with these ids that belong to the account and are not deregistered."""
     if not ids:
         return {}
-    conditions = [instances.c.id.in_(ids), instances.c.account_id == account_id, instances.c.deregistered_at.is_(None)]
-    if region is not None:
-        conditions.append(instances.c.region == region)
-    return {row.id: _instance(row) for row in tx.rows(sa.select(instances).where(*conditions))}
+    if region is None:
+        found = tx.rows(_OF_ACCOUNT, {"ids": ids, "in": account_id})
+    else:
+        found = tx.rows(_OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
+    return {row.id: _instance(row) for row in found}
 
 
 def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
@@ -232,8 +249,7 @@ def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Agent
 
 def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, CarrierKind]:
     """Return the carrier of each instance."""
-    query = sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(instance_ids))
-    return {row.id: CarrierKind(row.carrier) for row in tx.rows(query)}
+    return {row.id: CarrierKind(row.carrier) for row in tx.rows(_CARRIERS, {"ids": instance_ids})}
 
 
 def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:
@@ -315,7 +331,4 @@ def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[i
 
 
 def _instance(row: sa.Row[Any]) -> Instance:
-    # Rows of older programs may have linux-i686, which releases call linux-386.
-    known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
-    known["carrier"] = CarrierKind(row.carrier)
-    return Instance(**{**row._mapping, **known})
+    return _READ(row)

@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import preferences
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
+
+_THEIRS: Final = sa.select(preferences).where(preferences.c.client_id.in_(sa.bindparam("ids", expanding=True)))
+_OF_CLIENTS: Final = Prepared(_THEIRS)
+_OF_CLIENTS_LOCKED: Final = Prepared(_THEIRS.with_for_update())
 
 
 def of_clients(tx: Transaction, client_ids: Sequence[str], *, lock: bool) -> dict[str, str]:
     """Return the JSON of what was set, by client. Clients without preferences are left out."""
     if not client_ids:
         return {}
-    query = sa.select(preferences).where(preferences.c.client_id.in_(client_ids))
-    return {row.client_id: row.settings for row in tx.rows(query.with_for_update() if lock else query)}
+    found = tx.rows(_OF_CLIENTS_LOCKED if lock else _OF_CLIENTS, {"ids": client_ids})
+    return {row.client_id: row.settings for row in found}
 
 
 def put(tx: Transaction, client_id: str, settings: str, sealed_password: str | None, now: datetime) -> None:

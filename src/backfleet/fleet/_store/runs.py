@@ -2,12 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import instances, runs
 from backfleet.fleet.model import AgentRun
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction, reader
+
+_READ: Final = reader(runs, AgentRun)
+_CHANGING: Final = ("last_at", "address", "hostname", "machine_id")
+_OF: Final = runs.c.instance_id == sa.bindparam("of")
+# Prepared: an agent that comes back runs the first three of them.
+_SEEN_AGAIN: Final = Prepared(
+    sa.update(runs)
+    .where(_OF, runs.c.mark == sa.bindparam("process"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
+)
+_FORGET: Final = Prepared(sa.delete(runs).where(_OF, runs.c.last_at < sa.bindparam("before")))
+_SEEN_SINCE: Final = Prepared(
+    sa.select(runs)
+    .where(runs.c.instance_id.in_(sa.bindparam("ids", expanding=True)), runs.c.last_at >= sa.bindparam("since"))
+    .order_by(runs.c.first_at, runs.c.mark)
+)
 
 
 def note(tx: Transaction, run: AgentRun) -> None:
@@ -15,21 +32,20 @@ def note(tx: Transaction, run: AgentRun) -> None:
     values = {name: getattr(run, name) for name in ("instance_id", "mark", "first_at", "last_at")}
     facts = {"address": run.address, "hostname": run.hostname, "machine_id": run.machine_id}
     if not tx.add_if_new(runs, {**values, **facts}):
-        mine = sa.and_(runs.c.instance_id == run.instance_id, runs.c.mark == run.mark)
-        tx.run(sa.update(runs).where(mine).values(last_at=run.last_at, **facts))
+        seen = {f"new_{name}": value for name, value in facts.items()}
+        tx.run(_SEEN_AGAIN, {"of": run.instance_id, "process": run.mark, "new_last_at": run.last_at, **seen})
 
 
 def forget(tx: Transaction, instance_id: str, before: datetime) -> None:
     """Forget an instance's processes that were not seen since."""
-    tx.run(sa.delete(runs).where(runs.c.instance_id == instance_id, runs.c.last_at < before))
+    tx.run(_FORGET, {"of": instance_id, "before": before})
 
 
 def seen_since(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[AgentRun]:
     """Return the processes of these instances that were seen since."""
     if not instance_ids:
         return []
-    query = sa.select(runs).where(runs.c.instance_id.in_(instance_ids), runs.c.last_at >= since)
-    return [AgentRun(**row._mapping) for row in tx.rows(query.order_by(runs.c.first_at, runs.c.mark))]
+    return [_READ(row) for row in tx.rows(_SEEN_SINCE, {"ids": instance_ids, "since": since})]
 
 
 def seen_in_account(tx: Transaction, account_id: str, since: datetime) -> list[AgentRun]:

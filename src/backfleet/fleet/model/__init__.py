@@ -6,10 +6,12 @@ from backfleet.fleet.model.clients import (
     Change,
     Client,
     ClientFilter,
+    ClientName,
     ClientStatus,
     Failure,
     Preferences,
     Resolved,
+    ResolvedNames,
 )
 from backfleet.fleet.model.instances import (
     GONE,
@@ -44,6 +46,7 @@ __all__ = [
     "Change",
     "Client",
     "ClientFilter",
+    "ClientName",
     "ClientStatus",
     "Failure",
     "FleetGroup",
@@ -62,6 +65,7 @@ __all__ = [
     "Reachability",
     "Registration",
     "Resolved",
+    "ResolvedNames",
     "ResourceTag",
     "StoredKind",
     "TagFilter",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from backfleet.fleet.model.instances import Instance
 from backfleet.fleet.model.tags import TagFilter
@@ -111,6 +111,22 @@ class Resolved:
     instances: dict[str, Instance]
     clients: dict[str, Client]
     clients_on: dict[str, list[Client]]  # every client of each instance found, by instance id
+
+
+class ClientName(NamedTuple):
+    """Which client it is, and where."""
+
+    id: str
+    instance_id: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedNames:
+    """Which clients ids name, and which are on the instances that they name, as in `Resolved`."""
+
+    clients: dict[str, ClientName]
+    clients_on: dict[str, list[ClientName]]  # by instance id; an instance without clients is left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from backfleet.identity._store.account_table import Row
 from backfleet.identity._tables import access_keys, users
 from backfleet.identity.model import AccessKey, NewAccessKey
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
 
 # Built once: every request asks for its key.
-_WITH_OWNER: Final = (
+_WITH_OWNER: Final = Prepared(
     sa.select(access_keys, users.c.name.label("user_name"))
     .select_from(access_keys.outerjoin(users, users.c.id == access_keys.c.user_id))
     .where(access_keys.c.id == sa.bindparam("key_id"))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from backfleet.identity._store.account_table import Row
 from backfleet.identity._tables import attachments, groups, members, policies, policy_versions, roles, users
 from backfleet.identity.model import CUSTOM, HolderKind
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
 
 HolderId = tuple[HolderKind, str]
 
@@ -38,16 +38,18 @@ _DOCUMENTS: Final = (
 _HELD: Final = sa.and_(
     attachments.c.holder_kind == sa.bindparam("of_kind"), attachments.c.holder_id == sa.bindparam("of_holder")
 )
-_OF_HOLDER: Final = _DOCUMENTS.where(_HELD)
-_OF_USER_AND_GROUPS: Final = _DOCUMENTS.where(
-    sa.or_(
-        _HELD,
-        sa.and_(
-            attachments.c.holder_kind == HolderKind.GROUP.value,
-            attachments.c.holder_id.in_(
-                sa.select(members.c.group_id).where(members.c.user_id == sa.bindparam("of_holder"))
+_OF_HOLDER: Final = Prepared(_DOCUMENTS.where(_HELD))
+_OF_USER_AND_GROUPS: Final = Prepared(
+    _DOCUMENTS.where(
+        sa.or_(
+            _HELD,
+            sa.and_(
+                attachments.c.holder_kind == HolderKind.GROUP.value,
+                attachments.c.holder_id.in_(
+                    sa.select(members.c.group_id).where(members.c.user_id == sa.bindparam("of_holder"))
+                ),
             ),
-        ),
+        )
     )
 )
 

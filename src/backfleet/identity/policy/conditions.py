@@ -8,13 +8,14 @@ import ipaddress
 import operator as compare
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
+from backfleet.identity.policy.pattern_sets import PatternSets
 from backfleet.identity.policy.wildcards import canonical, fill, has_broken_variable, matches, variables_in
 
 Context = Mapping[str, str | tuple[str, ...]]
@@ -223,6 +224,15 @@ class Condition:
     operator: str
     key: str
     values: tuple[str, ...]
+    texts: frozenset[str] | None = field(init=False, compare=False, repr=False, default=None)
+    """The values, if one of the request need only be equal to one of them."""
+    known_as: str = field(init=False, compare=False, repr=False, default="")  # the key, as contexts spell it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known_as", canonical(self.key))
+        operator = OPERATORS.get(self.operator.rpartition(":")[2])
+        if operator is not None and operator.test is compare.eq and not any("${" in value for value in self.values):
+            object.__setattr__(self, "texts", frozenset(self.values))
 
     def holds(self, context: Context) -> bool:
         """Return whether a request meets the condition.
@@ -235,7 +245,7 @@ class Condition:
         """
         quantifier, _, name = self.operator.rpartition(":")
         operator = OPERATORS[name]
-        found = context.get(canonical(self.key), ())
+        found = context.get(self.known_as, ())
         given = (found,) if isinstance(found, str) else found
         if quantifier == ANY_VALUE:
             return any(self._matches(operator, one, context) is not operator.negated for one in given)
@@ -245,10 +255,20 @@ class Condition:
 
     def _matches(self, operator: Operator, given: str, context: Context) -> bool:
         """Return whether a value of the request passes the operator's test with one of the policy's."""
+        if self.texts is not None:
+            return given in self.texts
         if operator.test is _like:
-            return matches(self.values, given, variables=context)
+            if any("${" in value for value in self.values):
+                return bool(_sets(self.values).matching(given, context))
+            return matches(self.values, given)
         filled = (fill(value, context) for value in self.values)
         return any(operator.test(given, value) for value in filled if value is not None)
+
+
+@lru_cache(PARSED_KEPT)
+def _sets(values: tuple[str, ...]) -> PatternSets:
+    """Return patterns with variables, compiled: once, whatever the values of the variables are."""
+    return PatternSets([values], variables=True)
 
 
 def read_condition(operator: str, key: str, values: tuple[str, ...], *, elsewhere: bool = False) -> Condition:

@@ -1,15 +1,21 @@
 """Statements of identity policies, and the decision about one action on one resource."""
 
-from collections.abc import Iterable
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from backfleet.identity.policy.conditions import Condition, Context
+from backfleet.identity.policy.pattern_sets import PatternSets
 from backfleet.identity.policy.wildcards import canonical, matches, variables_in
 
 SYSTEM: Final = "system"  # takes the account's place in the ARNs of system policies
 TAG_KEYS: Final = ("acs:resourcetag/", "ecs:tag/")
+MOST_BY_PATTERN: Final = 20_000  # lengths of statements times resources; with more, they are compiled together
+FIXED_LENGTH: Final = 50  # what a statement costs whatever its patterns are, in characters of them
+COMPILED_KEPT: Final = 16  # compiled lists of statements kept in memory, each of about 2 MB at most
 _ROLE: Final = ":role/"
 
 
@@ -32,6 +38,10 @@ class Statement:
     source: str = ""  # the policy it comes from, as Custom/<name> or System/<name>
     number: int = field(default=0, compare=False)  # of the statement in its policy, from 1; 0 = it is in no document
     only_in: str = ""  # the account to whose resources it is limited, whatever the patterns match; "" = no limit
+    length: int = field(init=False, compare=False, repr=False, default=0)  # what deciding it alone costs, roughly
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", FIXED_LENGTH + sum(map(len, (*self.actions, *self.resources))))
 
     def covers(self, action: str, resource: str, context: Context) -> bool:
         """Return whether the statement applies to a request.
@@ -50,6 +60,12 @@ class Statement:
             and matches(self.resources, resource, ignore_case=spellings, variables=context)
             and self._is_within_account(resource)
             and all(condition.holds(context) for condition in self.conditions)
+        )
+
+    def is_met_on(self, resources: Iterable[str], context: Context) -> bool:
+        """Return whether it applies to one of these resources, which its patterns match."""
+        return any(self._is_within_account(resource) for resource in resources) and all(
+            condition.holds(context) for condition in self.conditions
         )
 
     @property
@@ -128,8 +144,11 @@ def decide(statements: Iterable[Statement], action: str, asked: str | Target, co
     """
     target = Target((asked,)) if isinstance(asked, str) else asked
     known = {canonical(key): value for key, value in context.items()}
+    listed = statements if isinstance(statements, tuple) else tuple(statements)
+    if sum(statement.length for statement in listed) * len(target.arns + target.vetoes) > MOST_BY_PATTERN:
+        return compiled(listed).decide(action, target, known)
     allow = Decision(allowed=False)
-    for statement in statements:
+    for statement in listed:
         is_deny = statement.effect is Effect.DENY
         if not is_deny and allow.allowed:
             continue
@@ -141,6 +160,80 @@ def decide(statements: Iterable[Statement], action: str, asked: str | Target, co
             allow = Decision(allowed=True, because=statement)
             break
     return allow
+
+
+class Compiled:
+    """Statements that are decided together: what a decision costs depends little on how many there are."""
+
+    def __init__(self, statements: tuple[Statement, ...]) -> None:
+        self.statements = statements
+        self._actions = PatternSets([one.actions for one in statements], ignore_case=True)
+        self.resources = PatternSets([one.resources for one in statements], variables=True)
+        self._spellings: PatternSets | None = None  # without regard to letter case, once a role is asked about
+        self._about: dict[str, frozenset[int]] = {}
+
+    def decide(self, action: str, target: Target, known: Context) -> Decision:
+        """Decide as `decide` does. The context has canonical keys."""
+        allow = Decision(allowed=False)
+        for number, resources in sorted(self._covering(action, target, known).items()):
+            statement = self.statements[number]
+            is_deny = statement.effect is Effect.DENY
+            if (not is_deny and allow.allowed) or not statement.is_met_on(resources, known):
+                continue
+            if is_deny:
+                return Decision(allowed=False, because=statement)
+            allow = Decision(allowed=True, because=statement)
+        return allow
+
+    def _covering(self, action: str, target: Target, known: Context) -> Mapping[int, Sequence[str]]:
+        """Return the statements whose patterns match the action and resources of the target, each with those."""
+        about = self._about.get(action)
+        if about is None:
+            named = set(self._actions.matching(action, {}))
+            about = frozenset(
+                number
+                for number, statement in enumerate(self.statements)
+                if (number in named) is not statement.all_actions_but
+            )
+            self._about = {action: about}  # a call asks about one
+        found: dict[int, list[str]] = {}
+        for resource in target.arns + target.vetoes:
+            is_veto = resource not in target.arns
+            for number, is_deny in self._matching(resource, known):
+                if number in about and (is_deny or not is_veto):
+                    found.setdefault(number, []).append(resource)
+        return found
+
+    def _matching(self, resource: str, known: Context) -> Iterator[tuple[int, bool]]:
+        exactly = self.resources.matching(resource, known)
+        denies = {number: self.statements[number].effect is Effect.DENY for number in exactly}
+        if _ROLE in resource:
+            if self._spellings is None:
+                sets = [one.resources if one.effect is Effect.DENY else () for one in self.statements]
+                self._spellings = PatternSets(sets, ignore_case=True, variables=True)
+            denies |= dict.fromkeys(self._spellings.matching(resource, known), True)
+        yield from denies.items()
+
+
+_kept: OrderedDict[tuple[int, ...], Compiled] = OrderedDict()
+_lock: Final = threading.Lock()
+
+
+def compiled(statements: tuple[Statement, ...]) -> Compiled:
+    """Return statements compiled, once for as long as they are kept.
+
+    They are known by their identities: the same documents give the same statements, and comparing them takes longer.
+    """
+    key = tuple(map(id, statements))  # no other object can have these ids: what is kept keeps its statements
+    with _lock:
+        found = _kept.get(key)
+        if found is None:
+            found = _kept[key] = Compiled(statements)
+            if len(_kept) > COMPILED_KEPT:
+                _kept.popitem(last=False)
+        else:
+            _kept.move_to_end(key)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

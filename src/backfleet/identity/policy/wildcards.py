@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-COMPILED_KEPT: Final = 1024  # compiled sets of patterns kept in memory; a set is at most as long as a document
-_VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
+COMPILED_KEPT: Final = 4096  # compiled sets of patterns kept in memory: more than one caller's conditions can have
+FILLED_KEPT: Final = 256  # those with values of a request in them, which few requests share
+VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
 
 Values = Mapping[str, str | tuple[str, ...]]
 """Condition keys in their canonical spelling, and their values."""
@@ -23,28 +24,28 @@ def canonical(key: str) -> str:
 
 def variables_in(texts: Iterable[str]) -> list[str]:
     """Return the names of the policy variables in texts."""
-    return [name for text in texts if "${" in text for name in _VARIABLE.findall(text)]
+    return [name for text in texts if "${" in text for name in VARIABLE.findall(text)]
 
 
 def without_variables(pattern: str) -> str:
     """Return a pattern that matches at least what this one does, whatever values its variables have."""
-    return _VARIABLE.sub("*", pattern)
+    return VARIABLE.sub("*", pattern)
 
 
 def has_broken_variable(text: str) -> bool:
     """Return whether a policy variable begins in the text and does not end."""
-    return "${" in _VARIABLE.sub("", text)
+    return "${" in VARIABLE.sub("", text)
 
 
 def fill(text: str, values: Values) -> str | None:
     """Return a text with the values of its variables. A variable without a value, or with several, gives None."""
     if "${" not in text:
         return text
-    found = [values.get(canonical(name)) for name in _VARIABLE.findall(text)]
+    found = [values.get(canonical(name)) for name in VARIABLE.findall(text)]
     if not all(isinstance(value, str) for value in found):
         return None
     rest = iter(found)
-    return _VARIABLE.sub(lambda _match: str(next(rest)), text)
+    return VARIABLE.sub(lambda _match: str(next(rest)), text)
 
 
 def matches(
@@ -62,18 +63,28 @@ def matches(
         given = [(name, str(value)) for name, value in known.items() if isinstance(value, str)]
     if not patterns:
         return False
-    return _compiled(patterns, ignore_case, tuple(given)).fullmatch(text.lower() if ignore_case else text) is not None
+    found = _filled(patterns, ignore_case, tuple(given)) if given else _compiled(patterns, ignore_case)
+    return found.fullmatch(text.lower() if ignore_case else text) is not None
 
 
 @functools.lru_cache(maxsize=COMPILED_KEPT)
-def _compiled(patterns: tuple[str, ...], ignore_case: bool, given: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+def _compiled(patterns: tuple[str, ...], ignore_case: bool) -> re.Pattern[str]:
+    return _expressions(patterns, ignore_case, ())
+
+
+@functools.lru_cache(maxsize=FILLED_KEPT)
+def _filled(patterns: tuple[str, ...], ignore_case: bool, given: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    return _expressions(patterns, ignore_case, given)
+
+
+def _expressions(patterns: tuple[str, ...], ignore_case: bool, given: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     values = {name: value.lower() if ignore_case else value for name, value in given}
     return re.compile("|".join(_expression(pattern, values, ignore_case) for pattern in patterns), re.DOTALL)
 
 
 def _expression(pattern: str, values: Mapping[str, str], ignore_case: bool) -> str:
     pieces = [""]  # regular expressions of what is between the stars
-    for number, part in enumerate(_VARIABLE.split(pattern) if values else [pattern]):
+    for number, part in enumerate(VARIABLE.split(pattern) if values else [pattern]):
         if number % 2:
             pieces[-1] += re.escape(values[part])
             continue

@@ -119,7 +119,7 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
         targets = plan_upgrades(tx, call, selected, asked.release_version or "")
-        return [replace(target, tries_again=bool(asked.try_again)) for target in targets]
+        return [replace(target, tries_again=True) for target in targets] if asked.try_again else targets
 
     return start_task(TaskRequest(call, there, Kind.UPGRADE, named, plan, asked, asked.client_token))
 
@@ -191,7 +191,7 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
         targets = selected.targets(UninstallPlanner(selected.holds(tx, call.now)))
-        return [replace(target, remove_state=bool(asked.remove_state)) for target in targets]
+        return [replace(target, remove_state=True) for target in targets] if asked.remove_state else targets
 
     return start_task(TaskRequest(call, there, Kind.UNINSTALL, named, plan, asked, asked.client_token))
 

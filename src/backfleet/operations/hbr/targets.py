@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
-from backfleet.fleet import Resolved
+from backfleet.fleet import ResolvedNames
 from backfleet.identity.policy import Target
 from backfleet.operations.catalogue import Call
 from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT, INSTANCE_PREFIXES
 from backfleet.storage import Transaction
 
 MOST_RESOLVED: Final = 200  # ids that are looked up; a call that names more is refused for that
-NOTHING: Final = Resolved({}, {}, {})
+NOTHING: Final = ResolvedNames({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,11 @@ def _ids(asked: Any) -> list[str]:
     return list(dict.fromkeys([*listed, *([one] if one else [])]))
 
 
-def _resolve(tx: Transaction, call: Call, account_id: str, ids: Sequence[str]) -> Resolved:
+def _resolve(tx: Transaction, call: Call, account_id: str, ids: Sequence[str]) -> ResolvedNames:
     if len(ids) > MOST_RESOLVED:
         return NOTHING
     instances = [named for named in ids if named.startswith(INSTANCE_PREFIXES)]
-    return fleet.resolve(tx, account_id, call.region, instances, [one for one in ids if one not in instances])
+    return fleet.resolve_names(tx, account_id, call.region, instances, [one for one in ids if one not in instances])
 
 
 def _arn(call: Call, account_id: str, named: str) -> str:

@@ -102,17 +102,20 @@ def _leave(
     leaving.check_idle(installation)
     commands: List[str] = []
     for name, version in sorted(versions.items()):
-        if begun["clients"] == KEEP:
+        if begun["clients"] == KEEP and not leaving.is_as_adopted(installation, name):
             commands += leaving.hand_back(installation, name, version)
         else:
-            progress(f"removes {name} {version}")
+            progress(f"removes {name} {version}, and gives back what was there before it, if anything was")
             leaving.remove_client(installation, name, f"leaving-{uuid.uuid4().hex}")
     is_deregistered = _deregister(places, identity)
     failpoint("deregistered")
     kept = versions if begun["clients"] == KEEP else {}
     stays: List[str] = []
     for package in installation.packages():
-        stays += leaving.clear_package(installation, package.name, kept.get(package.name, ""))
+        stays += leaving.kept_aside(installation, package.name)
+        version = kept.get(package.name, "")
+        is_kept = bool(version) and package.tree(version).is_dir()
+        stays += leaving.clear_package(installation, package.name, version if is_kept else "")
     left = Left(identity.instance_id, commands, stays, is_deregistered)
     disk.write_json(places.agent / "leaving.json", {**begun, "left": dataclasses.asdict(left)})
     failpoint("left")

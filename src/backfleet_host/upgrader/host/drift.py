@@ -10,9 +10,11 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import NotAnswering, Unhealthy
-from backfleet_host.upgrader.host import modes, shim, trees
+from backfleet_host.upgrader.errors import NotAnswering, OrderFailed, Unhealthy
+from backfleet_host.upgrader.host import adopted, modes, shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
+from backfleet_host.upgrader.host.owners import owner_of
+from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.host.rights import has_capability, was_given_a_mode
 from backfleet_host.upgrader.host.subprocesses import Subprocess, run
 
@@ -34,7 +36,7 @@ def of(installation: Installation, package: PackageFolder, manifest: Optional[Ma
     if manifest is None:
         return [*package.unmanaged_links(), f"the description of {current} is missing or unreadable"]
     found = _of_links(package) + of_shims(installation, package, manifest) + _of_tree(package, manifest)
-    found += modes.sentences_about(installation, package)
+    found += adopted.sentences_about(installation, package) + modes.sentences_about(installation, package)
     return found + _others_than_ours(installation, package, manifest.programs)
 
 
@@ -100,6 +102,9 @@ def _files_in(tree: Path) -> Iterator[Tuple[str, os.stat_result]]:
 
 
 def _others_than_ours(installation: Installation, package: PackageFolder, commands: Iterable[str]) -> List[str]:
+    with contextlib.suppress(OrderFailed):  # a policy that cannot be read, the doctor reports
+        if read_policy(installation.etc, package.name).adopt == "shadow":
+            return []
     try:
         found = unmanaged_programs(installation, package.name, commands)
     except NotAnswering as problem:
@@ -123,8 +128,10 @@ def unmanaged_programs(installation: Installation, name: str, commands: Iterable
         target = Path(os.path.normpath(real.parent / os.readlink(str(path)))) if path.is_symlink() else real
         is_new = target not in seen and real not in seen
         seen.update((real, target))
-        if is_new and real.parent != installation.bin.resolve() and not shim.is_ours(path, name):
-            found[path] = _owner(installation.system, path)
+        own = installation.bin / path.name
+        is_led = disk.target_of_link(path) == str(own) and shim.is_ours(own, name)
+        if is_new and not is_led and real.parent != installation.bin.resolve() and not shim.is_ours(path, name):
+            found[path] = owner_of(installation.system, path)
     return found
 
 
@@ -145,27 +152,3 @@ def _existing(paths: List[Path]) -> List[Path]:
         asked = [line[1:] for line in problem.output.splitlines() if line.startswith("?")]
         raise NotAnswering(asked[-1] if asked else str(paths[0]), ANSWER_SECONDS) from None
     return [path for path in paths if f"+{path}" in lines]
-
-
-def _owner(system: Path, path: Path) -> str:
-    inside = "/" + str(path.relative_to(system))
-    for names in (system / "var/lib/dpkg/info").glob("*.list"):
-        if _has_line(names, inside):
-            return f"dpkg has it in {names.name[: -len('.list')].split(':')[0]}"
-    for record in path.parent.parent.glob("lib/python3*/*-packages/*.dist-info/RECORD"):
-        if any(line.split(",")[0].endswith(f"/bin/{path.name}") for line in _lines(record)):
-            return f"pip has it in {record.parent.name[: -len('.dist-info')]}"
-    if path.is_symlink():
-        return f"a link to {os.readlink(str(path))}"
-    return "its owner is unknown"
-
-
-def _has_line(file: Path, line: str) -> bool:
-    return line in _lines(file)
-
-
-def _lines(file: Path) -> List[str]:
-    try:
-        return file.read_text(errors="replace").splitlines()
-    except OSError:
-        return []

@@ -14,6 +14,7 @@
   uninstalled.json       the version that was last uninstalled
   staged.json            the versions that are staged for an order to come, and until when they stay
   settings.json          what the server set for the client, for whatever runs it here
+  adopted.json           which programs of others the client took the place of, and where these are now
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
   aside/                 copies of files that somebody changed or added and an order replaced or removed
@@ -191,6 +192,11 @@ class PackageFolder:
     def settings(self) -> Path:
         """What the server set for the client, for whatever runs it."""
         return self.folder / "settings.json"
+
+    @property
+    def adopted(self) -> Path:
+        """Which programs of others the client took the place of."""
+        return self.folder / "adopted.json"
 
     def tree(self, version: str) -> Path:
         """Return the tree of a version, there or not."""

@@ -26,8 +26,9 @@ MOST_USERS = 6  # that run the shim while backups wait
 LONGEST_SECONDS = 3600
 LONGEST_LIMIT = 24 * 3600  # seconds
 _VARIABLE = re.compile("[^=\0]+")
+ADOPT = ("refuse", "shadow", "divert")
 _PACKAGE_FIELDS = frozenset(
-    {"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units", "users"}
+    {"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units", "users", "adopt"}
 )
 _RUN_FIELDS = frozenset({"user", "seconds", "environment", "limits"})
 
@@ -65,6 +66,7 @@ class PackagePolicy:
     allows_downgrade: bool = False  # whether an order may name an older version than the installed one
     units: Tuple[str, ...] = ()  # systemd units that its service may be, besides those named for the package
     users: Tuple[str, ...] = ()  # who runs the client, besides the agent's own user
+    adopt: str = ""  # what an install does with the same program of others; "" = as in host.toml
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class HostPolicy:
     relays: Tuple[str, ...] = ()  # addresses of relays: releases are downloaded there first, and else from the server
     allows_downgrade: bool = False  # the same for every package
     users: Tuple[str, ...] = ()  # who runs the clients, where a package does not name its own; () = anybody
+    adopt: str = "refuse"  # the same for every package: refuse, go beside it, or take its place
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Policy:
     def allows_downgrade(self) -> bool:
         """Whether an order may name an older version than the installed one."""
         return self.host.allows_downgrade or self.package.allows_downgrade
+
+    @property
+    def adopt(self) -> str:
+        """What an install does with the same program of others: one of ADOPT."""
+        return self.package.adopt or self.host.adopt
 
 
 def read_policy(etc: Path, package: str) -> Policy:
@@ -130,6 +138,7 @@ def read_package_policy(etc: Path, package: str) -> PackagePolicy:
             _boolean(raw, "allows_downgrade", False),
             tuple(_list(raw, "units", str)),
             _users(raw),
+            _adopt(raw),
         )
     except (ValueError, TypeError) as problem:
         raise OrderFailed("InternalError", f"{file}: {problem}") from None
@@ -158,6 +167,7 @@ def read_host_policy(etc: Path) -> HostPolicy:
             relays=_relays(raw),
             allows_downgrade=_boolean(raw, "allows_downgrade", False),
             users=_users(raw),
+            adopt=_adopt(raw) or ADOPT[0],
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None
@@ -236,6 +246,13 @@ def _users(raw: Mapping[str, Any]) -> Tuple[str, ...]:
     for name in names:
         _user({"user": name})
     return names
+
+
+def _adopt(raw: Mapping[str, Any]) -> str:
+    value = _text(raw, "adopt")
+    if "adopt" in raw and value not in ADOPT:
+        raise ValueError(f"adopt must be one of {', '.join(ADOPT)}")
+    return value
 
 
 def _relays(raw: Mapping[str, Any]) -> Tuple[str, ...]:

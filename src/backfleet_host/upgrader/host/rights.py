@@ -79,6 +79,11 @@ def of_commands(tree: Path, manifest: Manifest, files: Mapping[str, Any], shims:
     return found
 
 
+def of_file(path: Path) -> Optional[Rights]:
+    """Return the rights of a plain file; None if there is none."""
+    return _rights_of(path, None)
+
+
 def of_special(rights: Mapping[str, Rights], tree: Path) -> Dict[str, str]:
     """Return those that are not simply those of an unpacked tree, as reports tell of them."""
     owner = tree.stat()

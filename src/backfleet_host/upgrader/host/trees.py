@@ -48,6 +48,19 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     return files
 
 
+def copy_program(program: Path, name: str, partial: Path) -> Dict[str, Any]:
+    """Make a new tree with a copy of one program, as `bin/<name>`, and sync it; return its files as `unpack` does."""
+    with effect("mkdir", partial):
+        partial.mkdir(mode=0o700)
+        set_mode(partial, 0o700)
+    disk.make_folder(partial / "bin")
+    with open(program, "rb", buffering=0) as source:
+        found = os.fstat(source.fileno())
+        written = _write(partial / "bin" / name, source, stat.S_IMODE(found.st_mode))
+    _make_read_only(partial)
+    return {f"bin/{name}": {**written, "size": found.st_size}}
+
+
 def first_difference(tree: Path, files: Dict[str, Any]) -> str:
     """Return the first file that is not as it was unpacked; "" if the tree is intact.
 

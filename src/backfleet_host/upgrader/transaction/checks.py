@@ -19,14 +19,14 @@ from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.release_rules import broken_rule
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import NotAnswering, OrderFailed, Reason
-from backfleet_host.upgrader.host import policy, rights, shim, trees
+from backfleet_host.upgrader.host import adopted, policy, rights, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
-from backfleet_host.upgrader.host.policy import HostPolicy, Policy
+from backfleet_host.upgrader.host.policy import ADOPT, HostPolicy, Policy
 from backfleet_host.upgrader.host.rights import Rights
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.source import ReleaseTarget
-from backfleet_host.upgrader.transaction.attempt import Attempt, known_files
+from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
 from backfleet_host.upgrader.transaction.outcome import meaning_of
 from backfleet_host.upgrader.transaction.plan import Plan
 from backfleet_host.upgrader.transaction.staged import staged_path
@@ -90,6 +90,9 @@ def _find_goal(attempt: Attempt) -> Tuple[ReleaseTarget, Tuple[ReleaseTarget, ..
         OrderFailed: as `ReleaseSource.find`.
     """
     server, order = attempt.installation.release_server, attempt.order
+    taken_over = _previous_taken_over(attempt)
+    if taken_over is not None:
+        return taken_over, ()
     ready = staged_path(attempt) if order.kind == "upgrade" else ()
     if not ready or not all(is_intact(attempt.package, target.manifest.version) for target in ready):
         return attempt.source.find(server, order, attempt.check_interrupted), ()
@@ -108,6 +111,16 @@ def _find_goal(attempt: Attempt) -> Tuple[ReleaseTarget, Tuple[ReleaseTarget, ..
         attempt.check_interrupted()
         attempt.state.details["staged"] = f"the version that is staged was taken: {problem.text}"
         return ready[-1], ready
+
+
+def _previous_taken_over(attempt: Attempt) -> Optional[ReleaseTarget]:
+    """Return what was taken over from others, if the order rolls back to that: no metadata names it."""
+    package, version = attempt.package, attempt.order.version
+    if attempt.order.kind != upgrade_path.ROLL_BACK or not _was_adopted(package, version):
+        return None
+    manifest = known_manifest(package, version)
+    is_there = manifest is not None and is_intact(package, version)
+    return ReleaseTarget(f"{package.name}/{version}", 0, "", manifest) if manifest is not None and is_there else None
 
 
 def _check_platform(attempt: Attempt) -> None:
@@ -221,7 +234,7 @@ def _check_release(attempt: Attempt, manifest: Manifest, allowed: Policy) -> Non
     if manifest.needs_zstd and not archives.can_read_zstd():
         text = "the release is packed with zstd, which this host cannot read; install the program zstd"
         raise OrderFailed("UnsupportedPlatform", text)
-    _check_no_other_manager(attempt, manifest)
+    _check_no_other_manager(attempt, manifest, allowed)
 
 
 def wait_until_host_is_ready(attempt: Attempt, allowed: Policy, *, is_patient: bool = True) -> None:
@@ -331,13 +344,30 @@ def _repair(attempt: Attempt, goal: ReleaseTarget) -> Tuple[Optional[ReleaseTarg
     current = attempt.from_version
     if not current:
         return None, float("-inf")
-    if is_intact(attempt.package, current):
+    is_goal = goal.manifest.version == current
+    if is_intact_release(attempt.package, current) or (not is_goal and is_intact(attempt.package, current)):
         return None, time.monotonic()
-    if goal.manifest.version == current:
+    if is_goal:
         return goal, float("-inf")
     server = attempt.installation.release_server
     others = attempt.source.others(server, attempt.order, attempt.check_interrupted)
     return next((target for target in others if target.manifest.version == current), None), float("-inf")
+
+
+def is_intact_release(package: PackageFolder, version: str) -> bool:
+    """Return whether a version's tree is that of a signed release, and not what was taken over from others."""
+    return is_intact(package, version) and not _was_adopted(package, version)
+
+
+def _was_adopted(package: PackageFolder, version: str) -> bool:
+    return bool((disk.read_json(package.facts(version)) or {}).get("adopted", False))
+
+
+def is_ready(attempt: Attempt, version: str) -> bool:
+    """Return whether nothing of a version needs to be fetched. What was taken over is enough to roll back to."""
+    if attempt.order.kind == upgrade_path.ROLL_BACK:
+        return is_intact(attempt.package, version)
+    return is_intact_release(attempt.package, version)
 
 
 def is_intact(package: PackageFolder, version: str) -> bool:
@@ -347,11 +377,14 @@ def is_intact(package: PackageFolder, version: str) -> bool:
     return isinstance(files, dict) and folder.is_dir() and not trees.first_difference(folder, files)
 
 
-def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
+def _check_no_other_manager(attempt: Attempt, manifest: Manifest, allowed: Policy) -> None:
+    """Check that our shims have their places. Raises OrderFailed, ManagedElsewhere, a program of others is there."""
+    advice = f"`backfleet-host adopt {attempt.package.name}` on this host takes its place, with a way back"
     unmanaged = shim.first_unmanaged(attempt.installation.bin, attempt.package.name, manifest.programs)
     if unmanaged is not None:
-        text = f"{unmanaged} is not ours; remove it, or let its package manager upgrade the client"
-        raise OrderFailed("ManagedElsewhere", text)
+        raise OrderFailed("ManagedElsewhere", f"{unmanaged} is not ours; {advice}")
+    if allowed.adopt != ADOPT[0] or adopted.read(attempt.package) is not None:
+        return  # what is elsewhere may stay there
     old = attempt.old_manifest()
     fresh = [command for command in manifest.programs if old is None or command not in old.programs]
     if attempt.from_version and old is None:
@@ -362,4 +395,5 @@ def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
         text = f"{problem.filename}, where another program of that name may be: {problem.strerror}; mend or unmount it"
         raise OrderFailed("HostBusy", f"{text}; nothing was touched", problem.reason) from None
     for path, owner in others.items():
-        raise OrderFailed("ManagedElsewhere", f"{path} exists already: {owner}; remove it there first")
+        text = f"{path} exists already: {owner}; {advice}"
+        raise OrderFailed("ManagedElsewhere", f'{text}, or `adopt = "shadow"` in /etc/backfleet goes beside it')

@@ -14,7 +14,7 @@ from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import health, probes, rights, shim, trees, users
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
 from backfleet_host.upgrader.transaction.carrying import carry_additions, keep_edited_shims, keep_over_repair
-from backfleet_host.upgrader.transaction.checks import is_intact
+from backfleet_host.upgrader.transaction.checks import is_intact, is_ready
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.verdict import words_of
 
@@ -35,7 +35,7 @@ def fetch(attempt: Attempt, plan: Plan) -> Dict[str, Path]:
     return {
         target.manifest.version: attempt.source.fetch(server, target, folder, bytes_per_second, check_interrupted)
         for target in plan.needed
-        if not is_intact(attempt.package, target.manifest.version)
+        if not is_ready(attempt, target.manifest.version)
     }
 
 

@@ -10,7 +10,7 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import shim
+from backfleet_host.upgrader.host import adopted, shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.carrying import keep_additions
@@ -40,13 +40,14 @@ def uninstall(attempt: Attempt) -> Report:
         check_shims_can_be_written(attempt, {})
         attempt.check_interrupted()
         old = attempt.old_manifest()
+        _give_back(attempt)
         serving = drain_until_idle(attempt, old, policy.host.drain_limit)
         attempt.check_interrupted(code="BackupRunning")
         if not attempt.order.remove_state:
             keep_additions(attempt)
         attempt.journal.write(REMOVING, serving=serving)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
-        return finish(attempt, attempt.report("failed", *meaning_of(problem)))
+        return _take_over_again(attempt, *meaning_of(problem))
     attempt.begin("switch")
     return _remove_or_put_back(attempt, old, serving, "")
 
@@ -55,11 +56,33 @@ def resume_uninstall(attempt: Attempt, cut_off: OpenAttempt) -> Report:
     """Finish or undo an uninstall that a crash cut off."""
     if not cut_off.has(REMOVING):
         text = f"{ENDED_EARLY} anything was removed; {attempt.from_version} is installed as before; ask again"
-        return finish(attempt, attempt.report("failed", "HostBusy", text))
+        return _take_over_again(attempt, "HostBusy", text)
     serving = bool(cut_off.field(REMOVING, "serving", False))
     if cut_off.has(ROLLING_BACK):
         return _put_back(attempt, serving, cut_off.field(ROLLING_BACK, "code"), cut_off.field(ROLLING_BACK, "reason"))
     return _remove_or_put_back(attempt, attempt.old_manifest(), serving, "finished after a crash")
+
+
+def _give_back(attempt: Attempt) -> None:
+    """Put what was there before this client at its place: what starts from now on is that, and does not wait for us."""
+    installation, package = attempt.installation, attempt.package
+    if adopted.read(package) is not None:
+        attempt.state.details["given_back"] = adopted.give_back(installation, package)
+        shim.write_shims(installation.bin, package.folder, package.name, {})
+        failpoint("given back")
+
+
+def _take_over_again(attempt: Attempt, code: str, text: str) -> Report:
+    """End an uninstall that removed nothing. What the disk refuses now is left to the next start."""
+    installation, old = attempt.installation, attempt.old_manifest()
+    programs = old.programs if old is not None else {}
+    try:
+        retry_on_disk_errors(lambda: adopted.take_over(installation, attempt.package, programs))
+    except Exception as second:  # noqa: BLE001 - whatever it is, the server must hear of it
+        text = f"{text}; and taking the client over again failed: {meaning_of(second)[1]}"
+        return attempt.report("failed", "RollbackFailed", text)
+    attempt.state.details.pop("given_back", None)
+    return finish(attempt, attempt.report("failed", code, text))
 
 
 def _remove_or_put_back(attempt: Attempt, old: Optional[Manifest], serving: bool, message: str) -> Report:
@@ -98,10 +121,16 @@ def _remove(attempt: Attempt, old: Optional[Manifest], serving: bool) -> None:
             attempt.service(old).stop()
         except Unhealthy as problem:
             raise OrderFailed("HostBusy", f"{old.version}: {problem.text}") from None
-    disk.write_json(package.uninstalled, {"version": attempt.from_version})
+    is_adopted = adopted.read(package) is not None
+    if is_adopted:
+        _give_back(attempt)  # again: after a crash
+        disk.remove_file(package.uninstalled)
+    else:
+        disk.write_json(package.uninstalled, {"version": attempt.from_version})
     shim.write_shims(attempt.installation.bin, package.folder, package.name, {})
     disk.point_link(package.current, "")
     disk.point_link(package.previous, "")
+    disk.remove_file(package.adopted)
     failpoint("uninstalled")
 
 
@@ -124,6 +153,7 @@ def _undo_removal(attempt: Attempt, serving: bool) -> None:
     disk.point_link(attempt.package.current, attempt.from_version)
     disk.point_link(attempt.package.previous, attempt.previous)
     if old is not None:
+        adopted.take_over(attempt.installation, attempt.package, old.programs)
         write_shims(attempt.installation, attempt.package, old)
         if serving:
             attempt.service(old).start()

@@ -38,9 +38,9 @@ from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, watch
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 
 
-@pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[Hosts]:
-    with hosts_in(tmp_path) as made:
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with hosts_in(tmp_path_factory.mktemp("hosts")) as made:
         yield made
 
 
@@ -190,7 +190,7 @@ def test_a_torn_line_counts_as_missing(line: str, scenario: str, hosts: Hosts) -
 
 def cut_point_after(line: str, scenario: Scenario, hosts: Hosts) -> CutPoint:
     """Return the cut point just after this line was written."""
-    done = counted(lambda: hosts(scenario), lambda host: ordered(scenario, host))
+    done = hosts.counted(scenario)
     for at, effect in enumerate(done.effects, 1):
         if effect == "append journal":
             host = hosts(scenario)
@@ -225,7 +225,7 @@ def torn(after: CutPoint, left: int, scenario: Scenario, hosts: Hosts) -> SmallH
 def test_an_order_is_cancelled_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """Before the switch nothing has changed; after it, the order ends as if it had not been cancelled."""
     before = hosts(scenario).picture()
-    effects = counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)).effects
+    effects = hosts.counted(scenario).effects
     lines = [at for at, effect in enumerate(effects, 1) if effect == "append journal"]
     switch = lines[1] if len(lines) > 1 else len(effects) + 1
     for at in some(range(1, len(effects) + 1), len(effects) // 4, scenario.id):

@@ -7,7 +7,6 @@ disk works again everything is as it should be.
 import errno
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -47,9 +46,9 @@ every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 once_or_longer = pytest.mark.parametrize("lasts", [False, True], ids=["once", "from then on"])
 
 
-@pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[Hosts]:
-    with hosts_in(tmp_path) as made:
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with hosts_in(tmp_path_factory.mktemp("hosts")) as made:
         yield made
 
 

@@ -1,0 +1,202 @@
+"""Statements of the busiest paths, compiled once.
+
+SQLAlchemy prepares each execution anew: it computes the statement's key, looks up its compiled form, and sets up an
+execution context and the metadata of a result. Of a statement that takes 20 us that is 100 us more. A `Prepared` keeps
+what it found at the first execution: the text, where each value goes, and how values and rows are converted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+
+from backfleet.library_internals import raise_as_sqlalchemy_does
+
+Values = Mapping[str, Any]
+Convert = Callable[[Any], Any]
+Read = TypeVar("Read")
+MOST_TEXTS: Final = 64  # kept of one statement: one for each number of values that its lists had, rounded up
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One form of a statement on one engine."""
+
+    sql: str
+    constants: list[Any] | dict[str, Any]  # by position or by name, as the driver takes them; None where a value goes
+    places: tuple[tuple[Any, str, Convert | None], ...]  # position or name, the value's name, how it is converted
+    lists: Mapping[str, Sequence[str]]  # the names that the values of a list get
+
+    def parameters(self, values: Values) -> Any:
+        """Return what the driver is given for these values. Raises KeyError for one that is missing."""
+        if self.lists:
+            values = {**values, **_spread(self.lists, values)}
+        found: Any = self.constants.copy()
+        for place, name, convert in self.places:
+            value = values[name]
+            found[place] = value if convert is None else convert(value)
+        return found
+
+
+class Prepared:
+    """A statement whose values all have names. It is built once, at the head of a `_store`."""
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+        self._texts: dict[tuple[object, ...], _Text] = {}
+        self._rows: dict[str, _Rows] = {}
+        self._lists = sorted(_names_of_lists(statement))
+
+    def all(self, connection: sa.Connection, values: Values) -> Sequence[sa.Row[Any]]:
+        """Return every row."""
+        if _is_watched(connection):
+            return connection.execute(self.statement, values).all()
+        return self._execute(connection, values, lambda cursor: self._found(connection, cursor, cursor.fetchall()))
+
+    def first(self, connection: sa.Connection, values: Values) -> sa.Row[Any] | None:
+        """Return the first row, or None."""
+        if _is_watched(connection):
+            return connection.execute(self.statement, values).first()
+
+        def fetch(cursor: Any) -> sa.Row[Any] | None:
+            row = cursor.fetchone()
+            return None if row is None else self._found(connection, cursor, [row])[0]
+
+        return self._execute(connection, values, fetch)
+
+    def run(self, connection: sa.Connection, values: Values | Sequence[Values]) -> int:
+        """Run it, once for each of several values. Return how many rows it changed."""
+        if _is_watched(connection):
+            return connection.execute(self.statement, values).rowcount
+        return self._execute(connection, values, lambda cursor: int(cursor.rowcount))
+
+    def _execute(
+        self, connection: sa.Connection, values: Values | Sequence[Values], read: Callable[[Any], Read]
+    ) -> Read:
+        text = self._text(connection.dialect, values if isinstance(values, Mapping) else values[0])
+        cursor: Any = None
+        try:
+            cursor = connection.connection.cursor()
+            if isinstance(values, Mapping):
+                cursor.execute(text.sql, text.parameters(values))
+            else:
+                cursor.executemany(text.sql, [text.parameters(one) for one in values])
+            found = read(cursor)
+            cursor.close()
+            return found
+        except connection.dialect.loaded_dbapi.Error as problem:
+            raise_as_sqlalchemy_does(connection, problem, text.sql, cursor)
+
+    def _text(self, dialect: sa.Dialect, values: Values) -> _Text:
+        lengths = tuple(_rounded(len(values[name])) for name in self._lists)
+        key = (dialect.name, *lengths)
+        found = self._texts.get(key)
+        if found is None:
+            found = _compile(self.statement, dialect, dict(zip(self._lists, lengths, strict=True)))
+            if len(self._texts) < MOST_TEXTS:
+                self._texts[key] = found
+        return found
+
+    def _found(self, connection: sa.Connection, cursor: Any, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
+        reads = self._rows.get(connection.dialect.name)
+        if reads is None:
+            reads = _Rows.of(self.statement, connection.dialect, cursor.description)
+            self._rows[connection.dialect.name] = reads
+        return reads.made_of(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """How the rows of a statement are converted on one engine."""
+
+    names: Any
+    converts: tuple[tuple[int, Convert], ...]
+
+    @classmethod
+    def of(cls, statement: Any, dialect: sa.Dialect, description: Sequence[Any]) -> "_Rows":
+        columns = list(statement.exported_columns)
+        converts = [
+            column.type.dialect_impl(dialect).result_processor(dialect, described[1])
+            for column, described in zip(columns, description, strict=True)
+        ]
+        return cls(
+            # A column is known by its own name, by that which the code has for it, and by itself.
+            SimpleResultMetaData([column.name for column in columns], [(column.key, column) for column in columns]),
+            tuple((at, convert) for at, convert in enumerate(converts) if convert is not None),
+        )
+
+    def made_of(self, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
+        if self.converts:
+            rows = [self._converted(row) for row in rows]
+        result: Any = IteratorResult(self.names, iter(rows))
+        found: Sequence[sa.Row[Any]] = result.all()
+        return found
+
+    def _converted(self, row: Any) -> tuple[Any, ...]:
+        values = list(row)
+        for at, convert in self.converts:
+            values[at] = convert(values[at])
+        return tuple(values)
+
+
+def _is_watched(connection: sa.Connection) -> bool:
+    """Return whether somebody listens to what is executed: then SQLAlchemy executes it, and calls them."""
+    listeners = connection.dispatch
+    return bool(listeners.before_cursor_execute or listeners.after_cursor_execute)
+
+
+def _names_of_lists(statement: Any) -> set[str]:
+    """Return the names of the parameters that are lists of values."""
+    found = set()
+    for element in sa.sql.visitors.iterate(statement):
+        if isinstance(element, sa.BindParameter) and element.expanding and element.required:
+            found.add(element.key)
+    return found
+
+
+def _rounded(length: int) -> int:
+    """Return the number of values that a list is filled up to, so that few numbers occur."""
+    return 1 << (length - 1).bit_length() if length else 0
+
+
+def _spread(lists: Mapping[str, Sequence[str]], values: Values) -> dict[str, Any]:
+    """Return the values of lists by their own names; the last one fills up its list, which then means the same."""
+    found: dict[str, Any] = {}
+    for name, names in lists.items():
+        given = list(values[name])
+        given += given[-1:] * (len(names) - len(given))
+        found.update(zip(names, given, strict=True))
+    return found
+
+
+def _compile(statement: Any, dialect: sa.Dialect, lengths: Mapping[str, int]) -> _Text:
+    compiled = statement.compile(dialect=dialect)
+    missing = {name: None for name, bind in compiled.binds.items() if bind.required and name not in lengths}
+    state = compiled.construct_expanded_state({**missing, **{name: [None] * n for name, n in lengths.items()}})
+    of_list = {one: name for name, names in state.parameter_expansion.items() for one in names}
+    converts = _converts(compiled, dialect)
+    constants: dict[Any, Any] = {}  # by place
+    places = []
+    for position, name in enumerate(state.positiontup if compiled.positional else state.parameters):
+        place, source = position if compiled.positional else name, of_list.get(name, name)
+        convert = converts.get(source)
+        if compiled.binds[source].required:
+            constants[place] = None
+            places.append((place, name, convert))
+        else:
+            value = state.parameters[name]
+            constants[place] = value if convert is None else convert(value)
+    lists = {name: state.parameter_expansion.get(name, []) for name in lengths}
+    return _Text(state.statement, list(constants.values()) if compiled.positional else constants, tuple(places), lists)
+
+
+def _converts(compiled: Any, dialect: sa.Dialect) -> dict[str, Convert]:
+    """Return how values are converted, by name. Of several parameters of one name, one that has a type decides."""
+    found = {}
+    for bind, name in compiled.bind_names.items():
+        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if convert is not None:
+            found[name] = convert
+    return found

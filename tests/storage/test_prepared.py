@@ -1,0 +1,139 @@
+"""Prepared statements, on both engines alike: they do what SQLAlchemy does with the same statement."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet.storage import Conflict, Database, Moment, Prepared
+
+THINGS = sa.Table(
+    "things",
+    sa.MetaData(),
+    sa.Column("id", sa.String(20), primary_key=True),
+    sa.Column("patience", sa.Integer, key="seconds", nullable=False, server_default="7"),
+    sa.Column("at", Moment),
+    sa.Column("done", sa.Boolean),
+    sa.Column("share", sa.Float),
+    sa.Column("output", sa.LargeBinary),
+)
+IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+AMONG = sa.select(THINGS).where(THINGS.c.id.in_(IDS)).order_by(THINGS.c.id)
+OPEN = sa.select(THINGS.c.id, sa.func.count().over().label("number")).where(
+    THINGS.c.id.in_(("a", "b", "c")), THINGS.c.at >= sa.bindparam("since"), THINGS.c.done.is_(False)
+)
+PASS_ON = (
+    sa.update(THINGS)
+    .where(THINGS.c.id == sa.bindparam("of"))
+    .values(
+        at=sa.func.coalesce(sa.bindparam("moment", type_=Moment), THINGS.c.at),
+        done=sa.case((sa.bindparam("moment").is_not(None), sa.true()), else_=sa.bindparam("over")),
+        seconds=THINGS.c.seconds + 1,
+    )
+)
+
+
+class Kind(StrEnum):
+    """Values that are strings of a subclass, as modules store them."""
+
+    ONE = "a"
+
+
+@pytest.fixture
+def things(database: Database, now: datetime) -> Iterator[Database]:
+    """A database with one more table, and three rows in it."""
+    THINGS.create(database.engine)
+    with database.transaction() as tx:
+        rows = [("a", now, False, 0.5, b"\x00"), ("b", None, True, None, None), ("c", now, False, 1.0, b"")]
+        tx.add(THINGS, [dict(zip(("id", "at", "done", "share", "output"), row, strict=True)) for row in rows])
+    yield database
+    THINGS.drop(database.engine)
+
+
+@pytest.mark.parametrize("ids", [["b"], [], ["c", "a"], ["a", "a", "b"], ["a", "b", "c", "d", "e"], [Kind.ONE, "x"]])
+def test_rows_are_those_of_the_statement(things: Database, ids: list[str]) -> None:
+    """However many values the list has, also after it had others, and with every type of column."""
+    prepared = Prepared(AMONG)
+    with things.reading() as tx:
+        for named in (["a", "b", "c"], ids):
+            wanted = [tuple(row) for row in tx.rows(AMONG, {"ids": named})]
+            assert [tuple(row) for row in tx.rows(prepared, {"ids": named})] == wanted
+            assert [row.id for row in tx.rows(prepared, {"ids": named})] == sorted(set(named) & {"a", "b", "c"})
+            first = tx.first(prepared, {"ids": named})
+            assert (first and tuple(first)) == (wanted[0] if wanted else None)
+            assert tx.scalar(prepared, {"ids": named}) == (wanted[0][0] if wanted else None)
+
+
+def test_rows_know_the_names_of_their_columns(things: Database, now: datetime) -> None:
+    """As attributes and by name: by its own, by that which the code has for it, and by the column itself."""
+    with things.reading() as tx:
+        (row,) = tx.rows(Prepared(AMONG), {"ids": ["a"]})
+    assert (row.id, row.patience, row.at, row.done, row.share) == ("a", 7, now, False, 0.5)
+    assert row.seconds == row._mapping[THINGS.c.seconds] == 7
+    assert row._mapping["output"] == b"\x00"
+    assert list(row._mapping) == ["id", "patience", "at", "done", "share", "output"]
+
+
+def test_values_in_the_statement_stay_in_it(things: Database, now: datetime) -> None:
+    """Those that are not named are the same at each execution, lists of them included."""
+    prepared = Prepared(OPEN)
+    with things.reading() as tx:
+        for _ in range(2):
+            assert [tuple(row) for row in tx.rows(prepared, {"since": now})] == [("a", 2), ("c", 2)]
+            assert tx.rows(prepared, {"since": datetime.max.replace(tzinfo=now.tzinfo)}) == []
+
+
+def test_it_runs_once_for_each_of_several_values(things: Database, now: datetime) -> None:
+    """A parameter that occurs twice is one; of its types the one that converts counts."""
+    prepared = Prepared(PASS_ON)
+    with things.transaction() as tx:
+        both = [{"of": "a", "moment": None, "over": None}, {"of": "b", "moment": now, "over": False}]
+        assert tx.run(prepared, both) == 2
+        assert tx.run(prepared, {"of": "c", "moment": None, "over": False}) == 1
+        assert tx.run(prepared, {"of": "nothing", "moment": None, "over": False}) == 0
+    with things.reading() as tx:
+        found = [(row.id, row.patience, row.at, row.done) for row in tx.rows(AMONG, {"ids": ["a", "b", "c"]})]
+    assert found == [("a", 8, now, None), ("b", 8, now, True), ("c", 8, now, False)]
+
+
+def test_a_missing_value_is_refused(things: Database) -> None:
+    """It is no null: that would change what is written."""
+    with pytest.raises(KeyError), things.transaction() as tx:
+        tx.run(Prepared(PASS_ON), {"of": "a", "moment": None})
+
+
+def test_a_refused_row_is_a_conflict_and_the_connection_stays_good(things: Database) -> None:
+    """The transaction is lost, and nothing of it is there."""
+    for _ in range(3):
+        with pytest.raises(Conflict), things.transaction() as tx:
+            tx.add(THINGS, [{"id": "new"}, {"id": "a"}])
+    with things.reading() as tx:
+        assert tx.rows(Prepared(AMONG), {"ids": ["new"]}) == []
+
+
+def test_a_failure_is_that_of_sqlalchemy_and_shows_no_value(things: Database) -> None:
+    """Values may be secrets."""
+    missing = sa.Table("missing", sa.MetaData(), sa.Column("id", sa.String(20)))
+    with pytest.raises(sa.exc.DBAPIError) as raised, things.reading() as tx:
+        tx.rows(Prepared(sa.select(missing).where(missing.c.id == sa.bindparam("of"))), {"of": "hunter2"})
+    assert "missing" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_who_listens_hears_of_it(things: Database) -> None:
+    """As of every other statement."""
+    heard: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        heard.append(statement)
+
+    sa.event.listen(things.engine, "before_cursor_execute", note)
+    try:
+        with things.reading() as tx:
+            assert len(tx.rows(Prepared(AMONG), {"ids": ["a", "b"]})) == 2
+    finally:
+        sa.event.remove(things.engine, "before_cursor_execute", note)
+    assert any("things" in statement for statement in heard)

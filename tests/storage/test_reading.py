@@ -1,0 +1,55 @@
+"""From rows to values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet.storage import Database, reader
+
+
+class Colour(StrEnum):
+    """An enumeration that is stored by its values."""
+
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """A value whose fields are in another order than the columns."""
+
+    colour: Colour
+    name: str
+    doors: int
+
+
+CARS = sa.Table(
+    "cars",
+    sa.MetaData(),
+    sa.Column("name", sa.String),
+    sa.Column("paint", sa.String, key="colour"),
+    sa.Column("note", sa.String),
+    sa.Column("doors", sa.Integer),
+)
+read = reader(CARS, Car, colour=Colour, name=str.upper)
+
+
+def row_of(database: Database, colour: str) -> sa.Row[tuple[object, ...]]:
+    """A row with all columns of the table, and one more."""
+    values = ("sa.Row", colour, "a note", 3, "one more")
+    with database.reading() as tx:
+        (row,) = tx.rows(sa.select(*(sa.literal(value).label(f"l{at}") for at, value in enumerate(values))))
+    return row
+
+
+def test_a_value_is_made_of_its_columns(database: Database) -> None:
+    """By their places: fields in another order, columns without a field, and more columns than the table's."""
+    assert read(row_of(database, "red")) == Car(Colour.RED, "SA.ROW", 3)
+    assert read(row_of(database, "red")).colour is Colour.RED
+
+
+def test_a_value_that_the_enumeration_does_not_have_is_refused(database: Database) -> None:
+    """As by the enumeration itself."""
+    with pytest.raises(ValueError, match="blue"):
+        read(row_of(database, "blue"))
