@@ -75,6 +75,7 @@ $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json
 	tools/system_packages.sh nginx:nginx haproxy:haproxy
 	tools/system_packages.sh /usr/sbin/sshd:openssh-server ssh-keygen:openssh-client sudo:sudo
 	tools/system_packages.sh chromium:chromium
+	tools/system_packages.sh lintian:lintian || echo "no lintian: packages are built and installed, and not checked by it" >&2
 	tools/install.sh $(BIN) requirements/test.txt
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/
 	cd .cache/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

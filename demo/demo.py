@@ -61,6 +61,9 @@ def main() -> int:
     """Run the demo, and stop every process that was started, whatever happens; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--keep", action="store_true", help="leave everything running and print the address")
+    parser.add_argument(
+        "--json", action="store_true", help="print the facts as JSON at the end; to a pipe it always does"
+    )
     asked = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
@@ -74,7 +77,7 @@ def main() -> int:
             print(f"\nThe console (this link logs in once, within ten minutes): {console_link(folder / 'data')}")
             print(f"\nLeft running: {address}\nEverything is in {folder}; end it with: kill {processes.pids()}")
         facts["left_behind"] = [] if kept else processes.stop() + left_in(folder)
-        print(json.dumps(facts))
+        print(json.dumps(facts) if asked.json or not sys.stdout.isatty() else verdict(facts, kept=kept))
         return 0 if is_good(facts) else 1
     except KeyboardInterrupt:
         print("\nInterrupted; stopping everything.", file=sys.stderr)
@@ -88,6 +91,13 @@ def main() -> int:
             _ignore_interrupts()
             processes.stop()
             shutil.rmtree(folder, onerror=_make_writable)
+
+
+def verdict(facts: dict[str, Any], *, kept: bool) -> str:
+    """Return in one sentence whether all went well, for people."""
+    if is_good(facts):
+        return "\nEvery host was upgraded, and no backup was lost." + ("" if kept else " Nothing is left running.")
+    return f"\nNot everything went well: {json.dumps(facts)}"
 
 
 def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 import build_host_program
 import build_wheel
+import write_completions
 import write_man_pages
 from backfleet import VERSION
 from backfleet.cli._completion import SHELLS
@@ -110,6 +111,8 @@ def build_host(folder: Path, maintainer: str = MAINTAINER) -> Path:
         "lib/systemd/system/backfleet-host.service": ((TEXTS / "backfleet-host.service").read_bytes(), 0o644),
         "usr/share/man/man8/backfleet-host.8.gz": (zipped(write_man_pages.host_page()), 0o644),
     }
+    for shell, text in write_completions.scripts().items():
+        files[COMPLETIONS[shell].replace("backfleet", "backfleet-host")] = (text.encode(), 0o644)
     control = {
         "Package": "backfleet-host",
         "Architecture": "all",

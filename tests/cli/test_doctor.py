@@ -22,6 +22,7 @@ from backfleet.cli._client import Client
 from backfleet.cli._doctor_network import check_address, check_clock, check_served_certificate
 from backfleet.clock import utc_now
 from journeys.installation import Installation, free_ports
+from name_service import silent_name_service
 
 Cli = Callable[..., Result]
 DAY = datetime.timedelta(days=1)
@@ -216,15 +217,18 @@ def test_a_certificate_that_nobody_trusted_signed_is_reported(
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def answer() -> None:
-            with contextlib.suppress(OSError):  # the listener ends, or the other side has gone
-                for _ in range(2):
+            with contextlib.suppress(OSError):  # the listener is closed at the end
+                while True:
                     connection, _ = plain.accept()
-                    with connection:
+                    with contextlib.suppress(OSError), connection:
                         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        threading.Thread(target=answer, daemon=True).start()
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
         address = f"https://127.0.0.1:{plain.getsockname()[1]}"
         found = check_served_certificate(address, ssl.create_default_context(), utc_now())
+        plain.shutdown(socket.SHUT_RDWR)  # ends the wait for another connection
+        thread.join()
     assert (found.severity, "does not speak TLS" in found.found) == (Severity.ERROR, True)
 
 
@@ -242,11 +246,9 @@ def test_an_address_that_leads_nowhere_is_reported(address: str, text: str) -> N
 
 
 def test_a_name_service_that_is_silent_ends_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    never = threading.Event()
     monkeypatch.setattr(_doctor_network, "RESOLVE_SECONDS", 0.05)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(60))
-    found = check_address("https://fleet.example.com:8443")
-    never.set()
+    with silent_name_service(monkeypatch):
+        found = check_address("https://fleet.example.com:8443")
     assert "no answer within 0.05 seconds" in found.found
 
 

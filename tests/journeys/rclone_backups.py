@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import backfleet.releases
-from journeys.installation import Host
+from journeys.installation import LONG, Host
 
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache" / "demo"  # the demo's: nothing is downloaded twice
@@ -74,7 +74,7 @@ class Copy:
         with (self.source / "file-0").open("a") as file:
             file.write("one more\n" * 100)
         words = [self.shim, "sync", self.source, self.target, "--config", "", "--retries", "1"]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=LONG, check=False)
 
     @property
     def is_whole(self) -> bool:

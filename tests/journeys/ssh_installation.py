@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from journeys.installation import Host, Installation, wait_for
+from journeys.installation import LONG, Host, Installation, wait_for
 from sshd import Sshd, running_sshd
 
-HOST_SECONDS = 60
-SETTINGS = {"BACKFLEET_SSH_ALLOWED": "127.0.0.1/32", "BACKFLEET_LEASE_SECONDS": "6"}
+LONG_COMMAND = 600  # seconds
+SETTINGS = {"BACKFLEET_SSH_ALLOWED": "127.0.0.1/32", "BACKFLEET_LEASE_SECONDS": "20"}
 
 
 class SshInstallation:
@@ -38,7 +38,7 @@ class SshInstallation:
 
     def visited(self, instance_id: str) -> dict[str, Any]:
         """Wait until a visit found the host in order."""
-        return wait_for(lambda: self._in_order(instance_id), HOST_SECONDS)
+        return wait_for(lambda: self._in_order(instance_id), LONG)
 
     def _in_order(self, instance_id: str) -> dict[str, Any] | None:
         found = self.described(instance_id)
@@ -51,7 +51,7 @@ class SshInstallation:
             found = self.described(instance_id)["Ssh"]
             return found["Problem"] if found["ProblemCode"] == code else None
 
-        return str(wait_for(poll, HOST_SECONDS))
+        return str(wait_for(poll, LONG))
 
     def begin(self, action: str, instance_id: str, **more: object) -> str:
         return str(self.server.call(action, InstanceIds=[instance_id], **more)["TaskId"])
@@ -61,7 +61,7 @@ class SshInstallation:
         (item,) = self.server.finished(task_id)["Result"]
         return item
 
-    def run(self, instance_id: str, content: str, seconds: int = 60) -> str:
+    def run(self, instance_id: str, content: str, seconds: int = LONG_COMMAND) -> str:
         """Have a host run a command; return the invocation's id."""
         answer = self.server.call(
             "RunCommand", "ecs", RegionId="cn-hangzhou", Type="RunShellScript", CommandContent=content,
@@ -84,7 +84,7 @@ class SshInstallation:
             return found if found["InvokeRecordStatus"] == until else None
 
         try:
-            return wait_for(poll, HOST_SECONDS)
+            return wait_for(poll, LONG)
         except AssertionError:
             pytest.fail(f"{seen[-1]}")
 

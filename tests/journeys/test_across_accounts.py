@@ -13,7 +13,7 @@ from alibabacloud_tea_openapi.models import Config
 
 from backfleet.cli._client import Client
 from backfleet.wire.credentials import Credentials
-from journeys.installation import Host, Installation, wait_for
+from journeys.installation import LONG, Host, Installation, wait_for
 from sdk_timeouts import SDK_TIMEOUTS
 
 REGION = "cn-hangzhou"
@@ -79,7 +79,7 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
             body = sdk.describe_task(hbr.DescribeTaskRequest(task_id=task_id)).body
             return body if body.description != "created" else None
 
-        body = wait_for(poll, 60)
+        body = wait_for(poll, LONG)
         (item,) = json.loads(body.result)
         assert (body.description, body.progress) == ("completed", 100), item
         return dict(item)

@@ -23,6 +23,7 @@ import pytest
 
 from backfleet.wire import signing
 from documents import blocks_of
+from journeys.installation import LONG
 from warm_server import COLD, WarmServer
 
 CALLER = "127.0.0.2"  # the whole of 127/8 is this machine's; the balancer itself connects from 127.0.0.1
@@ -52,9 +53,9 @@ class Behind:
     def connect(self, *, port: int = 0, source: str = CALLER, secure: bool = True) -> http.client.HTTPConnection:
         port = port or self.port
         if not secure:
-            return http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(source, 0))
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=LONG, source_address=(source, 0))
         context = ssl.create_default_context(cafile=str(self.data / "tls" / "ca.pem"))
-        return http.client.HTTPSConnection("127.0.0.1", port, timeout=60, source_address=(source, 0), context=context)
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=LONG, source_address=(source, 0), context=context)
 
     def call(self, version: str, action: str, query: dict[str, str], **connection: Any) -> tuple[int, dict[str, Any]]:
         """Make a signed call, as official clients do: every parameter in the URL of a POST."""
@@ -111,7 +112,7 @@ def serving(data: Path, **environment: str) -> Iterator[dict[str, int]]:
         yield {name: int(ready[name].rpartition(":")[2]) for name in ("http", "https")}
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=LONG)
 
 
 def configuration(section: str, replaced: dict[str, str]) -> str:
@@ -171,7 +172,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(LONG)
 
 
 Balancer = Callable[[Path, Path, dict[str, int], int], Any]
@@ -270,7 +271,7 @@ def test_settings_that_cannot_be_used_stop_the_start(tmp_path: Path, settings: d
     ended = subprocess.run(
         [*command, "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"],
         env=os.environ | {"BACKFLEET_HOLD_LISTENERS": "false"} | settings,
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert ended.returncode != 0
     assert words in ended.stderr

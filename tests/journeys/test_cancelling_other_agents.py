@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from backfleet_sim import Agent, Server, Simulation, make_keys
-from journeys.installation import PACKAGE, Installation, wait_for
+from journeys.installation import LONG, PACKAGE, Installation, wait_for
 
 
 class OfficialHost:
@@ -54,7 +54,7 @@ class OfficialHost:
 
     def fetch(self) -> tuple[str, str]:
         """The id and the script of the next task."""
-        entry = wait_for(lambda: self.tasks()["run"], 20)[0]["task"]
+        entry = wait_for(lambda: self.tasks()["run"], LONG)[0]["task"]
         script = base64.b64decode(entry["commandContent"]).decode()
         return entry["taskID"], script.replace("/opt/backfleet", str(self.root))
 
@@ -71,14 +71,14 @@ class OfficialHost:
         )  # fmt: skip
 
     def finish(self, task_id: str, process: "subprocess.Popen[str]") -> str:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=LONG)
         about = f"taskId={task_id}&invokeVersion=0&start=1&end=2&exitCode={process.returncode}&dropped=0"
         self._talk(lambda agent: agent.ask("POST", f"/api/v1/task/finish?{about}", output.encode()))
         return output
 
     def stop(self, task_id: str, process: "subprocess.Popen[str] | None") -> None:
         """As the agent does, told to stop a task: it kills its own shell, and says that it stopped."""
-        assert task_id in [entry["task"]["taskID"] for entry in wait_for(lambda: self.tasks()["stop"], 20)]
+        assert task_id in [entry["task"]["taskID"] for entry in wait_for(lambda: self.tasks()["stop"], LONG)]
         if process is not None:
             os.kill(process.pid, signal.SIGKILL)
         about = f"taskId={task_id}&invokeVersion=0&start=1&end=2&exitcode=0&dropped=0&result=killed"
@@ -133,16 +133,16 @@ def test_a_cancelled_order_ends_before_its_switch_though_its_agent_only_kills_it
     task_id, script = host.fetch()
     process = host.start(task_id, script)
     brought = host.root / "agent" / "brought"
-    wait_for(lambda: any('"drain"' in file.read_text() for file in brought.glob("*.out")), 20)
+    wait_for(lambda: any('"drain"' in file.read_text() for file in brought.glob("*.out")), LONG)
     host.server.call("CancelTask", "backfleet", TaskId=task)
     host.stop(task_id, process)
-    wait_for(lambda: [report for report in host.reports() if report["code"] == "TaskCancelled"], 20)
+    wait_for(lambda: [report for report in host.reports() if report["code"] == "TaskCancelled"], LONG)
     going_on.unlink()
-    backup.wait(20)
+    backup.wait(LONG)
     assert host.installed() == "1.0"
     question, script = host.fetch()  # what came of it
     host.finish(question, host.start(question, script))
-    wait_for(lambda: "its host reported later: TaskCancelled, 1.0 is installed" in host.item(task)["message"], 20)
+    wait_for(lambda: "its host reported later: TaskCancelled, 1.0 is installed" in host.item(task)["message"], LONG)
     assert host.item(task)["errorCode"] == "TaskCancelled"
     process.communicate()
 
@@ -153,7 +153,7 @@ def test_an_order_that_was_cancelled_in_its_agents_queue_does_not_begin(host: Of
     task_id, script = host.fetch()
     host.server.call("CancelTask", "backfleet", TaskId=task)
     host.stop(task_id, None)
-    output, _ = host.start(task_id, script).communicate(timeout=60)
+    output, _ = host.start(task_id, script).communicate(timeout=LONG)
     assert '"code": "TaskCancelled"' in output
     assert host.installed() == "1.0"
     question, script = host.fetch()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from journeys.installation import HOST_PROGRAM, Host, Installation, wait_for
+from journeys.installation import HOST_PROGRAM, LONG, Host, Installation, wait_for
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_copy_is_noticed_refused_and_given_an_identity_of_its_own(server: Inst
             heartbeat(host)
         return server.call("DescribeInstance", "backfleet", InstanceId=original.instance_id)["Clones"]
 
-    clones = wait_for(noticed, 60)
+    clones = wait_for(noticed, LONG)
     assert {clone["Host"] for clone in clones} == {"host-1", "copy"}
     assert server.call("DescribeServer", "backfleet")["ClonedInstances"] == 1
     original.start()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.platforms import platform_here
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 
 BIG = 24 << 20  # bytes: more than the kernel takes for a connection that nobody reads from
 
@@ -26,14 +26,14 @@ def server(tmp_path: Path) -> Iterator[Installation]:
 
 
 def is_healthy(server: Installation) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=LONG)) as connection:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
 
 
 def metric(server: Installation, name: str) -> float:
     """Return the sum of a metric over its labels."""
-    with closing(http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=LONG)) as connection:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
@@ -46,7 +46,7 @@ def test_silent_connections_silence_nobody(server: Installation) -> None:
     with ExitStack() as opened:
         for number in range(1000):
             port = server.ports[number % 2]
-            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=LONG))
             if number % 250 == 0:
                 assert is_healthy(server)
         assert is_healthy(server)
@@ -89,16 +89,16 @@ def big_release(server: Installation) -> str:
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_download_that_nobody_takes_is_closed(server: Installation, encrypted: bool) -> None:
     """Its other end is there, and reads nothing: the memory and the file it holds are given back."""
-    server.start(settings={"BACKFLEET_STALLED_SECONDS": "2"})
+    server.start(settings={"BACKFLEET_STALLED_SECONDS": "5"})
     path = big_release(server)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.settimeout(20)
+    raw.settimeout(LONG)
     raw.connect(("127.0.0.1", server.ports[encrypted]))
     context = ssl.create_default_context(cafile=str(server.data / "tls" / "ca.pem"))
     with closing(context.wrap_socket(raw, server_hostname="127.0.0.1") if encrypted else raw) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
-        wait_for(lambda: metric(server, "backfleet_connections") == 1, 30)  # that of this question
+        wait_for(lambda: metric(server, "backfleet_connections") == 1, LONG)  # that of this question
     assert is_healthy(server)
     assert "Traceback" not in server.log()

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 import machine as machines
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for the build
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = (
     "sh",
@@ -76,7 +75,7 @@ def installation(
 def test_it_says_what_it_is(binary: Path, bare: dict[str, str]) -> None:
     """It unpacks itself once, whoever starts it first."""
     started = [subprocess.Popen([binary, "--version"], env=bare, stdout=subprocess.PIPE) for _ in range(4)]
-    assert {process.communicate(timeout=60)[0] for process in started} == {b"0.1.0\n"}
+    assert {process.communicate(timeout=LONG)[0] for process in started} == {b"0.1.0\n"}
     assert len(os.listdir(bare["BACKFLEET_RUNTIME"])) == 1
 
 
@@ -96,7 +95,7 @@ def test_programs_of_the_host_get_no_libraries_of_this_program(binary: Path, bar
     text = "import os; print(os.environ.get('LD_LIBRARY_PATH'), os.environ.get('LD_LIBRARY_PATH_ORIG'))"
     for given, expected in ({}, "None None"), ({"LD_LIBRARY_PATH": "/opt/lib"}, "/opt/lib None"):
         command = [binary, "-I", "-S", "-c", text, "x"]
-        done = subprocess.run(command, env=bare | given, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, env=bare | given, capture_output=True, text=True, check=True, timeout=LONG)
         assert done.stdout.strip() == expected
 
 
@@ -119,7 +118,7 @@ def test_a_pasted_line_takes_it_where_python_is_missing(binary: Path, bare: dict
             shutil.copy(binary, server.data / "backfleet-host")
             done = machine.run(*paste)
             assert done.returncode == 0, done.stderr
-            wait_for(lambda: server.call("DescribeServer", "backfleet")["ConnectedInstances"] == 1, 60)
+            wait_for(lambda: server.call("DescribeServer", "backfleet")["ConnectedInstances"] == 1, LONG)
             assert "/opt/backfleet/runtime/" in machine.systemctl("cat", "backfleet-host.service")
         (known,) = server.call("DescribeServer", "backfleet")["HostBinaries"]
         assert known["Sha256"] == hashlib.sha256(binary.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backfleet.cli import main
-from journeys.installation import PACKAGE, START_SECONDS, processes_of, wait_for
+from journeys.installation import LONG, PACKAGE, processes_of, wait_for
 from journeys.ssh_installation import SETTINGS, SshInstallation, ssh_installation
 from sshd import running_sshd
 
@@ -52,7 +52,7 @@ def test_an_order_is_found_again_after_the_middle_was_killed(ssh: SshInstallatio
     (ssh.server.folder / "hold").touch()
     ssh.server.add_release(version, client=SLOW.format(folder=ssh.server.folder))
     task_id = ssh.begin("InstallBackupClients", instance_id)
-    wait_for((ssh.server.folder / "asked").exists, START_SECONDS)
+    wait_for((ssh.server.folder / "asked").exists, LONG)
     if cut == "connection":
         ssh.sshd.cut_connections()
     else:
@@ -77,12 +77,12 @@ def test_a_command_is_stopped_on_its_host(ssh: SshInstallation) -> None:
     instance_id, _ = ssh.import_host("stopping")
     ssh.visited(instance_id)
     mark = f"{ssh.server.folder}/stopping-mark"
-    invoke_id = ssh.run(instance_id, f"touch {mark}; sh -c 'sleep 300; : {mark}'")
-    wait_for(lambda: os.path.exists(mark) and processes_of(mark), START_SECONDS)  # type: ignore[arg-type]
+    invoke_id = ssh.run(instance_id, f"touch {mark}; sh -c 'sleep 3000; : {mark}'")
+    wait_for(lambda: os.path.exists(mark) and processes_of(mark), LONG)  # type: ignore[arg-type]
     ssh.invocation(invoke_id, until="Running")
     ssh.server.call("StopInvocation", "ecs", RegionId="cn-hangzhou", InvokeId=invoke_id)
     ssh.invocation(invoke_id, until="Stopped")
-    wait_for(lambda: not processes_of(mark), START_SECONDS)  # type: ignore[arg-type]
+    wait_for(lambda: not processes_of(mark), LONG)  # type: ignore[arg-type]
 
 
 def test_a_host_is_reached_through_a_jump_host(ssh: SshInstallation) -> None:

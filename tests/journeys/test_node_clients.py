@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from journeys.installation import Installation
+from journeys.installation import LONG, Installation
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLIENTS = PROJECT / ".cache" / "node" / "node_modules"  # `make venv` puts them there
@@ -37,7 +37,7 @@ def walk(installation: Installation, client: str, protocol: str, **more: object)
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from backfleet.cli import main
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 from rollouts.outside.servers import says, serving
 
 
@@ -37,14 +37,14 @@ def test_a_webhook_hears_of_a_failed_task_whatever_happens_on_the_way(server: In
         server.add_release("2.0", health=1)
         started = server.call("UpgradeBackupClients", InstanceIds=[server.hosts[0].instance_id])
         server.finished(started["TaskId"])
-        wait_for(lambda: refused, 60)
+        wait_for(lambda: refused, LONG)
     server.kill()
     server.start(settings=settings)
     with serving(says("")) as (port, asked):
         run(server, "notify", "add", "oncall", "--url", f"http://127.0.0.1:{port}/", "--kind", "task.failed")
-        wait_for(lambda: asked, 60)
+        wait_for(lambda: asked, LONG)
     ids = {line for request in (*refused, *asked) for line in request.split(b"\r\n") if line.startswith(b"webhook-id")}
     assert len(ids) == 1, "one message, tried several times"
     body = json.loads(asked[0].partition(b"\r\n\r\n")[2])
     assert (body["type"], body["data"]["items"][0]["id"]) == ("task.failed", started["TaskId"])
-    wait_for(lambda: "delivered" in run(server, "notify", "log"), 30)
+    wait_for(lambda: "delivered" in run(server, "notify", "log"), LONG)

@@ -22,7 +22,7 @@ from aliyunsdkhbr.request.v20170908.InstallBackupClientsRequest import InstallBa
 from aliyunsdkhbr.request.v20170908.UninstallBackupClientsRequest import UninstallBackupClientsRequest
 from aliyunsdkhbr.request.v20170908.UpgradeBackupClientsRequest import UpgradeBackupClientsRequest
 
-from journeys.installation import Host, Installation, wait_for
+from journeys.installation import LONG, Host, Installation, wait_for
 from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 REGION = "cn-hangzhou"
@@ -155,7 +155,7 @@ def finished(sdk: Sdk, task_id: str) -> list[dict[str, Any]]:
         found = sdk.task(task_id)
         return found if found[0] != "created" else None
 
-    description, progress, items = wait_for(poll, 60)
+    description, progress, items = wait_for(poll, LONG)
     assert (description, progress) == ("completed", 100), items
     return items
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from journeys.installation import Installation
+from journeys.installation import LONG, Installation
 
 OWN_KEYS = ("release-root.key", "release-targets.key")
 
@@ -18,7 +18,7 @@ def run(*words: object, server: Installation | None = None, fails: bool = False)
     environment = {"PATH": "/usr/bin:/bin"} | ({"BACKFLEET_DATA": str(server.data)} if server else {})
     done = subprocess.run(
         [sys.executable, "-m", "backfleet.cli", "release", *map(str, words)],
-        check=False, capture_output=True, text=True, env=environment, timeout=60,
+        check=False, capture_output=True, text=True, env=environment, timeout=LONG,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr

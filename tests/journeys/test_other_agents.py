@@ -30,7 +30,7 @@ from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.platforms import platform_here
 from host.proxying import PASSWORD, proxying
-from journeys.installation import PACKAGE, Installation, free_ports, wait_for
+from journeys.installation import LONG, PACKAGE, Installation, free_ports, wait_for
 from mounts import mounted, remount
 
 
@@ -56,7 +56,7 @@ def bootstrap(server: Installation, tmp_path: Path) -> Bootstrap:
     return Bootstrap(server.https, authority, digest, root=str(tmp_path / "root"))
 
 
-def order(number: int, version: str, kind: str = "upgrade", seconds: int = 60) -> Order:
+def order(number: int, version: str, kind: str = "upgrade", seconds: int = 600) -> Order:
     return Order(f"u-{number}", kind, PACKAGE, version, platform_here(), seconds)
 
 
@@ -74,7 +74,7 @@ def start(folder: Path, content: str, umask: int = -1, **environment: str) -> "s
 
 def run(folder: Path, content: str, umask: int = -1, **environment: str) -> tuple[int, Any, str]:
     """Return the exit code, the report, and the output."""
-    output, _ = (process := start(folder, content, umask, **environment)).communicate(timeout=60)
+    output, _ = (process := start(folder, content, umask, **environment)).communicate(timeout=LONG)
     return process.returncode, read_output(output)[1], output
 
 
@@ -146,28 +146,29 @@ def test_the_agents_death_does_not_end_the_upgrade(bootstrap: Bootstrap, tmp_pat
     """Its whole process group is killed in the middle; a repeated order is answered with the report."""
     content = command_for(order(1, "1.0", "install"), bootstrap)
     process = start(tmp_path, content)
-    wait_for(lambda: list((tmp_path / "root" / "agent" / "brought").glob("*.out")), 20)
+    wait_for(lambda: list((tmp_path / "root" / "agent" / "brought").glob("*.out")), LONG)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    wait_for(lambda: list((tmp_path / "root" / PACKAGE / "outcomes").glob("u-1.json")), 30)
+    wait_for(lambda: list((tmp_path / "root" / PACKAGE / "outcomes").glob("u-1.json")), LONG)
     code, report, output = run(tmp_path, content)
     assert (code, report.outcome, report.current_version) == (0, "succeeded", "1.0"), output
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("changes", "seconds", "code"),
     [
-        pytest.param({"program_sha256": "0" * 64}, "UntrustedRelease", id="another program than ordered"),
-        pytest.param({"address": "127.0.0.1:9"}, "DownloadFailed", id="no server"),
-        pytest.param({"authority": ""}, "DownloadFailed", id="an authority that is none"),
-        pytest.param({"root": "/proc/nowhere"}, "UnsupportedPlatform", id="a root that cannot be written"),
+        pytest.param({"program_sha256": "0" * 64}, 600, "UntrustedRelease", id="another program than ordered"),
+        pytest.param({"address": "127.0.0.1:9"}, 2, "DownloadFailed", id="no server"),
+        pytest.param({"authority": ""}, 2, "DownloadFailed", id="an authority that is none"),
+        pytest.param({"root": "/proc/nowhere"}, 600, "UnsupportedPlatform", id="a root that cannot be written"),
     ],
 )
 def test_a_bootstrap_that_fails_is_reported(
-    bootstrap: Bootstrap, tmp_path: Path, changes: dict[str, str], code: str
+    bootstrap: Bootstrap, tmp_path: Path, changes: dict[str, str], seconds: int, code: str
 ) -> None:
     """With a report, like any other outcome; no process is left."""
-    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install", 2), replace(bootstrap, **changes)))
+    content = command_for(order(1, "1.0", "install", seconds), replace(bootstrap, **changes))
+    exit_code, report, output = run(tmp_path, content)
     assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
     assert not report.version_known
     assert not (tmp_path / "root" / PACKAGE).exists()
@@ -236,7 +237,7 @@ def backup(bootstrap: Bootstrap, tmp_path: Path) -> Iterator[Path]:
     process = subprocess.Popen([tmp_path / "root" / "bin" / PACKAGE, "hold", going_on])
     yield going_on
     going_on.unlink(missing_ok=True)
-    process.wait(30)
+    process.wait(LONG)
 
 
 def installed(folder: Path) -> str:
@@ -263,6 +264,7 @@ def forwarding(port: int, address: str) -> Iterator[None]:
     """Take connections on a port, and pass their bytes on to an address."""
     host, _, to = address.rpartition(":")
     opened: list[socket.socket] = []
+    pumping: list[threading.Thread] = []
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -278,11 +280,20 @@ def forwarding(port: int, address: str) -> Iterator[None]:
                 theirs = socket.create_connection((host, int(to)))
                 opened.extend((ours, theirs))
                 for pair in ((ours, theirs), (theirs, ours)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+                    pumping.append(threading.Thread(target=pump, args=pair, daemon=True))
+                    pumping[-1].start()
 
     with socket.create_server(("127.0.0.1", port)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         yield
+        listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        accepting.join()
+        for each in opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in pumping:
+            thread.join()
         for each in opened:
             each.close()
 
@@ -296,9 +307,9 @@ def test_an_upgrader_that_is_killed_before_the_switch_is_no_bug_of_ours(
 ) -> None:
     """What is left of the agent's command finds out what became of the order, and says what to do."""
     process = start(tmp_path, command_for(order(2, "2.5"), bootstrap))
-    wait_for(lambda: draining(tmp_path), 20)
+    wait_for(lambda: draining(tmp_path), LONG)
     os.kill(worker_of(tmp_path, 2), signal.SIGKILL)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=LONG)
     report = read_output(output)[1]
     assert report is not None, output
     assert (process.returncode, report.code, report.current_version) == (1, "HostBusy", "1.0")
@@ -314,7 +325,7 @@ def test_a_command_waits_for_a_server_that_is_away(bootstrap: Bootstrap, tmp_pat
     process = start(tmp_path, command_for(order(1, "1.0", "install"), replace(bootstrap, address=f"127.0.0.1:{port}")))
     time.sleep(2)
     with forwarding(port, bootstrap.address):
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=LONG)
     report = read_output(output)[1]
     assert report is not None, output
     assert (report.outcome, report.current_version) == ("succeeded", "1.0")
@@ -341,7 +352,7 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
             started = await asyncio.to_thread(
                 server.call, "InstallBackupClients", InstanceIds=[agent.instance_id], PackageName=PACKAGE
             )
-            until = time.monotonic() + 20
+            until = time.monotonic() + LONG
             entries: list[dict[str, Any]] = []
             while not entries and time.monotonic() < until:
                 _, content = await agent.ask("POST", "/api/v1/task/list?reason=startup&cold_start=true")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from backfleet_host.contract import STAGES
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
 
 FAILPOINTS = [
     pytest.param("signature held", id="row 2-3: the caller is authenticated, nothing is decided"),
@@ -64,9 +64,9 @@ def test_hosts_finish_alone_while_the_server_is_away(installation: Installation)
     ids = [host.instance_id for host in installation.hosts]
     started = installation.call("UpgradeBackupClients", InstanceIds=ids)
     past_fetching = {*STAGES} - {"admit", "check", "fetch"}
-    wait_for(lambda: all(i["stage"] in past_fetching for i in items(installation, started["TaskId"])), 30)
+    wait_for(lambda: all(i["stage"] in past_fetching for i in items(installation, started["TaskId"])), LONG)
     installation.kill()
-    wait_for(lambda: all(host.runs() == f"courier {version}" for host in installation.hosts), 30)
+    wait_for(lambda: all(host.runs() == f"courier {version}" for host in installation.hosts), LONG)
     installation.start()
     assert installation.finished(started["TaskId"])["Progress"] == 100
     assert [len(host.outcomes(version)) for host in installation.hosts] == [1, 1]
@@ -78,7 +78,7 @@ def test_an_agent_that_is_killed_loses_no_outcome(installation: Installation) ->
     installation.add_release(version)
     host = installation.hosts[0]
     started = installation.call("UpgradeBackupClients", InstanceIds=[host.instance_id])
-    wait_for(lambda: items(installation, started["TaskId"])[0]["stage"], 30)
+    wait_for(lambda: items(installation, started["TaskId"])[0]["stage"], LONG)
     host.kill_agent()
     host.start()
     assert installation.finished(started["TaskId"])["Progress"] == 100
@@ -104,4 +104,4 @@ def wait_until_reachable(installation: Installation) -> None:
         found = installation.call("DescribeManagedInstances", "ecs", RegionId="cn-hangzhou")["Instances"]
         return all(instance["Connected"] for instance in found)
 
-    wait_for(all_connected, 60)
+    wait_for(all_connected, LONG)

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 
-WAIT = 90  # seconds for agents that connect again
+WAIT = LONG  # seconds for agents that connect again
 PASSPHRASE = "correct horse battery staple"
 
 
@@ -29,7 +29,7 @@ def run(*words: object, data: Path, url: str = "") -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "backfleet.cli", *map(str, words), *(["--passphrase-fd", str(read)])],
-            check=False, capture_output=True, text=True, timeout=120, pass_fds=(read,),
+            check=False, capture_output=True, text=True, timeout=LONG, pass_fds=(read,),
             env=os.environ | {"BACKFLEET_DATA": str(data), "BACKFLEET_DATABASE_URL": url},
         )  # fmt: skip
     finally:
@@ -66,19 +66,21 @@ def moved(server: Installation, action: str, **parameters: object) -> list[str]:
     return [item["errorCode"] for item in found["Result"]]
 
 
-@pytest.mark.timeout(400)
 def test_a_fleet_goes_on_after_its_server_was_restored(
     installation: Installation, postgresql_url: str, tmp_path: Path
 ) -> None:
     """Hosts have seen newer metadata, a host is unknown, and an account's key is in the copy: nobody is stranded."""
     server, copy = installation, tmp_path / "copy.age"
     other = server.call("CreateAccount", "backfleet", AccountName="shop")
+    server.add_release("2.0")
+    server.hosts[0].stop()
+    task = server.call("UpgradeBackupClients", InstanceIds=[server.hosts[0].instance_id])["TaskId"]
     run("backup", copy, data=server.data)
     assert copy.stat().st_mode & 0o777 == 0o600
 
-    # After the backup: another version on all hosts, and another host.
-    server.add_release("2.0")
-    assert moved(server, "UpgradeBackupClients") == [""]
+    # After the backup: its task ends well, and there is another host.
+    server.hosts[0].start()
+    assert [item["errorCode"] for item in server.finished(task)["Result"]] == [""]
     server.enrol(1)
     late, lost = server.hosts[-1], utc_now()  # a moment that the copy does not know
     assert moved(server, "InstallBackupClients")[-1] == ""
@@ -96,6 +98,14 @@ def test_a_fleet_goes_on_after_its_server_was_restored(
         [sys.executable, "-m", "backfleet.cli", "doctor", "--data", server.data], capture_output=True, check=False
     )
     assert (doctor.returncode, b"BAD  Hold: HELD since" in doctor.stdout) == (1, True), doctor.stdout
+
+    # The task that was under way in the copy ended there, and it is said why.
+    shown = cli(server, "task", "show", task)
+    assert ("expired" in shown.lower(), "the server was restored from a copy" in " ".join(shown.split())) == (
+        True,
+        True,
+    )
+    assert [item["errorCode"] for item in server.task(task)["Result"]] == ["TaskExpired"]
 
     # Held: the administrator looks, nobody moves anything, and agents come back.
     assert server.call("DescribeServer", "backfleet")["Held"] is True
@@ -117,6 +127,15 @@ def test_a_fleet_goes_on_after_its_server_was_restored(
     assert moved(server, "InstallBackupClients") == ["", ""]
     assert {host.runs() for host in server.hosts} == {"courier 3.0"}
     assert "RolledBackMetadata" not in server.log()
+
+
+def cli(server: Installation, *words: str) -> str:
+    """Run a command of the command line as the administrator."""
+    done = subprocess.run(
+        [sys.executable, "-m", "backfleet.cli", *words, "--data", server.data],
+        capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+    return done.stdout
 
 
 def flat(name: str, members: list[dict[str, str]]) -> dict[str, str]:

@@ -4,9 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from journeys.installation import Installation, wait_for
-
-SOON = 60.0
+from journeys.installation import LONG, Installation, wait_for
 
 
 def test_a_host_that_comes_back_takes_what_waited_for_it_once(tmp_path: Path) -> None:
@@ -35,7 +33,7 @@ def test_a_host_that_comes_back_takes_what_waited_for_it_once(tmp_path: Path) ->
         (item,) = installation.task(started["TaskId"])["Result"]
         assert item["message"].startswith("waiting: stopped since "), item
         host.start()
-        found = wait_for(lambda: ended(installation, started["TaskId"]), SOON)
+        found = wait_for(lambda: ended(installation, started["TaskId"]), LONG)
         assert found["Progress"] == 100, json.dumps(found)
         assert host.runs() == "courier 1.1"
         assert Counter(report["kind"] for report in host.outcomes("1.1")) == {"precheck": 1, "stage": 1, "upgrade": 1}

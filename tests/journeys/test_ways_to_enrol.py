@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 import machine as machines
-from journeys.installation import Installation, wait_for
+from journeys.installation import LONG, Installation, wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLE = PROJECT / "packaging" / "ansible"
@@ -55,7 +55,7 @@ def new_host(server: Installation, known: set[str]) -> dict[str, Any]:
     def poll() -> Any:
         return [each for name, each in instances(server).items() if name not in known and each["Connected"]]
 
-    (found,) = wait_for(poll, 90)
+    (found,) = wait_for(poll, LONG)
     return dict(found)
 
 
@@ -86,7 +86,6 @@ def test_cloud_init_enrols_a_machine_and_a_pasted_line_changes_nothing_then(serv
 
 @needs_machine
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # three boots
 def test_copies_of_a_prepared_disk_are_hosts_of_their_own(server: Installation, folder: Path) -> None:
     """The disk has no secret on it. Each copy is given its activation when it is started, and makes an identity."""
     disk, image = folder / "disk", folder / "image"
@@ -127,7 +126,6 @@ def write_as_cloud_init(file: dict[str, str], root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_ansible_enrols_a_host_once(server: Installation, tmp_path: Path) -> None:
     """By the real ansible-core, from what `activation create` prints; the second run changes nothing."""
     known = set(instances(server))
@@ -147,7 +145,7 @@ def test_ansible_enrols_a_host_once(server: Installation, tmp_path: Path) -> Non
     recaps = []
     for _ in range(2):
         done = subprocess.run(
-            [*command, ROLE / "enrol.yml"], env=environment, capture_output=True, text=True, check=False, timeout=140
+            [*command, ROLE / "enrol.yml"], env=environment, capture_output=True, text=True, check=False, timeout=LONG
         )
         assert done.returncode == 0, done.stdout + done.stderr
         recaps.append(re.findall(r"(changed|failed)=(\d+)", done.stdout))

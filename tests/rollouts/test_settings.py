@@ -144,7 +144,6 @@ def test_whoever_may_not_set_settings_may_not_roll_them_out(hosts: Fleet) -> Non
         pytest.param(("most_cores = 2", 'proxy_password = "x"'), "a policy holds no secrets", id="a password"),
         pytest.param(('kind = "settings"', 'kind = "settings"\nversion = "2.0"'), "any version", id="a version"),
         pytest.param(('kind = "settings"', 'version = "2.0"'), 'need `kind = "settings"`', id="settings of an upgrade"),
-        pytest.param(("[settings]", '[failure]\nthen = "roll-back-ring"\n[settings]'), "old ones", id="a roll-back"),
     ],
 )
 def test_settings_with_faults_are_refused(hosts: Fleet, change: tuple[str, str], words: str) -> None:

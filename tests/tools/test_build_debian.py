@@ -12,6 +12,7 @@ import pytest
 import build_debian
 import machine as machines
 import write_man_pages
+from backfleet import VERSION
 from journeys.installation import free_ports, wait_for
 from machine import Machine
 
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb: not a Debian"),
 ]
+LATER = "0.9.9"
 UNITS = ("backfleet.service", "backfleet-http.socket", "backfleet-https.socket")
 
 
@@ -26,6 +28,22 @@ UNITS = ("backfleet.service", "backfleet-http.socket", "backfleet-https.socket")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("debian")
     return [build_debian.build_server(folder), build_debian.build_host(folder)]
+
+
+@pytest.fixture(scope="module")
+def later(packages: list[Path]) -> list[Path]:
+    """Return both packages as a later version, which says so."""
+    made = []
+    for file in packages:
+        tree = file.parent / f"later-{file.stem}"
+        subprocess.run(["dpkg-deb", "-R", file, tree], check=True)
+        control = tree / "DEBIAN/control"
+        control.write_text(control.read_text().replace(f"Version: {VERSION}\n", f"Version: {LATER}\n"))
+        for metadata in tree.rglob("backfleet-*.dist-info/METADATA"):
+            metadata.write_text(metadata.read_text().replace(f"\nVersion: {VERSION}\n", f"\nVersion: {LATER}\n"))
+        made.append(file.parent / f"{tree.name}.deb")
+        subprocess.run(["dpkg-deb", "-Znone", "-b", tree, made[-1]], check=True, capture_output=True)
+    return made
 
 
 def test_every_command_has_a_man_page_that_roff_accepts(tmp_path: Path) -> None:
@@ -50,10 +68,14 @@ def test_what_is_in_the_packages(packages: list[Path]) -> None:
         assert needed in server, needed
     assert "-rw------- root/root" in next(line for line in server.splitlines() if line.endswith("server.env"))
     assert not [line for line in server.splitlines() if "__pycache__" in line or "/pytest/" in line or ".pth" in line]
-    assert {line.split()[-1] for line in host.splitlines() if not line.endswith("/")} >= {"./usr/bin/backfleet-host"}
-    if shutil.which("lintian"):  # of the server's it takes a minute, and is run by who builds it for others
+    for needed in (
+        "./usr/bin/backfleet-host", "bash-completion/completions/backfleet-host", "vendor-completions/_backfleet-host",
+        "vendor_completions.d/backfleet-host.fish",
+    ):  # fmt: skip
+        assert needed in host, needed
+    if shutil.which("lintian"):
         found = subprocess.run(
-            ["lintian", "--allow-root", packages[1]], capture_output=True, text=True, check=False
+            ["lintian", "--allow-root", *packages], capture_output=True, text=True, check=False
         ).stdout.splitlines()
         assert [line for line in found if line.startswith(("E:", "W:"))] == []
 
@@ -77,9 +99,13 @@ def machine(packages: list[Path]) -> Iterator[tuple[Machine, int]]:
 @pytest.mark.slow
 @pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
 def test_they_are_installed_upgraded_and_purged_on_a_machine(
-    packages: list[Path], machine: tuple[Machine, int]
+    packages: list[Path], later: list[Path], machine: tuple[Machine, int]
 ) -> None:
-    """The server runs after the install; a host on the same machine enrols with it; a purge leaves the data."""
+    """The server runs after the install; a host on the same machine enrols with it.
+
+    An upgrade to a later version keeps data and settings and restarts both; what was removed and is installed again
+    goes on; a purge leaves the data.
+    """
     box, http = machine
 
     def run(*words: str | Path) -> str:
@@ -110,11 +136,20 @@ def test_they_are_installed_upgraded_and_purged_on_a_machine(
     run("systemctl", "start", "backfleet-host")
     wait_for(connected, 60)
     before = box.systemctl("show", "-p", "MainPID", "backfleet.service")
-    run("dpkg", "-i", *packages)
+    run("sh", "-c", "echo '# ours' >> /etc/backfleet/server.env")
+    assert run("backfleet", "--version").split()[-1] == VERSION
+    run("dpkg", "-i", *later)
+    assert run("backfleet", "--version").split()[-1] == LATER
+    assert run("tail", "-1", "/etc/backfleet/server.env") == "# ours\n"
     wait_for(ready, 60)
     assert box.systemctl("show", "-p", "MainPID", "backfleet.service") != before
     wait_for(connected, 60)
     assert {box.systemctl("is-enabled", unit) for unit in (*UNITS, "backfleet-host")} == {"enabled"}
+    run("dpkg", "--remove", "backfleet")
+    assert {box.systemctl("is-active", unit) for unit in UNITS} == {"inactive"}
+    run("dpkg", "-i", later[0])
+    wait_for(ready, 60)
+    wait_for(connected, 60)
     run("dpkg", "--purge", "backfleet-host", "backfleet")
     assert {box.systemctl("is-active", unit) for unit in (*UNITS, "backfleet-host")} <= {"inactive", "unknown"}
     gone = box.run("ls", "-d", "/usr/lib/backfleet", "/opt/backfleet/agent", "/usr/bin/backfleet")

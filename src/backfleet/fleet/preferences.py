@@ -16,7 +16,13 @@ from backfleet.storage import Transaction
 
 
 def set_preferences(
-    tx: Transaction, client_id: str, changes: Preferences, *, sealed_password: str | None, now: datetime
+    tx: Transaction,
+    client_id: str,
+    changes: Preferences,
+    *,
+    sealed_password: str | None,
+    now: datetime,
+    unset: Sequence[str] = (),
 ) -> Preferences:
     """Change some preferences of a client. Return all of them as they are now.
 
@@ -26,9 +32,10 @@ def set_preferences(
         changes: the new values; None leaves one as it is.
         sealed_password: the proxy's password, sealed; "" deletes it, None leaves it as it is.
         now: the time of the call.
+        unset: those that are to be as if nobody had set them.
     """
     known = preferences_of(tx, [client_id], lock=True).get(client_id, Preferences())
-    changed = replace(known, **changes.as_dict())
+    changed = replace(known, **changes.as_dict() | dict.fromkeys(unset))
     _store.preferences.put(tx, client_id, json.dumps(changed.as_dict()), sealed_password, now)
     return changed
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
-from backfleet.fleet import Client, Hold
+from backfleet.fleet import Client, Hold, Preferences
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
@@ -84,28 +84,50 @@ def send_orders(
         target = _target(client, found.instances[client.instance_id].platform, goal)
         refusal = _refusal(record, offered[target.platform]) if action not in _WITHOUT_RELEASE else None
         hold = holds.get((client.instance_id, client.package))
-        if hold is not None and action is not Action.SETTINGS:
+        if hold is not None and record.kind != Kind.SETTINGS:  # pins hold versions
             refusal = refusal or _pin(hold, goal, client, scheme)
         if client_id in refused:
             refusal = (NO_PERMISSION, refused[client_id])
         targets.append(replace(target, resolved=refusal))
     sent: dict[str, Sent] = {}
-    for start in range(0, len(targets), MOST_TARGETS):
-        new = _task(record, action, targets[start : start + MOST_TARGETS])
-        task = upgrades.start(tx, new, now=now, draw=draw, settings=settings)
-        sent |= {item.client_id: Sent(task.id, item.id) for item in task.items}
+    for brings, alike in _by_settings(tx, record, action, targets).items():
+        for start in range(0, len(alike), MOST_TARGETS):
+            new = _task(record, action, alike[start : start + MOST_TARGETS], brings)
+            task = upgrades.start(tx, new, now=now, draw=draw, settings=settings)
+            sent |= {item.client_id: Sent(task.id, item.id) for item in task.items}
     return sent
 
 
-def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget]) -> NewTask:
+def _by_settings(
+    tx: Transaction, record: RolloutRecord, action: Action, targets: list[TaskTarget]
+) -> dict[str, list[TaskTarget]]:
+    """Return targets by the settings that they are given, as JSON; "" = none of the rollout's."""
+    if record.kind != Kind.SETTINGS:
+        return {"": targets}
+    given = dict(record.document.settings)
+    if action is not Action.ROLL_BACK:
+        return {json.dumps(given): targets}
+    client_ids = [target.client_id for target in targets]
+    before = upgrades.settings_before(tx, client_ids, record.started_at or record.created_at)
+    stored = fleet.preferences_of(tx, client_ids)
+    found: dict[str, list[TaskTarget]] = {}
+    for target in targets:
+        has = stored.get(target.client_id, Preferences()).as_dict()
+        # What somebody set since stays, and a host that never reported gets what is stored: that is as before.
+        back = {name: old for name, old in before.get(target.client_id, {}).items() if has.get(name) == given[name]}
+        found.setdefault(json.dumps(back, sort_keys=True) if back else "", []).append(target)
+    return found
+
+
+def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget], brings: str) -> NewTask:
     return NewTask(
-        kind=KINDS[action],
+        kind=Kind.SETTINGS if record.kind == Kind.SETTINGS else KINDS[action],
         account_id=record.account_id,
         targets=targets,
         requested_by=read_caller(record.starter or record.author).arn[:256],
         label=record.name,
         topic=TOPIC,
-        settings=json.dumps(dict(record.document.settings)) if action is Action.SETTINGS else "",
+        settings=brings,
     )
 
 

@@ -17,7 +17,7 @@ from backfleet.rollouts.judging import Judge, ReadJudge, faults_of, judge_for
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, plan
-from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
+from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -191,8 +191,8 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
     _must_be_readable(record)
-    if record.kind != Kind.UPGRADE:
-        raise NotNow(f"it is a rollout of kind {record.kind}; only one of kind {Kind.UPGRADE} can be rolled back")
+    if record.kind not in GOES_BACK:
+        raise NotNow(f"it is a rollout of kind {record.kind}; only the kinds {', '.join(GOES_BACK)} can be rolled back")
     withdraw_orders(tx, record.id, by.now)
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
     moved = replace(moved, roll_back_ring=ring)

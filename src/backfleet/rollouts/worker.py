@@ -23,7 +23,7 @@ from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.pinning import refresh_pins
-from backfleet.rollouts.policy import Backups
+from backfleet.rollouts.policy import Backups, Kind
 from backfleet.rollouts.records import RolloutRecord, counted
 from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
@@ -203,7 +203,8 @@ def _apply_moves(
 
 def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:
     member = loaded.board[client_id]
-    return member.from_version if member.state is MemberState.ROLLING_BACK else record.target_version
+    goes_back = member.state is MemberState.ROLLING_BACK and record.kind != Kind.SETTINGS
+    return member.from_version if goes_back else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:

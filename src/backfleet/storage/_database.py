@@ -16,6 +16,7 @@ from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, Ti
 from backfleet.storage._postgresql import postgresql_engine
 from backfleet.storage._prepared import Prepared, Values
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
+from backfleet.storage._turns import Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
 
 POOL_SIZE = 20  # connections kept open
@@ -113,7 +114,7 @@ class Database:
         sa.event.listen(engine, "checkin", self._close_if_over)
         self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
-        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._writer = Turns() if engine.dialect.name == "sqlite" else None
         self._limit, self._has_changed = NO_LIMIT, False
 
     def within(self, limit: CallLimit) -> "Database":
@@ -170,7 +171,7 @@ class Database:
         if self._writer is None:
             yield
             return
-        if not self._writer.acquire(timeout=self._time_outs.lock if lock_seconds is None else lock_seconds):
+        if not self._writer.acquire(self._time_outs.lock if lock_seconds is None else lock_seconds):
             raise Unavailable(Trouble.LOCKED)
         try:
             yield

@@ -12,6 +12,7 @@ Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
     read, find, find_items, are_moving, ended_badly, unsent_since: read tasks
+    settings_before: how settings were before tasks changed them
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
       end_restored: expire all, after a restore
 For the workers:
@@ -46,6 +47,7 @@ from backfleet.upgrades.reading import (
 )
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
+from backfleet.upgrades.task_settings import settings_before
 from backfleet.upgrades.waiting import StillMay
 from backfleet.upgrades.worker import Rules, run_once
 
@@ -92,6 +94,7 @@ __all__ = [
     "run_checkups_once",
     "run_once",
     "running_like",
+    "settings_before",
     "start",
     "started_before",
     "summaries",

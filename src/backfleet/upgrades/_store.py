@@ -12,6 +12,7 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Prepared, Transaction, reader
 from backfleet.upgrades._tables import items, tasks, tokens
+from backfleet.upgrades._tables import settings_before as settings_before_tasks
 from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Task
 from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
@@ -173,9 +174,30 @@ def forget(tx: Transaction, before: datetime, limit: int) -> None:
     chosen = sa.select(tasks.c.id).where(over).order_by(tasks.c.created_at).limit(limit)
     ids = [row.id for row in tx.rows(chosen.with_for_update(skip_locked=True))]
     if ids:
-        tx.run(sa.delete(items).where(items.c.task_id.in_(ids)))
+        for table in (items, settings_before_tasks):
+            tx.run(sa.delete(table).where(table.c.task_id.in_(ids)))
         tx.run(sa.delete(tasks).where(tasks.c.id.in_(ids)))
     client_tokens.purge(tx, before=before, results=ids)
+
+
+# --- Settings -------------------------------------------------------------------------------------------------------
+
+
+def note_settings_before(tx: Transaction, client_id: str, task_id: str, settings: str, now: datetime) -> None:
+    """Store how settings of a client were before a task, unless that is stored already."""
+    row = {"client_id": client_id, "task_id": task_id, "settings": settings, "at": now}
+    tx.add_if_new(settings_before_tasks, row)
+
+
+def settings_before(tx: Transaction, client_ids: Sequence[str], since: datetime) -> dict[str, str]:
+    """Return what was stored for these clients first since a moment, as JSON."""
+    found: dict[str, str] = {}
+    table = settings_before_tasks
+    for start in range(0, len(client_ids), IDS_AT_ONCE):
+        chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), table.c.at >= since)
+        for row in tx.rows(sa.select(table).where(chosen).order_by(table.c.at, table.c.task_id)):
+            found.setdefault(row.client_id, row.settings)
+    return found
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------

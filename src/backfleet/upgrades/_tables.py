@@ -74,4 +74,13 @@ sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where
 sa.Index("ix_client_upgrades_state", items.c.state)
 sa.Index("ix_client_upgrades_instance", items.c.instance_id, items.c.task_id)
 
+settings_before = sa.Table(
+    "settings_before",
+    metadata,
+    sa.Column("client_id", sa.String(64), primary_key=True),
+    sa.Column("task_id", sa.ForeignKey("tasks.id"), primary_key=True, index=True),
+    sa.Column("settings", sa.Text, nullable=False),  # JSON: those that the task changed, as they were; null = not set
+    sa.Column("at", Moment, nullable=False),
+)
+
 tokens = token_table("client_tokens", sa.Column("task_id", sa.String(64), nullable=False))

@@ -4,12 +4,11 @@ Any number of replicas may run it at once: each step takes rows for itself, in s
 does nothing the second time.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from backfleet import carriers, fleet, releases
 from backfleet.carriers import Carrier, Delivery, News, State
@@ -22,6 +21,7 @@ from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
 from backfleet.upgrades.states import ItemState
+from backfleet.upgrades.task_settings import keep_settings, settings_of_order
 from backfleet.upgrades.waiting import (
     REACHABLE_WITHIN,
     StillMay,
@@ -168,7 +168,7 @@ def _orders(
     return {
         item.id: replace(
             item.order(),
-            settings=preferences.get(item.client_id, Preferences()).as_dict() | settings_of(tasks[item.task_id]),
+            settings=settings_of_order(preferences.get(item.client_id, Preferences()), tasks[item.task_id]),
             oldest_reader=readers.get(item.client_id, ""),
             bytes_per_second=most_per_second,
         )
@@ -229,7 +229,7 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Ite
     _store.renew(tx, {key: after_busy(item, now=now, draw=sending.draw) for key, item in put_off.items()})
     judged = [after_put_off(each) if each.item.id in put_off else each for each in judged]
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
-    _keep_settings(tx, [each.item for each in judged if each.has_settings], tasks, now)
+    keep_settings(tx, [each.item for each in judged if each.has_settings], tasks, now)
     sending.carrier.mark_collected(tx, news)
     # These ran out of time before `run_once` came to their task: once that is over, nothing else would cancel them.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
@@ -248,22 +248,6 @@ def _publish_bad_news(tx: Transaction, moved: Sequence[Item], tasks: Mapping[str
         topic = tasks[item.task_id].topic
         if topic and item.state in (ItemState.FAILED, ItemState.LOST):
             tx.publish(topic)
-
-
-def _keep_settings(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], now: datetime) -> None:
-    """Store for their clients the settings that hosts have saved. Later orders bring them again."""
-    known = fleet.clients_for_update(tx, sorted({item.client_id for item in items if item.client_id})) if items else {}
-    for item in items:
-        taken = Preferences(**settings_of(tasks[item.task_id]))
-        if item.client_id in known:
-            password = fleet.without_password(taken.proxy_kind)
-            fleet.set_preferences(tx, item.client_id, taken, sealed_password=password, now=now)
-
-
-def settings_of(task: Task) -> dict[str, Any]:
-    """Return the settings that a task brings, by their names on hosts."""
-    found: dict[str, Any] = json.loads(task.settings) if task.settings else {}
-    return found
 
 
 def _repeat_lost(tx: Transaction, news: Sequence[News], sending: Sending) -> None:

@@ -58,13 +58,13 @@ def wrong(parameter: Parameter) -> list[tuple[str, str]]:
 
 
 @EVERY
-def test_a_wrong_value_is_named(server: Server, operation: Operation) -> None:
+def test_a_wrong_value_is_named(shared_server: Server, operation: Operation) -> None:
     """By its parameter, or by a code of that parameter's own."""
     for parameter in parameters_of(operation.request):
         for value, what in wrong(parameter):
             if len(value) > 60_000:
                 continue  # longer than the URL that carries it; what is in a body is tested with bodies
-            status, body = ask(server, operation, {**needed(operation), parameter.name: value})
+            status, body = ask(shared_server, operation, {**needed(operation), parameter.name: value})
             failure = f"{operation.name} {parameter.name} {what}: {status} {body}"
             assert 400 <= status < 500, failure
             assert body["Code"] != "InternalError", failure
@@ -74,13 +74,13 @@ def test_a_wrong_value_is_named(server: Server, operation: Operation) -> None:
 
 
 @EVERY
-def test_a_missing_parameter_is_named(server: Server, operation: Operation) -> None:
+def test_a_missing_parameter_is_named(shared_server: Server, operation: Operation) -> None:
     """Absent and empty alike; whatever else was sent."""
     required = [one.name for one in parameters_of(operation.request) if one.required]
     if not required:
         return
     for query in ({}, dict.fromkeys(required, "")):
-        status, body = ask(server, operation, query)
+        status, body = ask(shared_server, operation, query)
         assert (status, body["Code"]) == (400, "MissingParameter")
         assert any(body["Message"].startswith(name) for name in required), body
 
@@ -98,15 +98,15 @@ def test_unknown_parameters_do_not_matter(server: Server, operation: Operation) 
 
 
 @EVERY
-def test_a_parameter_given_twice_is_refused(server: Server, operation: Operation) -> None:
+def test_a_parameter_given_twice_is_refused(shared_server: Server, operation: Operation) -> None:
     """Two readers could resolve it differently: in the query, and once there and once in the form."""
     for parameter in parameters_of(operation.request)[:3]:
         request = V1(
-            server,
+            shared_server,
             parameters={"Action": operation.name, "Version": operation.product.version, parameter.name: "a"},
             form={parameter.name: "b"},
         ).raw()
-        status, _headers, body = server.raw(bytes(request))
+        status, _headers, body = shared_server.raw(bytes(request))
         found = json.loads(body)
         assert (status, found["Code"]) == (400, "InvalidParameter")
         assert "is given twice" in found["Message"]

@@ -1,8 +1,6 @@
 """backfleet-host doctor: each broken state is broken on a real host with a real server, and named with what to do."""
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from backfleet_host.layout import Places, policy_folder
 from host.test_command_line import backfleet_host
 from journeys.installation import Host, Installation, wait_for
 from mounts import mounted
+from name_service import silent_name_service
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +160,9 @@ def test_clocks_that_differ_are_named(host: Host, monkeypatch: pytest.MonkeyPatc
 
 def test_a_server_that_is_silent_ends_the_question(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name service may be, for a minute."""
-    answered, before = threading.Event(), set(threading.enumerate())
-
-    def resolve(*_: Any, **__: Any) -> None:
-        answered.wait(60)
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
     monkeypatch.setattr(doctor, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    (found,) = doctor.check_server(Places(host.root), "fleet.example.com:8443")
-    answered.set()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(60)
+    with silent_name_service(monkeypatch):
+        (found,) = doctor.check_server(Places(host.root), "fleet.example.com:8443")
     assert "has not answered within 0.05 s" in found.found
 
 

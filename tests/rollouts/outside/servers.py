@@ -69,30 +69,48 @@ def is_no_http(link: socket.socket, asked: bytes) -> None:
 
 @contextlib.contextmanager
 def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """Serve on a loopback port; give it, and the requests that came."""
+    """Serve on a loopback port; give it, and the requests that came. No thread outlives the block."""
     listener = socket.create_server(("127.0.0.1", 0))
     asked: list[bytes] = []
+    links: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def begin(work: Callable[..., None], *arguments: socket.socket) -> None:
+        threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        threads[-1].start()
 
     def serve() -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):
+            while True:
                 link, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(link,), daemon=True).start()
+                links.append(link)
+                begin(answer, link)
 
     def answer(link: socket.socket) -> None:
         with contextlib.suppress(OSError), link:
             secure = link if tls is None else tls.wrap_socket(link, server_side=True)
+            links.append(secure)
             with secure:
                 asked.append(_request(secure))
                 talk(secure, asked[-1])
 
-    threading.Thread(target=serve, daemon=True).start()
+    begin(serve)
     try:
         yield listener.getsockname()[1], asked
     finally:
-        listener.close()
+        _shut(listener)
+        threads[0].join()
+        for link in links:
+            _shut(link)
+        for thread in threads:
+            thread.join()
+
+
+def _shut(link: socket.socket) -> None:
+    """Close a connection or a listener; whoever waits for it in another thread is woken."""
+    with contextlib.suppress(OSError):
+        link.shutdown(socket.SHUT_RDWR)
+    link.close()
 
 
 def _request(link: socket.socket) -> bytes:

@@ -1,6 +1,7 @@
 """Policies: the documents that say how a fleet is moved, as frozen values."""
 
 from backfleet.rollouts.policy.amounts import Amount
+from backfleet.rollouts.policy.checking import GOES_BACK
 from backfleet.rollouts.policy.checks import (
     Approval,
     Backups,
@@ -29,7 +30,7 @@ from backfleet.rollouts.policy.model import (
 from backfleet.rollouts.policy.reading import read_policy
 
 __all__ = [
-    "Amount", "Approval", "AtDeadline", "Backups", "BudgetCheck", "Busy", "Check", "Failure", "Fault", "Kind", "Manual",
-    "Notify", "Pace", "Policy", "PolicyRefused", "Prometheus", "Ring", "Selector", "Soak", "Then", "Verification",
-    "Webhook", "Window", "read_policy", "with_lines",
+    "GOES_BACK", "Amount", "Approval", "AtDeadline", "Backups", "BudgetCheck", "Busy", "Check", "Failure", "Fault",
+    "Kind", "Manual", "Notify", "Pace", "Policy", "PolicyRefused", "Prometheus", "Ring", "Selector", "Soak", "Then",
+    "Verification", "Webhook", "Window", "read_policy", "with_lines",
 ]  # fmt: skip

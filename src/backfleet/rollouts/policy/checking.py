@@ -7,6 +7,8 @@ from backfleet.rollouts.policy.checks import Backups, BudgetCheck
 from backfleet.rollouts.policy.model import AtDeadline, Kind, Policy, Then
 from backfleet.rollouts.policy.sections import Section
 
+GOES_BACK: Final = (Kind.UPGRADE, Kind.SETTINGS)
+"""The kinds of rollouts that can be rolled back."""
 CARRIED_OUT: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
 """What a rollout can do so far."""
 
@@ -21,9 +23,8 @@ def check_policy(policy: Policy, top: Section) -> None:
         top.fault("busy", '`at_deadline = "wait"` needs `grace_minutes`: nothing waits without an end', "no grace")
     _settings(policy, top)
     goes_back = policy.failure.then is not Then.HOLD
-    if goes_back and policy.kind is not Kind.UPGRADE:
-        advice = "; to take settings back, apply a policy with the old ones" if policy.kind is Kind.SETTINGS else ""
-        wanted = f'write `then = "hold"`: only a rollout of kind {Kind.UPGRADE} can go back{advice}'
+    if goes_back and policy.kind not in GOES_BACK:
+        wanted = f'write `then = "hold"`: only rollouts of the kinds {", ".join(GOES_BACK)} can go back'
         top.fault("failure.then", wanted, policy.failure.then.value)
 
 

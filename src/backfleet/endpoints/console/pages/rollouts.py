@@ -82,9 +82,9 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
 
 
 def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the buttons for a rollout: only one that moved clients to a version can be rolled back."""
+    """Return the buttons for a rollout: only one that changed clients can be rolled back."""
     offered = OFFERED.get(rollout["State"], ())
-    return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] == "upgrade")
+    return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] in ("upgrade", "settings"))
 
 
 async def act(visit: Visit) -> web.StreamResponse:
