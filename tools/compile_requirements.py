@@ -13,7 +13,7 @@ FILES = [
     ("run", ["pyproject.toml"], None),
     ("host", ["--group", "pyproject.toml:host"], "run"),
     ("demo", ["pyproject.toml", "--group", "pyproject.toml:demo"], "run"),
-    ("test", ["pyproject.toml", "--group", "pyproject.toml:test"], "demo"),
+    ("test", ["pyproject.toml", "--extra", "otel", "--group", "pyproject.toml:test"], "demo"),
     ("bench", ["--group", "pyproject.toml:bench"], None),
     ("shims", ["--group", "pyproject.toml:shims"], None),
 ]

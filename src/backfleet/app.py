@@ -29,6 +29,7 @@ from backfleet import (
     installation,
     operations,
     sockets,
+    tracing,
 )
 from backfleet.certificate_names import complete_certificate
 from backfleet.certificates import Certificates
@@ -88,8 +89,15 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
-    with data_folder_taken(settings):
-        _serve(settings, listeners, clock, draw, announce)
+    try:
+        tracing.start(settings)
+    except ImportError as problem:
+        raise CannotStart(str(problem)) from None
+    try:
+        with data_folder_taken(settings):
+            _serve(settings, listeners, clock, draw, announce)
+    finally:
+        tracing.stop()
 
 
 def _serve(settings: Settings, listeners: Listeners, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:

@@ -66,6 +66,7 @@ class Settings:
 
     outbound_allowed: str = ""  # where gates of rollouts may ask: names (*.example.com, name:port) and networks, commas
     outbound_authority: str = ""  # a file of certificates for these and prometheus_url; "" = those of the system
+    traces_endpoint: str = ""  # http(s)://host:port of a collector that takes traces (OTLP); "" = the OTEL_* variables
     prometheus_url: str = ""  # whom `prometheus` gates ask that name no url
     webhook_secret_file: str = ""  # a file with `whsec_...`: signs webhooks (Standard Webhooks)
 

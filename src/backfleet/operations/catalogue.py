@@ -77,6 +77,7 @@ class Call:
     services: Services
     user_agent: str = ""
     upload: Upload | None = None
+    traceparent: str = ""  # its own place in a trace; "" = no traces are recorded
 
     @property
     def circumstances(self) -> dict[str, str]:

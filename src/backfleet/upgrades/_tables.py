@@ -25,6 +25,9 @@ tasks = sa.Table(
     ),  # for when it ends, or an item fails; "" = none
     sa.Column("caller", sa.Text, nullable=False, server_default=""),  # who is judged again when a waiting order leaves
     sa.Column("settings", sa.Text, nullable=False, server_default=""),  # JSON; "" = it brings none
+    sa.Column(
+        "traceparent", sa.String(64), nullable=False, server_default=""
+    ),  # of the call that started it; "" = none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )

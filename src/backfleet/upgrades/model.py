@@ -112,6 +112,7 @@ class NewTask:
     expires_in: timedelta | None = None  # its items may wait for their hosts for so long; None = they do not wait
     caller: str = ""  # who is judged again when a waiting order leaves, as `identity.write_caller` writes it
     settings: str = ""  # JSON: those that a task of kind `settings` brings; "" = none
+    traceparent: str = ""  # of the call that started it; "" = no traces are recorded
     fingerprint: str = ""
 
 
@@ -270,6 +271,7 @@ class Task:
     topic: str = ""  # published when it ends, or an item of it fails; "" = none
     caller: str = ""  # who is judged again when a waiting order leaves; "" = nobody
     settings: str = ""  # JSON: those that it brings; "" = none
+    traceparent: str = ""  # of the call that started it; "" = no traces were recorded
 
     def is_overdue(self, now: datetime) -> bool:
         """Return whether it is open past its deadline, which means that no worker has come to it yet."""

@@ -52,6 +52,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         topic=new.topic,
         caller=new.caller,
         settings=new.settings,
+        traceparent=new.traceparent,
     )
     _store.add(tx, task)
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))

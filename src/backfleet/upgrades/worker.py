@@ -16,7 +16,7 @@ from backfleet.failpoints import failpoint
 from backfleet.fleet import Change, Preferences
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
-from backfleet.upgrades import _store
+from backfleet.upgrades import _store, traces
 from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
@@ -93,6 +93,7 @@ def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier,
         something_waits = _store.anything_waiting(tx, now, sending.reachable_since)
     for task in overdue:
         _expire(database, task, now)
+    traces.record_tasks(database, [task.id for task in overdue])
     more = _collect(database, sending)
     if late:
         with database.transaction() as tx:
@@ -202,8 +203,10 @@ def _collect(database: Database, sending: Sending) -> bool:
         _repeat_lost(tx, news, sending)
     if news:
         failpoint("outcome collected")
+    outcomes = {one.reference: one.outcome for one in news}
     for item in ended:
-        _log_end(item)
+        _log_end(item, outcomes[item.id].task_id)
+    traces.record(database, ended, outcomes, sending.now)
     return len(news) == AT_ONCE
 
 
@@ -316,6 +319,7 @@ def later_orders(item: Item, created_at: datetime, others: Sequence[tuple[Item, 
     )
 
 
-def _log_end(item: Item) -> None:
+def _log_end(item: Item, command_id: str = "") -> None:
     facts = {"task_id": item.task_id, "instance_id": item.instance_id, "client_id": item.client_id}
+    facts |= {"command_id": command_id} if command_id else {}
     log.info("%s of a client: %s", item.kind.value, item.state.value, extra={**facts, "code": item.code})

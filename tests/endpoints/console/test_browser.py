@@ -1,15 +1,19 @@
 """One person's way through the console, in a real Chromium, and what axe says of the pages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Browser, expect
 
 from backfleet import logins, upgrades
+from backfleet.fleet._tables import clients
 from endpoints.console.site import Site
 from endpoints.console.test_pages import POLICY
 from endpoints.console.visitor import NEEDS_CHROMIUM, Visitor, chromium_running
 from operations.environment import Environment
+from rollouts.fleet import Fleet
+from upgrades.helpers import Helpers
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -20,7 +24,20 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
-def test_a_host_is_found_and_upgraded_and_a_rollout_is_approved_by_a_second_person_and_rolled_back(
+def go_on(hosts: Fleet, site: Site) -> None:
+    """Let hosts fetch their orders and report, and tell open pages that something changed."""
+    for _ in range(8):
+        hosts.step()
+    for topic in ("upgrades", "rollouts"):
+        site.pubsub.publish(topic)
+
+
+def versions(env: Environment) -> Sequence[sa.Row[tuple[str]]]:
+    with env.services.database.reading() as tx:
+        return tx.rows(sa.select(clients.c.version))
+
+
+def test_a_host_is_found_and_upgraded_and_a_rollout_is_approved_by_a_second_person_and_watched_to_its_end(
     chromium: Browser, env: Environment, site: Site
 ) -> None:
     env.release("2.0")
@@ -53,14 +70,20 @@ def test_a_host_is_found_and_upgraded_and_a_rollout_is_approved_by_a_second_pers
     page.get_by_role("button", name="Create and start").click()
     page.get_by_role("heading", name="courier to 2.0").wait_for()
     faults += ann.faults()
+    hosts = Fleet(Helpers(env))
+    go_on(hosts, site)
+    expect(page.get_by_text("1 member; 1 succeeded")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("3 members; 3 pending")).to_be_visible()
     bob.page.goto(page.url)
+    for button, then in (("Pause", "Resume"), ("Resume", "Pause")):
+        bob.page.get_by_role("button", name=button, exact=True).click()
+        expect(bob.page.get_by_role("button", name=then, exact=True)).to_be_visible()
     bob.page.get_by_role("button", name="Approve", exact=True).click()
     expect(bob.page.get_by_text("approved").first).to_be_visible()
-    for button, then in (("Pause", "Resume"), ("Resume", "Pause"), ("Roll back", None)):
-        bob.page.get_by_role("button", name=button, exact=True).click()
-        if then:
-            expect(bob.page.get_by_role("button", name=then, exact=True)).to_be_visible()
-    expect(bob.page.locator(".head .badge").first).to_contain_text("roll")
+    go_on(hosts, site)
+    expect(page.get_by_text("3 members; 3 succeeded")).to_be_visible(timeout=60_000)
+    expect(page.locator(".head .badge").first).to_have_text("completed", timeout=60_000)
+    assert {row.version for row in versions(env)} == {"2.0"}
 
     for path in ("/rollouts", "/tasks", "/releases", "/trail", "/access", "/server"):
         ann.go(path)

@@ -32,7 +32,7 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from backfleet import identity
+from backfleet import identity, tracing
 from backfleet.clock import Clock
 from backfleet.endpoints.openapi import received
 from backfleet.endpoints.openapi.authentication import (
@@ -82,6 +82,10 @@ class OpenApiEndpoint:
         """Run the pipeline. Every failure becomes an answer in the protocol's form."""
         began = time.perf_counter()
         context = RequestContext(str(uuid.uuid4()).upper(), self._limit(request))
+        if tracing.is_on():
+            context.outer = tracing.read_traceparent(request.headers.get("traceparent", ""))
+            context.place = tracing.new_parent(context.outer)
+        arrived_at = self._clock()
         try:
             found = await self._answer(request, context)
         except ApiError as problem:
@@ -92,7 +96,7 @@ class OpenApiEndpoint:
         except Exception:
             log.exception("a request failed", extra=context.log_fields)
             found = context.failed(InternalError(), request)
-        _record(context, found.status, time.perf_counter() - began)
+        _record(context, found.status, time.perf_counter() - began, arrived_at)
         failpoint("answer ready")
         held = {HELD: "true"} if self._is_held() else {}
         return web.Response(status=found.status, body=found.body, headers={**found.headers, **held})
@@ -205,6 +209,7 @@ class OpenApiEndpoint:
             secure=peer.secure,
             services=self._services,
             user_agent=request.headers.get("User-Agent", ""),
+            traceparent=str(context.place or ""),
         ).within(context.limit)
 
 
@@ -218,6 +223,8 @@ class RequestContext:
     action: str = ""
     code: str = "OK"
     xml: bool = False
+    outer: tracing.Parent | None = None  # the caller's place in a trace
+    place: tracing.Parent | None = None  # the call's own; None = no traces are recorded
 
     @property
     def log_fields(self) -> dict[str, str]:
@@ -234,8 +241,8 @@ class RequestContext:
         return answers.failure(problem, self.request_id, request.headers.get("Host", ""), xml=self.xml)
 
 
-def _record(context: RequestContext, status: int, seconds: float) -> None:
-    """Count and log an answer."""
+def _record(context: RequestContext, status: int, seconds: float, arrived_at: datetime) -> None:
+    """Count, log and trace an answer."""
     REQUESTS.labels(context.product, context.action, context.code).inc()
     SECONDS.labels(context.product, context.action).observe(seconds)
     # No parameter, header or address: some are secrets, and the audit trail has the caller and the address.
@@ -249,3 +256,17 @@ def _record(context: RequestContext, status: int, seconds: float) -> None:
             "milliseconds": round(seconds * 1000, 1),
         },
     )
+    if context.place is not None:
+        tracing.record(
+            tracing.Span(
+                name=f"call {context.product} {context.action}".rstrip(),
+                trace_id=context.place.trace_id,
+                span_id=context.place.span_id,
+                parent_id=context.outer.span_id if context.outer else "",
+                began=arrived_at,
+                ended=arrived_at + timedelta(seconds=seconds),
+                attributes={**context.log_fields, "product": context.product, "status": status, "code": context.code},
+                error="" if context.code == "OK" else context.code,
+                is_from_outside=True,
+            )
+        )

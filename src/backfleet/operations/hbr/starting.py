@@ -101,6 +101,7 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
         names_version=bool(getattr(request.asked, "release_version", None)),
         expires_in=timedelta(seconds=expires_in) if expires_in is not None else None,
         caller=identity.write_caller(call.caller) if waits else "",
+        traceparent=call.traceparent,
     )
     running = upgrades.running_like(tx, new, now=call.now)
     if running is not None:
