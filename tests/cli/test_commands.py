@@ -46,6 +46,9 @@ def test_a_client_from_release_to_removal(cli: Cli, server: Installation, progra
     assert cli("task", "watch", task_id).exit_code == 0
     assert json.loads(cli("task", "show", task_id, "--json").stdout)["Progress"] == 100
     assert task_id in cli("task", "list").stdout
+    history = cli("task", "list", "--instance", host, "--csv").stdout.splitlines()
+    assert "courier,1.0,1.1,succeeded" in history[1]
+    assert "courier,,1.0,succeeded" in history[2]
 
     shown = json.loads(cli("instance", "show", host).stdout)
     assert [c["ClientId"] for c in shown["Clients"]] == [client["ClientId"]]
