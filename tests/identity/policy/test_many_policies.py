@@ -108,6 +108,14 @@ def test_one_deny_among_many_is_found() -> None:
     assert (decision.allowed, decision.because) == (False, last)
 
 
+def test_an_allow_on_a_veto_allows_nothing() -> None:
+    """A veto only refuses: also where statements are decided together."""
+    allows = Statement(Effect.ALLOW, ("*",), ("acs:x:y:1:a",))
+    target = Target(("acs:x:y:1:b",), ("acs:x:y:1:a",))
+    assert not decisions.Compiled((allows,)).decide("a:b", target, {}).allowed
+    assert decisions.Compiled((allows,)).decide("a:b", Target(("acs:x:y:1:a",)), {}).allowed
+
+
 @given(st.lists(STATEMENTS, max_size=6), st.lists(RESOURCES, min_size=1, max_size=2), st.lists(RESOURCES, max_size=1))
 def test_statements_together_decide_as_one_by_one(listed: list[Statement], arns: list[str], vetoes: list[str]) -> None:
     """The same answer, for the same reason."""
