@@ -15,7 +15,7 @@ import aiohttp
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from backfleet_host.contract import Report, read_order, stage_line
+from backfleet_host.contract import Order, Report, read_order, stage_line
 from backfleet_sim.notify_socket import NotifySocket
 from backfleet_sim.simulation import Server, Simulation
 
@@ -193,6 +193,13 @@ class Agent:
             self.simulation.fetched_at[self.instance_id] = time.perf_counter()
             self.simulation.start(self._carry_out(task))
 
+    def report_of(self, order: Order) -> Report:
+        """Return how an order ended on this host."""
+        return Report(
+            order.order_id, order.kind, order.package, "succeeded", stage="commit", from_version="1.0",
+            to_version=order.version, current_version=order.version, seconds=1.0,
+        )  # fmt: skip
+
     async def _carry_out(self, task: dict[str, Any]) -> None:
         order = read_order(base64.b64decode(task["commandContent"]).decode())
         self.simulation.begun[order.order_id] += 1
@@ -201,10 +208,7 @@ class Agent:
         await asyncio.sleep(self.simulation.work_seconds)
         stages = "\n".join(stage_line(stage) for stage in ("admit", "check", "fetch", "stage", "switch", "prove"))
         await self.ask("POST", f"/api/v1/task/running?{about}", f"{stages}\n".encode())
-        report = Report(
-            order.order_id, order.kind, order.package, "succeeded", stage="commit", from_version="1.0",
-            to_version=order.version, current_version=order.version, seconds=1.0,
-        )  # fmt: skip
+        report = self.report_of(order)
         end = f"/api/v1/task/finish?{about}&end={int(time.time() * 1000)}&exitCode=0&dropped=0"
         for attempt in range(TRIES):
             if attempt:

