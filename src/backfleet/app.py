@@ -232,7 +232,7 @@ class _Server:
                 target=poll_until_stopped,
                 args=(
                     worker.run_once,
-                    self._pubsub.subscription(worker.topic),
+                    self._pubsub.subscription(worker.topic, *worker.further),
                     self._stopping.is_set,
                     worker.interval,
                     Unavailable,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backfleet import (
     assistant,
+    backups,
     carriers,
     commands,
     hold,
@@ -43,11 +44,12 @@ HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is o
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One loop of this process: what it runs, the topic that ends its wait, and the longest wait."""
+    """One loop of this process: what it runs, the topic that ends its wait, the longest wait, and further topics."""
 
     topic: str
     run_once: Callable[[], bool]
     interval: timedelta = LONGEST_WAIT
+    further: tuple[str, ...] = ()
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
@@ -74,7 +76,7 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
             lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
             SCHEDULES,
         ),
-        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
+        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock()), further=(backups.TOPIC,)),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
     ]
     return [replace(worker, run_once=functools.partial(_unless_held, watch, worker.run_once)) for worker in moving]

@@ -39,6 +39,19 @@ def test_a_callback_is_called_for_a_family_of_topics_until_it_ends() -> None:
     assert received == ["instance/mi-1"]
 
 
+def test_one_receiver_is_notified_of_each_of_its_topics() -> None:
+    """Of both at once it learns once, and of others nothing."""
+    pubsub = InProcessPubSub()
+    receiver = pubsub.subscription("x", "y")
+    for topic in ("x", "y"):
+        pubsub.publish(topic)
+        assert receiver.wait(SOON), topic
+    pubsub.publish("x")
+    pubsub.publish("y")
+    pubsub.publish("z")
+    assert [receiver.wait(SOON), receiver.wait(timedelta(0))] == [True, False]
+
+
 def test_a_worker_runs_again_while_there_is_more_and_when_it_is_notified() -> None:
     """True means run at once; False means wait for a notification."""
     pubsub = InProcessPubSub()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backfleet import backups
 from rollouts.fleet import POLICY, Fleet
 
 BACKUPS = 'name = "rest"\ngates = [{{ kind = "backups", first_run = "each", failures_above_baseline = 0 }}]'
@@ -31,6 +32,20 @@ def test_f20_a_release_healthy_by_its_command_whose_backups_fail_halts_on_the_ca
     assert (failed["State"], failed["FirstRun"]) == ("failed", "failed")
     assert "its first backup under the new version failed" in failed["Reason"]
     assert {hosts.helpers.client(client).version for client in of_ring(hosts, rollout, "rest")} == {"1.0"}
+
+
+def test_f20_a_first_backup_that_fails_is_decided_on_at_once(hosts: Fleet) -> None:
+    """The worker is notified, and does not wait until the rollout's next look is due. A good one waits for that."""
+    hosts.grow(4)
+    rollout = hosts.roll_out(text=JUDGED)
+    hosts.run(rollout, 4)
+    one, two = of_ring(hosts, rollout, "canary")
+    hosts.back_up(one)
+    assert backups.TOPIC not in hosts.helpers.published
+    hosts.back_up(two, "failed")
+    assert hosts.helpers.published.count(backups.TOPIC) == 1
+    hosts.decide()
+    assert hosts.show(rollout)["State"] == "halted"
 
 
 def test_f20_it_is_taken_back_where_the_policy_says_so(hosts: Fleet) -> None:

@@ -1,7 +1,7 @@
 """The ledger of backups: the runs of clients that hosts report. Knows nothing of rollouts.
 
-Owns the tables client_runs and run_intervals. Publishes nothing: who needs runs reads them when it decides. Every verb
-takes a transaction.
+Owns the tables client_runs and run_intervals. Publishes `backups` when a backup has failed; of other runs nothing: who
+needs them reads them when it decides. Every verb takes a transaction.
 
 - `note_runs` stores what a host reports, the same run once.
 - `first_results` says how the first backup of each of some clients under a version ended, `count_results` how many
@@ -13,6 +13,7 @@ from backfleet.backups.model import (
     FAILED,
     MOST_RUNS,
     SUCCEEDED,
+    TOPIC,
     UNKNOWN,
     ClientRun,
     Overdue,
@@ -27,6 +28,7 @@ __all__ = [
     "FAILED",
     "MOST_RUNS",
     "SUCCEEDED",
+    "TOPIC",
     "UNKNOWN",
     "ClientRun",
     "Overdue",

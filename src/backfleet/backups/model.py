@@ -7,6 +7,7 @@ from typing import Final
 SUCCEEDED, FAILED, UNKNOWN = "succeeded", "failed", "unknown"
 """How a run ended; "" while it runs. Unknown: its host did not see the exit code. It never counts as well."""
 
+TOPIC: Final = "backups"  # published when a backup has failed
 RESULTS: Final = ("", SUCCEEDED, FAILED, UNKNOWN)
 MOST_RUNS: Final = 1000  # of one client that are kept
 KEPT: Final = timedelta(days=400)

@@ -9,7 +9,7 @@ from prometheus_client import Counter
 from backfleet import fleet
 from backfleet.backups import _store
 from backfleet.backups.intervals import LEARNS_FROM, learned
-from backfleet.backups.model import KEPT, MOST_RUNS, ClientRun, ReportedRun
+from backfleet.backups.model import FAILED, KEPT, MOST_RUNS, TOPIC, ClientRun, ReportedRun
 from backfleet.storage import Transaction
 
 OTHER: Final = "other"
@@ -22,6 +22,9 @@ ENDED: Final = Counter(
 
 def note_runs(tx: Transaction, instance_id: str, reported: Sequence[ReportedRun], *, now: datetime) -> int:
     """Store runs of clients on an instance, each once, however often it is reported. Those of no known client are not.
+
+    A backup that failed is published once: who judges a version by its backups may want to stop at once. Good news wait
+    until somebody looks.
 
     Returns:
         How many are new.
@@ -52,6 +55,8 @@ def note_runs(tx: Transaction, instance_id: str, reported: Sequence[ReportedRun]
         if is_ended and run.is_backup:
             known = run.version if run.version == client.version else OTHER  # a host may name any: no figure for each
             ENDED.labels(client.account_id, run.package, known, run.result).inc()
+            if run.result == FAILED:
+                tx.publish(TOPIC)
         if is_new:
             new += 1
             newest[client.id] = run

@@ -4,7 +4,7 @@ A notification carries no facts and may be lost: the receiver reads the tables, 
 
 - `open_pubsub(url)` opens what the settings ask for: within this process, or over NATS.
 - `PubSub.publish(topic)` notifies everyone who waits for the topic.
-- `PubSub.subscription(topic)` is for a worker: it waits on the result.
+- `PubSub.subscription(*topics)` is for a worker: it waits on the result.
 - `PubSub.subscribe(prefix, callback)` is for an endpoint with an event loop: it is called for a family of topics.
 - `poll_until_stopped` is the loop of every worker.
 """

@@ -10,7 +10,7 @@ Callback = Callable[[str], None]
 
 
 class Subscription:
-    """One receiver of a topic. Notifications that arrive while nobody waits count as one."""
+    """One receiver of a topic, or of several. Notifications that arrive while nobody waits count as one."""
 
     def __init__(self) -> None:
         self._notified = threading.Event()
@@ -32,8 +32,8 @@ class PubSub(Protocol):
     def publish(self, topic: str) -> None:
         """Notify every receiver of this topic. Never blocks, never fails."""
 
-    def subscription(self, topic: str) -> Subscription:
-        """Return a new receiver of exactly this topic."""
+    def subscription(self, *topics: str) -> Subscription:
+        """Return a new receiver of exactly these topics."""
 
     def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
         """Call `callback` for each notification whose topic starts with `prefix`.
@@ -70,10 +70,11 @@ class InProcessPubSub:
         for subscription in subscriptions:
             subscription.notify()
 
-    def subscription(self, topic: str) -> Subscription:
+    def subscription(self, *topics: str) -> Subscription:
         subscription = Subscription()
         with self._lock:
-            self._subscriptions.setdefault(topic, []).append(subscription)
+            for topic in topics:
+                self._subscriptions.setdefault(topic, []).append(subscription)
         return subscription
 
     def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:

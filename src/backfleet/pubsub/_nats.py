@@ -68,9 +68,9 @@ class NatsPubSub:
             with contextlib.suppress(RuntimeError):  # the loop is closed: only this process is notified
                 self._loop.call_soon_threadsafe(self._loop.call_later, GATHER_SECONDS, self._send_gathered)
 
-    def subscription(self, topic: str) -> Subscription:
-        """Return a new receiver of exactly this topic."""
-        return self._here.subscription(topic)
+    def subscription(self, *topics: str) -> Subscription:
+        """Return a new receiver of exactly these topics."""
+        return self._here.subscription(*topics)
 
     def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
         """Call `callback` for each notification whose topic starts with `prefix`; return a function that ends it."""

@@ -1,7 +1,8 @@
 """A fleet moves to one version: in rings, behind checks, inside windows, within a budget. Knows no words of the API.
 
 Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approvals`, `rollout_answers`,
-`rollout_heads`, `rollout_tokens` and `calendars`. Publishes and subscribes to `rollouts`. Decisions are pure:
+`rollout_heads`, `rollout_tokens` and `calendars`. Publishes and subscribes to `rollouts`; subscribes to
+`backups`, too. Decisions are pure:
 `strategy` decides for the worker and for the simulator alike.
 
     read_policy, preview, create: from a policy's text to a rollout

@@ -87,8 +87,8 @@ def due(tx: Transaction, now: datetime, limit: int, *, longest: timedelta) -> li
 
 
 def active(tx: Transaction) -> list[str]:
-    """Return the ids of rollouts with members whose orders are under way."""
-    awaited = [MemberState.UPGRADING, MemberState.ROLLING_BACK]
+    """Return the ids of rollouts with members whose orders are under way, or whose first backups are awaited."""
+    awaited = [MemberState.UPGRADING, MemberState.ROLLING_BACK, MemberState.VERIFYING]
     query = sa.select(members.c.rollout_id).distinct().where(members.c.state.in_(awaited))
     return sorted(row.rollout_id for row in tx.rows(query))
 

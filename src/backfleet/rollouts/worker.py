@@ -71,7 +71,7 @@ class Worker:
         context = Context(now, self._draw, self._settings, self._read_judge, self._witness)
         with self._database.reading() as tx:
             due = _store.due(tx, now, AT_ONCE, longest=SLOWLY)
-            active = _store.active(tx)  # a notification may mean that an order of theirs has ended
+            active = _store.active(tx)  # a notification may mean that an order of theirs ended, or a backup failed
         for rollout_id in dict.fromkeys([*due, *active]):
             try:
                 self._decide(rollout_id, context)
