@@ -89,3 +89,33 @@ def test_settings_after_which_a_backup_fails_go_back_by_themselves(sqlite_hosts:
     back = [canaries[1]] if what == "roll-back-member" else canaries
     assert {client for client in clients if settings_of(hosts, client) == WANTED} == set(canaries) - set(back)
     assert {hosts.members(rollout)[client]["State"] for client in back} == {"rolled_back"}
+
+
+@pytest.mark.parametrize(("what", "left"), [("hold", "failed"), ("roll-back-member", "rolled_back")])
+def test_a_member_that_was_tried_again_goes_back_to_what_was_set_before_the_first_try(
+    sqlite_hosts: Fleet, what: str, left: str
+) -> None:
+    """Its host saved the settings twice, and the second time they may have been those of the rollout already."""
+    hosts = sqlite_hosts
+    clients = hosts.grow(4)
+    for number, client in enumerate(clients):
+        set_cores(hosts, client, 10 + number)
+    rollout = hosts.roll_out(text=then(what))
+    for _ in range(4):
+        hosts.step()
+    one, two = [client for client, found in hosts.members(rollout).items() if found["Ring"] == "canary"]
+    hosts.back_up(one)
+    hosts.back_up(two, "failed")
+    hosts.run(rollout, 12)
+    hosts.run(rollout, 4)
+    assert (hosts.show(rollout)["State"], hosts.members(rollout)[two]["State"]) == ("halted", left)
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    for _ in range(4):
+        hosts.step()
+    assert [hosts.members(rollout)[two]["State"], settings_of(hosts, two)] == ["verifying", WANTED]
+    hosts.back_up(two)
+    hosts.run(rollout, 12)
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert [settings_of(hosts, client) for client in clients] == [{"most_cores": 10 + number} for number in range(4)]
