@@ -8,11 +8,12 @@ from backfleet.cli._client import Client
 from backfleet.cli._options import WholeNumber, calls_the_api
 from backfleet.cli._print import moment, say
 from backfleet.cli._tables import Output, output_options
+from backfleet.cli._targets import instance_id_of
 
 
 @click.command()
 @click.option("--client", "client_id", metavar="ID", help="Only of this client.")
-@click.option("--instance", "instance_id", metavar="ID", help="Only on this host.")
+@click.option("--instance", metavar="HOST", help="Only on this host, by id or name.")
 @click.option("--package", help="Only of this package.")
 @click.option("--version", help="Only of this version.")
 @click.option(
@@ -26,7 +27,7 @@ from backfleet.cli._tables import Output, output_options
 def runs(
     api: Client,
     client_id: str | None,
-    instance_id: str | None,
+    instance: str | None,
     package: str | None,
     version: str | None,
     result: str | None,
@@ -36,6 +37,7 @@ def runs(
     output: Output,
 ) -> None:
     """List the runs of clients, newest first, with how they ended. Hosts report them within seconds."""
+    instance_id = None if instance is None else instance_id_of(api, instance)
     named = {"ClientId": client_id, "InstanceId": instance_id, "PackageName": package, "ClientVersion": version}
     flags = {"OnlyBackups": True} if only_backups else {}
     found = api.call("backfleet", "ListRuns", **named, Result=result, PageNumber=page, **flags)

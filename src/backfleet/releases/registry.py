@@ -231,6 +231,11 @@ def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     return _store.packages_offered(tx, platform, channel)
 
 
+def package_meant(tx: Transaction, package: str) -> str:
+    """Return the package with releases whose name is close to that of one without; "" if there is none."""
+    return similar_package(package, _store.packages(tx), ()) if package else ""
+
+
 def default_packages(tx: Transaction, channel: str) -> dict[str, str]:
     """Return what an install gets on a channel that names no package, by platform: the first that was offered there."""
     return _store.default_packages_of(tx, channel)
