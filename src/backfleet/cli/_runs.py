@@ -36,7 +36,10 @@ def runs(
     page: int,
     output: Output,
 ) -> None:
-    """List the runs of clients, newest first, with how they ended. Hosts report them within seconds."""
+    """List the runs of clients, newest first, with how they ended. Hosts report them within seconds.
+
+    READABLE BY is the lowest version known to read a backup: restore it with that version, or with a newer one.
+    """
     instance_id = None if instance is None else instance_id_of(api, instance)
     named = {"ClientId": client_id, "InstanceId": instance_id, "PackageName": package, "ClientVersion": version}
     flags = {"OnlyBackups": True} if only_backups else {}
@@ -45,7 +48,7 @@ def runs(
         _show_overdue(found, output)
         return
     output.show(
-        ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "USER", "CALLER"),
+        ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "READABLE BY", "USER", "CALLER"),
         [_row(run) for run in found["Runs"]],
         found,
     )
@@ -64,6 +67,7 @@ def _row(run: dict[str, Any]) -> list[object]:
         run["ClientVersion"],
         result,
         "yes" if run["IsBackup"] else "no",
+        run.get("ReadableBy", ""),
         run["User"],
         run["Caller"],
     ]

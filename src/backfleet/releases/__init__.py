@@ -10,6 +10,7 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
   would make of them, and `change_scheme` changes it.
 - `offered`, `offered_for`, `packages_offered`, `package_meant`, `find` and `find_all` read; `select` and `newest`
   choose. The last two are pure.
+- `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
@@ -28,6 +29,7 @@ from backfleet.releases.registry import (
     find_all,
     is_noted_as_fetched,
     keep_artifact,
+    lowest_readers,
     may_be_sent,
     note_fetched,
     offer,
@@ -92,6 +94,7 @@ __all__ = [
     "is_noted_as_fetched",
     "is_withdrawn",
     "keep_artifact",
+    "lowest_readers",
     "may_be_sent",
     "may_sign",
     "metadata",
