@@ -36,6 +36,14 @@ def test_the_largest_group_is_first_and_zeros_are_left_out() -> None:
     ]
 
 
+def test_a_narrow_terminal_leaves_out_states_that_nobody_is_in() -> None:
+    """And no state that somebody is in: what failed, or is silent, stands in the last columns."""
+    lines = picture(TWO, [], [], NOW, (85, 40))
+    assert lines[3].split() == ["PACKAGE", "VERSION", "SITE", "CLIENTS", "CURRENT", "BEHIND", "FAILED", "SILENT"]
+    narrow = picture(TWO, [], [], NOW, (62, 40))
+    assert narrow[:2] == [f"[{'#' * 22}{'!' * 2}{'.' * 6}] 40 clients", "30 current, 8 behind, 2 failed, 1 silent"]
+
+
 def test_what_runs_is_below() -> None:
     ring = {"Succeeded": 3, "AlreadyThere": 1, "Failed": 1}
     rollouts = [

@@ -31,6 +31,14 @@ def test_what_is_near_nothing_has_no_hint() -> None:
     assert (done.exit_code, "Did you mean" in done.stderr) == (2, False)
 
 
+def test_what_was_meant_is_named_once() -> None:
+    """The library suggests something, too, also with a closing parenthesis."""
+    for word in ("lst", "upgrad"):
+        done = CliRunner().invoke(main, ["client", word], prog_name="backfleet")
+        assert f"Error: No such command '{word}'. Did you mean `backfleet client " in done.stderr
+        assert done.stderr.lower().count("did you mean") == 1
+
+
 def test_under_json_the_hint_is_in_the_message() -> None:
     done = CliRunner().invoke(main, ["clinet", "--json"], prog_name="backfleet")
     assert "Did you mean `backfleet client`" in json.loads(done.stderr)["Error"]["Message"]

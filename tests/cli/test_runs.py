@@ -32,5 +32,6 @@ def test_a_run_through_a_shim_is_listed_with_its_result(
     )
     listed = cli("client", "runs", "--package", "courier")
     assert (listed.exit_code, found[0]["ClientId"] in listed.stdout) == (0, True), listed.output
+    assert (found[0]["ReadableBy"], "READABLE BY" in listed.stdout) == ("1.0", True)
     assert cli("client", "runs", "--client", "c-nobody").stdout.count("\n") == 1
     assert cli("client", "runs", "--overdue").exit_code == 0

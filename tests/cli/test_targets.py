@@ -125,6 +125,9 @@ def test_a_list_shows_the_chosen_clients(many: Fleet, three: Ids) -> None:
     """All of them, if nothing is chosen."""
     shown = many.run("client", "list", "--where", "version<2", "--columns", "hostname,version", "--sort", "-hostname")
     assert shown.stdout.split() == ["HOSTNAME", "VERSION", "web-2", "1.0", "web-0", "1.0"]
+    named = many.run("client", "list", "app-1", "--columns", "name,channel,platform", "--csv").stdout.splitlines()
+    assert (named[0], named[1].split(",")[:2]) == ("name,channel,platform", ["app-1", "stable"])
+    assert "CHANNEL" not in many.run("client", "list").stdout
     assert len(json.loads(many.run("client", "list", "--json").stdout)) == 4  # one by the install above
     assert len(json.loads(many.run("client", "list", "--json", "--limit", "2").stdout)) == 2
 
@@ -163,3 +166,37 @@ def test_a_client_follows_another_channel_by_name(many: Fleet, three: Ids, monke
     monkeypatch.setattr(many, "refuse", refuse)
     partly = many.run("client", "set", "--all", "--channel", "stable")
     assert (partly.exit_code, "2 of 6 were set before" in partly.stderr) == (3, True), partly.output
+
+
+@pytest.mark.parametrize("command", [("task", "list"), ("client", "runs")], ids=" ".join)
+def test_one_host_is_named_as_elsewhere(many: Fleet, three: Ids, command: tuple[str, str]) -> None:
+    """By its name or id. What means no host is refused: an empty list would say that nothing happened there."""
+    instance = three["app-1"][0]
+    operation = "ListTasks" if command[0] == "task" else "ListRuns"
+    for name in ("app-1", instance):
+        done = many.run(*command, "--instance", name)
+        assert done.exit_code == 0, done.output
+        assert [call["InstanceId"] for call in many.calls(operation)] == [instance]
+    unknown = many.run(*command, "--instance", "app-11")
+    assert (unknown.exit_code, "no host or client 'app-11'; is app-1" in unknown.stderr) == (1, True), unknown.output
+
+
+@pytest.mark.parametrize(
+    "words", [("rollout", "apply"), ("rollout", "preview"), ("calendar", "put", "xmas")], ids=" ".join
+)
+def test_under_json_the_faults_of_a_file_are_in_the_error(many: Fleet, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Standard error is one JSON document; for people it is a line for each fault."""
+    file = tmp_path / "p.toml"
+    file.write_text('name = "x"\npackge = "courier"\n')
+    error = json.loads(many.run(*words, str(file), "--json").stderr)["Error"]
+    assert error["Code"], error
+    read = many.run(*words, str(file)).stderr.splitlines()
+    assert len(read) == len(error["Faults"]) + 1 > 1
+    assert all(line.startswith(str(file)) for line in read[:-1])
+
+
+def test_a_failed_task_is_listed_as_failed(many: Fleet, three: Ids) -> None:
+    """As `task show` has it, and not with the API's Progress of -1."""
+    task = many.run_json("client", "upgrade", many.add("late-1")[1], "--version", "9.9")["TaskId"]
+    rows = many.run("task", "list", "--columns", "task,state,progress", "--csv").stdout.splitlines()
+    assert f'{task},"completed, failed",' in rows

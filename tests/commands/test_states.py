@@ -119,7 +119,7 @@ class Scenario:
             assert to is not State.WAITING, event
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(EVENTS, max_size=14))
 def test_every_event_makes_a_move_of_the_table(helpers: Helpers, events: list[str]) -> None:
     """An end is final, nothing is handed out twice under one lease, and nothing runs that is to be stopped."""

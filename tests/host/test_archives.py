@@ -603,8 +603,8 @@ def test_an_archive_that_is_cut_off_is_refused(read: Read, form: str, content: b
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz", "zst"])
-def test_a_damaged_byte_never_gives_other_content(read: Read, compression: str) -> None:
-    """F70: the archive is refused, unless the byte does not matter."""
+def test_f70_a_damaged_byte_never_gives_other_content(read: Read, compression: str) -> None:
+    """On a host: the archive is refused, unless the byte does not matter."""
     content = tar(*SMALL, compression=compression)
     whole = read(content)
     refused = 0

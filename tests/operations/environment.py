@@ -193,6 +193,7 @@ class Environment:
         platform: str = PLATFORM,
         channel: str = "stable",
         upgrades_from: str = "",
+        readable_by: str = "",
         withdrawn: bool = False,
     ) -> None:
         """Add a version that hosts may move to."""
@@ -201,7 +202,7 @@ class Environment:
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         prepared = releases.prepare(
             file, sha256, file.stat().st_size, package=package, version=version, platform=platform, form="binary",
-            file_name=file.name, given={"upgrades_from": upgrades_from},
+            file_name=file.name, given={"upgrades_from": upgrades_from, "readable_by": readable_by},
         )  # fmt: skip
         with self.services.database.transaction() as tx:
             releases.add(tx, self.services.repository, prepared, channel=channel, now=self.now)

@@ -184,8 +184,8 @@ def test_a_release_without_its_commands_is_refused(
         pytest.param("wheel", b"", id="empty"),
     ],
 )
-def test_an_artifact_that_cannot_be_read_is_refused(inspected: Inspect, form: str, content: bytes) -> None:
-    """F70: here, and not on a thousand hosts."""
+def test_f70_an_artifact_that_cannot_be_read_is_refused(inspected: Inspect, form: str, content: bytes) -> None:
+    """Here, and not on a thousand hosts."""
     with pytest.raises(ReleaseRefused, match="the artifact is refused: "):
         inspected(content, form)
 

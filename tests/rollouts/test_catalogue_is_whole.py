@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-ROWS = (20, 21, 22, 48, 49, 50, 51, 53, 54, 55, 56, 57, 59, 60, 61, 62, 70, 71, 72, 73, 79, 80, 81, 83)
+ROWS = (20, 21, 22, 43, 48, 49, 50, 51, 53, 54, 55, 56, 57, 59, 60, 61, 62, 70, 71, 72, 73, 79, 80, 81, 83, 86)
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,16 @@ def test_success_with_another_version_is_a_failure_that_names_it() -> None:
     assert "but nothing is installed" in judged(item(), outcome(State.FINISHED, gone)).item.message
 
 
+def test_a_roll_back_that_named_no_version_shows_the_one_that_its_host_went_to() -> None:
+    """Once it is there; until then nobody knows."""
+    left = replace(item(kind=Kind.ROLL_BACK), to_version="")
+    report = report_of(left, to_version="0.9", current_version="0.9").as_line()
+    done = judged(left, outcome(State.FINISHED, report)).item
+    assert (done.state, done.goal_version, left.goal_version) == (ItemState.SUCCEEDED, "0.9", "")
+    refused = report_of(left, "failed", code="NotAllowedFrom", current_version="1.0").as_line()
+    assert judged(left, outcome(State.FINISHED, refused)).item.goal_version == ""
+
+
 def test_an_uninstall_succeeds_when_nothing_is_left() -> None:
     """And only then."""
     at = item(kind=Kind.UNINSTALL)

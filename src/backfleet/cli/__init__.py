@@ -75,10 +75,10 @@ class _Main(click.Group):
 def _report(problem: click.ClickException, given: Sequence[str]) -> None:
     """Report why a command line was refused, with what may have been meant."""
     if isinstance(problem, click.UsageError):
-        from backfleet.cli._hints import hint_for  # late: only what is wrong needs it
+        from backfleet.cli._hints import hint_for, without_hint  # late: only what is wrong needs it
 
         hint = hint_for(problem, given)
-        problem = click.UsageError(f"{problem.format_message()} {hint}", problem.ctx) if hint else problem
+        problem = click.UsageError(f"{without_hint(problem.format_message())} {hint}", problem.ctx) if hint else problem
     if "--json" in given:
         report_error(problem.format_message(), "", is_json=True)
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
+from backfleet.cli._options import Done, calls_the_api, fail, json_option, print_faults, prints_the_answer, read_text
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import Output, output_options
 from backfleet_host.texts import printable
@@ -32,7 +32,10 @@ def put(api: Client, name: str, file: Path, as_json: bool) -> None:
         if not faults:
             raise
         print_faults(faults, file)
-        fail(f"the calendar in {file} is refused: {len(faults)} faults; nothing was changed")
+        fail(
+            f"the calendar in {file} is refused: {len(faults)} faults; nothing was changed",
+            code=str(problem.answer.get("Code", "")), requestId=problem.answer.get("RequestId", ""), faults=faults,
+        )  # fmt: skip
     if as_json:
         print_json(found)
         return
@@ -67,8 +70,8 @@ def show(api: Client, name: str, as_json: bool) -> None:
 
 @calendar.command()
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def delete(api: Client, name: str) -> None:
+def delete(api: Client, name: str) -> Done:
     """Delete a calendar that no unfinished rollout names."""
-    api.call("backfleet", "DeleteCalendar", Name=name)
-    say(f"calendar {name} deleted")
+    return api.call("backfleet", "DeleteCalendar", Name=name), f"calendar {name} deleted"

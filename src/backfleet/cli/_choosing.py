@@ -115,20 +115,32 @@ def choose(wanted: Wanted, known: Sequence[Target], bare: Sequence[Target] = ())
 def client_of(answer: Mapping[str, Any]) -> Target:
     """Return one of the Clients of DescribeBackupClients as a target."""
 
+    fields = fields_of(answer)
+    tags = {str(tag.get("Key")): str(tag.get("Value")) for tag in answer.get("Tags") or []}
+    return Target(
+        fields["instance"],
+        fields["name"],
+        fields["hostname"],
+        fields["client"],
+        fields,
+        tags,
+        str(answer.get("VersionScheme") or ""),
+    )
+
+
+def fields_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is known of one of the Clients of DescribeBackupClients, by the names of CLIENT_FIELDS."""
+
     def text(name: str) -> str:
         return str(answer.get(name) or "")
 
-    fields = {
+    return {
         "name": text("InstanceName"), "hostname": text("Hostname"), "instance": text("InstanceId"),
         "client": text("ClientId"), "package": text("PackageName"), "version": text("ClientVersion"),
         "newest": text("MaxClientVersion"), "offer": text("OfferState").lower(), "channel": text("Channel"),
         "status": text("Status"), "os": text("OsType"), "platform": f"{text('OsType')}-{text('ArchType')}",
         "address": text("PrivateIpV4"),
     }  # fmt: skip
-    tags = {str(tag.get("Key")): str(tag.get("Value")) for tag in answer.get("Tags") or []}
-    return Target(
-        fields["instance"], fields["name"], fields["hostname"], fields["client"], fields, tags, text("VersionScheme")
-    )
 
 
 def host_of(answer: Mapping[str, Any]) -> Target:

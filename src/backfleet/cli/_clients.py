@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from backfleet.cli._acting import Switches, Verb, acting_options, can_be_sent_as_it_is, carry_out
-from backfleet.cli._choosing import Target, Wanted
+from backfleet.cli._choosing import Target, Wanted, fields_of
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
 from backfleet.cli._expiring import expires_option, expiry
@@ -21,6 +21,7 @@ from backfleet_host.versions import SCHEMES, scheme_of
 
 MOST_UPGRADES = 100  # ids in one call: the API's maximum
 MOST_OTHERS = 20
+FURTHER = ("channel", "platform", "os", "address", "offer")  # columns of a list that are shown where they are named
 
 
 @click.group()
@@ -41,20 +42,23 @@ def list_clients(api: Client, wanted: Wanted, limit: int | None, output: Output)
         chosen = {target.client_id for target in chosen_clients(api, wanted)}
         found = [each for each in all_clients(api) if each["ClientId"] in chosen][:limit]
     output.show(
-        ("CLIENT", "INSTANCE", "HOSTNAME", "PACKAGE", "VERSION", "NEWEST", "STATUS"),
+        ("CLIENT", "INSTANCE", "NAME", "HOSTNAME", "PACKAGE", "VERSION", "NEWEST", "STATUS", *map(str.upper, FURTHER)),
         [
             (
                 c["ClientId"],
                 c["InstanceId"],
+                c.get("InstanceName"),
                 c.get("Hostname"),
                 c.get("PackageName"),
                 c.get("ClientVersion"),
                 c.get("MaxClientVersion"),
                 c["Status"] + _offered(c) + _unconfirmed(c) + pinned(c),
+                *map(fields_of(c).get, FURTHER),
             )
             for c in found
         ],
         found,
+        further=len(FURTHER),
     )
 
 

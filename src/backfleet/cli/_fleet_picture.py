@@ -31,21 +31,33 @@ def picture(
     counts = fleet["Counts"]
     states = ", ".join(f"{counts[name]:,} {name.lower()}" for name in STATES if counts.get(name))
     head = [f"{_bar(counts)} {counts['Clients']:,} clients{f': {states}' if states else ''}", moment(now), ""]
+    if len(head[0]) > width:
+        head[:1] = [head[0].partition(":")[0], states]
     moving = _moving(rollouts, tasks)
-    rows = layout(("PACKAGE", "VERSION", "SITE", "CLIENTS", *map(str.upper, STATES)), _rows(fleet["Map"]), None)
-    table = rows.splitlines()
+    table = _table(fleet["Map"], width)
     left = max(2, height - 1 - len(head) - len(moving))
     if len(table) > left:
         table = [*table[: left - 1], f"... and {len(table) - left + 1} more; `backfleet client list` lists clients"]
     return [cut(line, width) for line in (*head, *table, *moving)][: max(1, height - 1)]
 
 
-def _rows(cells: Sequence[Answer]) -> list[list[object]]:
+def _table(cells: Sequence[Answer], width: int) -> list[str]:
+    """Return the lines of the table: where they are too wide, without states that no client is in."""
+    lines: list[str] = []
+    for states in (STATES, [name for name in STATES if any(cell.get(name) for cell in cells)]):
+        headings = ("PACKAGE", "VERSION", "SITE", "CLIENTS", *map(str.upper, states))
+        lines = layout(headings, _rows(cells, states), None).splitlines()
+        if max(map(len, lines)) <= width:
+            break
+    return lines
+
+
+def _rows(cells: Sequence[Answer], states: Sequence[str]) -> list[list[object]]:
     """Return a row for each version at each site, the largest first; zeros are left empty."""
     largest_first = sorted(cells, key=lambda cell: -cell["Clients"])
     return [
         [cell["PackageName"], cell["ClientVersion"] or "none", cell["Site"] or "-", cell["Clients"]]
-        + [cell.get(name) or "" for name in STATES]
+        + [cell.get(name) or "" for name in states]
         for cell in largest_first
     ]
 

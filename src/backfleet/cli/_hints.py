@@ -1,15 +1,23 @@
 """What somebody may have meant who wrote a command that there is not, or an option in another place. Pure."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
 MOST: Final = 3
+NO_COMMAND: Final = "No such command"
 LIKENESS: Final = 0.6  # of two words, from 0 to 1; as in the standard library
 OF_COMMANDS: Final = ("--endpoint", "--profile", "--ca", "--data", "--json", "--csv", "--yes")
 """Options that almost every command has, and no group."""
+_SUGGESTION: Final = re.compile(r" \(?Did you mean [^?]*\?\)?$|(?<=\.) \(Did you mean one of: .*\)$")
+
+
+def without_hint(message: str) -> str:
+    """Return the message of a command that there is not without what the library suggests: `hint_for` knows more."""
+    return _SUGGESTION.sub("", message) if message.startswith(NO_COMMAND) else message
 
 
 def hint_for(problem: click.UsageError, arguments: Sequence[str]) -> str:
@@ -24,7 +32,7 @@ def hint_for(problem: click.UsageError, arguments: Sequence[str]) -> str:
         return ""
     if isinstance(problem, click.NoSuchOption):
         return _for_option(problem.option_name, context, arguments)
-    if problem.message.startswith("No such command"):
+    if problem.message.startswith(NO_COMMAND):
         return _for_command(_unknown(problem.message), context, context.command)
     return ""
 

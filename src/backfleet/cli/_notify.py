@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, json_option, read_text
+from backfleet.cli._options import Done, calls_the_api, json_option, prints_the_answer, read_text
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import print_table
 
@@ -129,8 +129,8 @@ def replay(api: Client, notification_id: str, as_json: bool) -> None:
 
 @notify.command()
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def remove(api: Client, name: str) -> None:
+def remove(api: Client, name: str) -> Done:
     """Remove a destination. What still waits for it is given up."""
-    api.call("backfleet", "DeleteNotificationDestination", Name=name)
-    say(f"destination {name} removed")
+    return api.call("backfleet", "DeleteNotificationDestination", Name=name), f"destination {name} removed"

@@ -134,7 +134,7 @@ def read_text(file: Path) -> str:
 
 
 def print_faults(faults: list[dict[str, Any]], file: Path) -> None:
-    """Print every fault of a file that was refused, as compilers do."""
-    for fault in faults:
+    """Print every fault of a file, as compilers do; nothing under --json, where the answer or the error has them."""
+    for fault in [] if wants_json() else faults:
         line = f":{fault['Line']}" if fault["Line"] else ""
         say(f"{file}{line}: {fault['Key']}: found {fault['Found']}; {fault['Wanted']}", err=True)

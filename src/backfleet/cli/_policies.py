@@ -20,4 +20,7 @@ def call_with_policy(api: Client, action: str, file: Path, **more: object) -> di
         if not faults:
             raise
         print_faults(faults, file)
-        fail(f"the policy in {file} is refused: {len(faults)} faults; nothing was changed")
+        fail(
+            f"the policy in {file} is refused: {len(faults)} faults; nothing was changed",
+            code=str(problem.answer.get("Code", "")), requestId=problem.answer.get("RequestId", ""), faults=faults,
+        )  # fmt: skip

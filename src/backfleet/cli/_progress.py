@@ -40,8 +40,18 @@ def item_row(item: Item) -> list[object]:
 
 def summary(task: Task) -> str:
     """Return how a task stands, in one line."""
-    progress = "failed" if task["Progress"] == -1 else f"{task['Progress']} %"
-    return f"{task['Name']}: {task['Description']}, {progress}"
+    progress = "" if has_failed(task) else f", {task['Progress']} %"
+    return f"{task['Name']}: {state_of(task)}{progress}"
+
+
+def has_failed(task: Task) -> bool:
+    """Return whether not every item of a task ended with success: the API says so by a Progress of -1."""
+    return bool(task["Progress"] == -1)
+
+
+def state_of(task: Task) -> str:
+    """Return the state of a task, and whether it failed."""
+    return f"{task['Description']}, failed" if has_failed(task) else str(task["Description"])
 
 
 def is_over(task: Task) -> bool:

@@ -10,7 +10,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
-from backfleet.cli._options import calls_the_api, json_option, print_faults
+from backfleet.cli._options import Done, calls_the_api, json_option, print_faults, prints_the_answer
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._simulations import simulate_policy
@@ -271,19 +271,21 @@ def roll_back(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> 
 @rollout.command()
 @click.argument("rollout_id")
 @click.option("--client", "clients", multiple=True, metavar="ID", help="Only these members.")
+@prints_the_answer
 @calls_the_api
-def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> None:
+def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> Done:
     """Let members that ended without success begin again."""
     found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=list(clients) or None)
-    say(f"{rollout_id}: {found['Retried']} members begin again")
+    return found, f"{rollout_id}: {found['Retried']} members begin again"
 
 
 @rollout.command()
 @click.argument("rollout_id")
 @click.argument("client_id")
 @click.option("--release", is_flag=True, help="Let it in again.")
+@prints_the_answer
 @calls_the_api
-def hold(api: Client, rollout_id: str, client_id: str, release: bool) -> None:
+def hold(api: Client, rollout_id: str, client_id: str, release: bool) -> Done:
     """Take one member out of the way. What it has begun ends by itself."""
-    api.call("backfleet", "HoldRolloutMember", RolloutId=rollout_id, ClientId=client_id, Held=not release)
-    say(f"{client_id}: {'released' if release else 'held'}")
+    found = api.call("backfleet", "HoldRolloutMember", RolloutId=rollout_id, ClientId=client_id, Held=not release)
+    return found, f"{client_id}: {'released' if release else 'held'}"

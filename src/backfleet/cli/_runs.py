@@ -8,11 +8,12 @@ from backfleet.cli._client import Client
 from backfleet.cli._options import WholeNumber, calls_the_api
 from backfleet.cli._print import moment, say
 from backfleet.cli._tables import Output, output_options
+from backfleet.cli._targets import instance_id_of
 
 
 @click.command()
 @click.option("--client", "client_id", metavar="ID", help="Only of this client.")
-@click.option("--instance", "instance_id", metavar="ID", help="Only on this host.")
+@click.option("--instance", metavar="HOST", help="Only on this host, by id or name.")
 @click.option("--package", help="Only of this package.")
 @click.option("--version", help="Only of this version.")
 @click.option(
@@ -26,7 +27,7 @@ from backfleet.cli._tables import Output, output_options
 def runs(
     api: Client,
     client_id: str | None,
-    instance_id: str | None,
+    instance: str | None,
     package: str | None,
     version: str | None,
     result: str | None,
@@ -35,7 +36,11 @@ def runs(
     page: int,
     output: Output,
 ) -> None:
-    """List the runs of clients, newest first, with how they ended. Hosts report them within seconds."""
+    """List the runs of clients, newest first, with how they ended. Hosts report them within seconds.
+
+    READABLE BY is the lowest version known to read a backup: restore it with that version, or with a newer one.
+    """
+    instance_id = None if instance is None else instance_id_of(api, instance)
     named = {"ClientId": client_id, "InstanceId": instance_id, "PackageName": package, "ClientVersion": version}
     flags = {"OnlyBackups": True} if only_backups else {}
     found = api.call("backfleet", "ListRuns", **named, Result=result, PageNumber=page, **flags)
@@ -43,7 +48,7 @@ def runs(
         _show_overdue(found, output)
         return
     output.show(
-        ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "USER", "CALLER"),
+        ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "READABLE BY", "USER", "CALLER"),
         [_row(run) for run in found["Runs"]],
         found,
     )
@@ -62,6 +67,7 @@ def _row(run: dict[str, Any]) -> list[object]:
         run["ClientVersion"],
         result,
         "yes" if run["IsBackup"] else "no",
+        run.get("ReadableBy", ""),
         run["User"],
         run["Caller"],
     ]

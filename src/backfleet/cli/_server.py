@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, json_option
+from backfleet.cli._options import Done, calls_the_api, json_option, prints_the_answer
 from backfleet.cli._print import moment, print_json, say
 
 
@@ -31,11 +31,14 @@ def show(client: Client, as_json: bool) -> None:
 
 
 @server.command("release-hold")
+@prints_the_answer
 @calls_the_api
-def release_hold(client: Client) -> None:
+def release_hold(client: Client) -> Done:
     """After a restore: let hosts be given work again, and every account act."""
-    released = client.call("backfleet", "ReleaseServerHold")["Released"]
-    say("released: hosts get orders again" if released else "the server was not held; nothing changed")
+    found = client.call("backfleet", "ReleaseServerHold")
+    return found, (
+        "released: hosts get orders again" if found["Released"] else "the server was not held; nothing changed"
+    )
 
 
 def held_text(server: Mapping[str, Any]) -> str:

@@ -120,7 +120,7 @@ def _refuse(file: Path, problem: PolicyRefused) -> NoReturn:
         {"Line": each.line, "Key": each.key, "Found": each.found, "Wanted": each.wanted} for each in problem.faults
     ]
     print_faults(faults, file)
-    fail(f"the policy in {file} is refused: {len(faults)} faults")
+    fail(f"the policy in {file} is refused: {len(faults)} faults", faults=faults)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -46,18 +46,19 @@ class Output:
         """Whether a program reads JSON."""
         return self.form == "json"
 
-    def show(self, headings: Sequence[str], rows: Iterable[Row], document: Any) -> None:
+    def show(self, headings: Sequence[str], rows: Iterable[Row], document: Any, further: int = 0) -> None:
         """Print a table.
 
         Args:
             headings: names of the columns, in capitals; an option names them in lower case, with - for a space.
             rows: as many cells each.
             document: what JSON shows instead. A list with an entry for each row is sorted like them.
+            further: how many of the last columns are shown only where they are named.
         """
         found = list(rows)
         try:
             order = sorted_by(headings, found, self.sort)
-            chosen = chosen_columns(headings, self.columns)
+            chosen = chosen_columns(headings, self.columns or headings[: len(headings) - further])
         except UnknownColumn as problem:
             raise click.UsageError(str(problem)) from None
         if self.is_json:

@@ -12,6 +12,7 @@ import click
 from backfleet.cli._choosing import (
     CLIENT_FIELDS,
     HOST_FIELDS,
+    INSTANCE_PREFIXES,
     Chosen,
     Named,
     Target,
@@ -143,6 +144,17 @@ def chosen_hosts(api: Client, wanted: Wanted) -> list[Target]:
     _need_something(wanted)
     found = choose(wanted, [host_of(each) for each in list_hosts(api)])
     return _checked(found, "no host is chosen: none of the account's has what was asked for")
+
+
+def instance_id_of(api: Client, name: str) -> str:
+    """Return the id of the host that a name or an id means. One that means none or several ends the command.
+
+    An id is taken as it is: a host that was deregistered has a history, too.
+    """
+    if name.startswith(INSTANCE_PREFIXES):
+        return name
+    (found,) = chosen_hosts(api, Wanted((Named(name),)))
+    return found.instance_id
 
 
 def _need_something(wanted: Wanted) -> None:

@@ -7,8 +7,9 @@ import click
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import FINISHED_BEFORE, WholeNumber, calls_the_api, report_error
 from backfleet.cli._print import moment, say
-from backfleet.cli._progress import as_document, items_of, summary
+from backfleet.cli._progress import as_document, has_failed, items_of, state_of, summary
 from backfleet.cli._tables import Output, output_options
+from backfleet.cli._targets import instance_id_of
 from backfleet.cli._watching import have_succeeded, show_ended, show_items, wait_for
 
 PAGE = 50  # tasks per call: the API's maximum
@@ -20,12 +21,13 @@ def task() -> None:
 
 
 @task.command(name="list")
-@click.option("--instance", "instance_id", metavar="ID", help="The history of this host: each order, and its end.")
+@click.option("--instance", metavar="HOST", help="The history of this host, by id or name: each order, and its end.")
 @click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @output_options
 @calls_the_api
-def list_tasks(api: Client, instance_id: str | None, page: int, output: Output) -> None:
+def list_tasks(api: Client, instance: str | None, page: int, output: Output) -> None:
     """List tasks, newest first."""
+    instance_id = None if instance is None else instance_id_of(api, instance)
     found = api.call("backfleet", "ListTasks", InstanceId=instance_id, PageNumber=page, PageSize=PAGE)["Tasks"]
     if instance_id is not None:
         _show_history(found, output)
@@ -36,8 +38,8 @@ def list_tasks(api: Client, instance_id: str | None, page: int, output: Output) 
             (
                 t["TaskId"],
                 t["Name"],
-                t["Description"],
-                t["Progress"],
+                state_of(t),
+                "" if has_failed(t) else t["Progress"],
                 moment(t["CreatedTime"]),
                 moment(t.get("CompletedTime")),
             )

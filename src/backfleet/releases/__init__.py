@@ -8,8 +8,9 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
 - `default_packages` are what installs get that name none; the first package on a channel, until `set_default_package`.
 - `scheme_for` and `schemes_of` say how the versions of a package compare; `review_scheme` shows what another scheme
   would make of them, and `change_scheme` changes it.
-- `offered`, `offered_for`, `packages_offered`, `find` and `find_all` read; `select` and `newest` choose. The last two
-  are pure.
+- `offered`, `offered_for`, `packages_offered`, `package_meant`, `find` and `find_all` read; `select` and `newest`
+  choose. The last two are pure.
+- `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
@@ -28,12 +29,14 @@ from backfleet.releases.registry import (
     find_all,
     is_noted_as_fetched,
     keep_artifact,
+    lowest_readers,
     may_be_sent,
     note_fetched,
     offer,
     offered,
     offered_for,
     other_packages,
+    package_meant,
     packages_offered,
     prepare,
     set_default_package,
@@ -91,6 +94,7 @@ __all__ = [
     "is_noted_as_fetched",
     "is_withdrawn",
     "keep_artifact",
+    "lowest_readers",
     "may_be_sent",
     "may_sign",
     "metadata",
@@ -101,6 +105,7 @@ __all__ = [
     "offered",
     "offered_for",
     "other_packages",
+    "package_meant",
     "packages_offered",
     "pending_signatures",
     "prepare",

@@ -130,6 +130,15 @@ def every_release(tx: Transaction, package: str | None) -> list[Release]:
     return _releases(tx, query.where(releases.c.package == package) if package else query)
 
 
+def of_versions(tx: Transaction, wanted: Collection[tuple[str, str]]) -> list[Release]:
+    """Return the releases of any of (package, version), withdrawn ones included, for every platform."""
+    if not wanted:
+        return []
+    packages, versions = ({each[place] for each in wanted} for place in (0, 1))
+    query = sa.select(releases).where(releases.c.package.in_(packages), releases.c.version.in_(versions))
+    return [release for release in _releases(tx, query) if (release.package, release.version) in wanted]
+
+
 def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list[Release]:
     """Return what is offered for any of (package, platform, channel)."""
     if not wanted:

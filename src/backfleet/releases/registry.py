@@ -1,7 +1,7 @@
 """Add, offer, withdraw and find releases."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,11 @@ def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     return _store.packages_offered(tx, platform, channel)
 
 
+def package_meant(tx: Transaction, package: str) -> str:
+    """Return the package with releases whose name is close to that of one without; "" if there is none."""
+    return similar_package(package, _store.packages(tx), ()) if package else ""
+
+
 def default_packages(tx: Transaction, channel: str) -> dict[str, str]:
     """Return what an install gets on a channel that names no package, by platform: the first that was offered there."""
     return _store.default_packages_of(tx, channel)
@@ -274,6 +279,26 @@ def note_fetched(tx: Transaction, sha256: str, *, now: datetime) -> bool:
 def find(tx: Transaction, package: str, version: str, platform: str) -> Release | None:
     """Return one release, withdrawn or not."""
     return _store.release(tx, package, version, platform)
+
+
+def lowest_readers(tx: Transaction, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the lowest version known to read what each of (package, version) writes into a repository.
+
+    That is what the manifest names as `readable_by`: where platforms differ, the highest. A version of which nothing is
+    known is its own reader.
+    """
+    found = {each: each[1] for each in wanted}
+    named: dict[tuple[str, str], list[Manifest]] = {}
+    for release in _store.of_versions(tx, wanted):
+        if release.manifest.readable_by:
+            named.setdefault((release.package, release.version), []).append(release.manifest)
+    for each, manifests in named.items():
+        highest = manifests[0]
+        for other in manifests[1:]:
+            if other.version_scheme.is_newer(other.readable_by, highest.readable_by):
+                highest = other
+        found[each] = highest.readable_by
+    return found
 
 
 def find_all(tx: Transaction, package: str | None) -> list[Release]:

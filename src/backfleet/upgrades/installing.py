@@ -134,7 +134,9 @@ def _target(
     instance, found = choice.instance, offered.get(choice.offer, [])
     if not found:
         package, platform = choice.package or "any package", instance.platform or "its platform"
-        text = f"no release of {package} is offered for {platform} on {choice.channel}; add one"
+        meant = releases.package_meant(tx, choice.package)
+        advice = f"is {meant} meant?" if meant else "add one"
+        text = f"no release of {package} is offered for {platform} on {choice.channel}; {advice}"
         return TaskTarget(instance.id, package=choice.package, platform=instance.platform, resolved=("NoRelease", text))
     refusal = None if choice.client else _refusal_of_first(choice, found, holds.get(choice.place), version)
     if refusal is not None:

@@ -219,6 +219,12 @@ class Item:
         return self.state in OPEN
 
     @property
+    def goal_version(self) -> str:
+        """The version that the order goes to. Where a roll-back left it to the host: what that went to, once known."""
+        is_left_to_host = self.kind is Kind.ROLL_BACK and not self.to_version
+        return self.current_version if is_left_to_host and self.state is ItemState.SUCCEEDED else self.to_version
+
+    @property
     def client_status(self) -> ClientStatus:
         """The client's status as far as this item goes."""
         if self.state is ItemState.SUCCEEDED:

@@ -61,6 +61,22 @@ def test_runs_are_listed_newest_first_by_client_version_result_and_time(env: Env
     assert (numbers(PageSize=1, PageNumber=2), ask(env, PageSize=1)["TotalCount"]) == ([3], 4)
 
 
+def test_f43_each_backup_names_the_lowest_version_known_to_read_it(env: Environment) -> None:
+    """Also after its release was withdrawn. Of what no manifest tells, the version that made it is known to read it."""
+    env.release("1.0")
+    env.release("2.0", readable_by="1.5", withdrawn=True)
+    env.release("2.0", readable_by="1.10", platform="linux-arm64")
+    env.release("2.0", package="another", readable_by="1.99")
+    instance, _ = env.host_with_client("2.0")
+    for number, version in enumerate(("1.0", "2.0", "0.1-local")):
+        note(env, instance, number, version=version)
+    note(env, instance, 3, is_backup=False)
+    found = {run["ClientVersion"]: run for run in ask(env, OnlyBackups="true")["Runs"]}
+    readers = {version: run["ReadableBy"] for version, run in found.items()}
+    assert readers == {"1.0": "1.0", "2.0": "1.10", "0.1-local": "0.1-local"}  # where platforms differ, the highest
+    assert "ReadableBy" not in ask(env, Result="succeeded", PageSize=1)["Runs"][0]
+
+
 def test_another_account_sees_no_run(env: Environment) -> None:
     """Nor what is overdue."""
     instance, _ = env.host_with_client("1.0")

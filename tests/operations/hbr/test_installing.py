@@ -99,7 +99,15 @@ def test_a_package_that_is_not_offered_for_a_platform_makes_no_client(env: Envir
     (item,) = items(env, "Install", InstanceIds=[env.host(platform="linux-arm64")], PackageName="courier")
     assert (item["errorCode"], item["clientId"]) == ("NoRelease", "")
     assert "linux-arm64" in item["message"]
+    assert "add one" in item["message"]
     assert clients(env) == []
+
+
+def test_a_package_that_is_misspelled_is_named_as_it_is(env: Environment) -> None:
+    """Adding a release of it would be the wrong thing to do."""
+    env.release("2.0")
+    (item,) = items(env, "Install", InstanceIds=[env.host()], PackageName="courer")
+    assert (item["errorCode"], item["message"].endswith("; is courier meant?")) == ("NoRelease", True), item["message"]
 
 
 def test_an_install_over_a_client_moves_it_to_the_newest_version(env: Environment) -> None:

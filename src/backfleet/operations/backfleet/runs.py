@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from backfleet import backups
+from backfleet import backups, releases
 from backfleet.backups import ClientRun, Overdue, RunFilter
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
@@ -48,6 +48,7 @@ RUN: Final = {
     "User": str,
     "Caller": str,
     "IsBackup": bool,
+    "ReadableBy": Maybe(str),
 }
 OVERDUE: Final = {"ClientId": str, "LastStartTime": int, "UsualSeconds": int, "ExpectedTime": int}
 
@@ -70,6 +71,7 @@ def list_runs(call: Call, asked: ListRuns) -> dict[str, Any]:
 
     A run is noted where the host's agent is our own. Its Result is running, succeeded, failed, or unknown: the host did
     not see how it ended. ExitCode is negative for one that a signal killed. Overdue has at most 100, the longest first.
+    ReadableBy, of backups, is the lowest version known to read them: restore with it, or with a newer one.
     """
     page = Page(asked.page_number, asked.page_size)
     selected = RunFilter(
@@ -85,9 +87,10 @@ def list_runs(call: Call, asked: ListRuns) -> dict[str, Any]:
     with call.services.database.reading() as tx:
         found = backups.find_runs(tx, call.account_id, call.region, selected, page)
         late = backups.overdue(tx, call.account_id, call.region, now=call.now)
+        readers = releases.lowest_readers(tx, {(each.package, each.version) for each in found.items})
     late = [each for each in late if asked.client_id in (None, each.client_id)]
     return {
-        "Runs": [_run(each) for each in found.items],
+        "Runs": [_run(each, readers[each.package, each.version]) for each in found.items],
         "PageNumber": page.number,
         "PageSize": page.size,
         "TotalCount": found.total,
@@ -100,7 +103,7 @@ def _moment(given: int | None) -> datetime | None:
     return None if given is None else datetime.fromtimestamp(given, UTC)
 
 
-def _run(run: ClientRun) -> dict[str, Any]:
+def _run(run: ClientRun, readable_by: str) -> dict[str, Any]:
     shown = {
         "RunId": run.id,
         "ClientId": run.client_id,
@@ -113,6 +116,8 @@ def _run(run: ClientRun) -> dict[str, Any]:
         "Caller": run.caller,
         "IsBackup": run.is_backup,
     }
+    if run.is_backup and readable_by:
+        shown["ReadableBy"] = readable_by
     if run.code is not None:
         shown["ExitCode"] = run.code
     if run.ended_at is not None:

@@ -91,7 +91,7 @@ def _order(item: upgrades.Item) -> dict[str, Any]:
         "PackageName": item.package,
         "State": item.state.value,
         "FromVersion": item.from_version,
-        "ToVersion": item.to_version,
+        "ToVersion": item.goal_version,
         "ErrorCode": item.code,
         "Message": item.message,
         "Output": item.evidence,

@@ -173,7 +173,7 @@ def item_answer(item: Item) -> dict[str, Any]:
         "stage": item.stage,
         "packageName": item.package,
         "fromVersion": item.from_version,
-        "toVersion": item.to_version,
+        "toVersion": item.goal_version,
         "currentVersion": item.current_version,
         "startedTime": seconds(item.started_at),
         "completedTime": seconds(item.completed_at),

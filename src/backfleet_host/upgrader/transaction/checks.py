@@ -312,9 +312,10 @@ def _check_direction(attempt: Attempt, allowed: Policy, goal: Manifest) -> None:
     if not may:
         was = "is" if attempt.from_version else "was"
         text = f"{goal.version} is older than {current}, which {was} installed here and is still offered"
-        advice = f"withdraw {current}, roll back to {attempt.previous}" if attempt.previous else f"withdraw {current}"
-        advice += ", or set `allows_downgrade` in /etc/backfleet on this host"
-        raise OrderFailed("NotAllowedFrom", f"{text}; {advice}")
+        below = attempt.previous and goal.version_scheme.is_older(attempt.previous, current)
+        advice = f"withdraw {current}, roll back to {attempt.previous}" if below else f"withdraw {current}"
+        last = "or set `allows_downgrade` in /etc/backfleet on this host"
+        raise OrderFailed("NotAllowedFrom", f"{text}; {advice}, {last}")
 
 
 def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget, ...]:

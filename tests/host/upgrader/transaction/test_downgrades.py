@@ -63,12 +63,15 @@ def test_an_order_to_roll_back_goes_to_the_version_that_ran_before(upgraded: Hos
     assert upgraded.leftovers() == []
 
 
-def test_a_second_order_to_roll_back_does_not_return_to_the_version_that_was_left(upgraded: Host) -> None:
-    """That one is the version from before now; a roll-back only goes down."""
+def test_a_second_order_to_roll_back_does_not_return_to_the_version_that_was_left(upgraded: Host, shop: Shop) -> None:
+    """That one is the version from before now; a roll-back only goes down, and no refusal advises it."""
     assert upgraded.carry("roll-back").outcome == "succeeded"
     report = upgraded.carry("roll-back")
     assert (report.code, report.current_version) == ("NotAllowedFrom", "1.0")
     assert "2.0 is not older than 1.0" in report.message
+    shop.add("0.9")
+    report = upgraded.carry("roll-back", "0.9")
+    assert (report.code, "roll back to" in report.message) == ("NotAllowedFrom", False), report.message
 
 
 def test_an_order_to_roll_back_goes_to_no_other_version(upgraded: Host, shop: Shop) -> None:
