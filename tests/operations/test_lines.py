@@ -13,9 +13,9 @@ from backfleet.wire.parameters._requests import BadCharacter, parameters_of
 assert operations.__all__, "importing it enters all operations"
 
 DOCUMENTS = {
-    "AlertSetting", "AssumeRolePolicyDocument", "ClientInfo", "CommandContent", "Content", "EncodedDiagnosticMessage",
-    "Ics", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy", "PolicyDocument", "PrivateKey",
-    "ProxyPassword", "Secret",
+    "AlertSetting", "AssumeRolePolicyDocument", "Authority", "ClientInfo", "CommandContent", "Content",
+    "EncodedDiagnosticMessage", "Ics", "KeySecret", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy",
+    "PolicyDocument", "PrivateKey", "ProxyPassword", "Secret",
 }  # fmt: skip
 """Parameters whose values are documents, programs or secrets: any character."""
 BY_RAM = {
@@ -23,8 +23,8 @@ BY_RAM = {
     "NewDescription", "NewDisplayName", "NewEmail", "NewGroupName", "NewMobilePhone", "NewUserName",
     "OIDCProviderName", "PolicyName", "RoleName", "Tag", "UserName", "VersionId",
 }  # fmt: skip
-OWN_CHECKS = {"ram": BY_RAM, "sts": {"RoleSessionName"}}
-"""What operations check themselves, with errors of their own: tests/operations/ram and sts."""
+OWN_CHECKS = {"backfleet": {"ExternalId"}, "ram": BY_RAM, "sts": {"RoleSessionName"}}
+"""What operations check themselves, with errors of their own: tests/operations/ram and sts. A cloud takes secrets."""
 BAD = ["\x1b", "\x00", "\x7f", "\x85", "\u061c", "\u200f", "\u2028", "\u202e", "\u2066", "\ud800"]
 
 

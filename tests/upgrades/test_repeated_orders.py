@@ -110,7 +110,8 @@ def test_the_host_of_a_cancelled_order_is_asked_what_came_of_it(env: Environment
     encoded = re.search(r"CA, ORDER, BEGAN = .*, '([A-Za-z0-9+/=]{40,})', ", question.content)
     assert encoded is not None
     asked = read_order(base64.b64decode(encoded[1]).decode())
-    assert (asked.order_id, asked.kind) == (item.id, "recover")
+    assert asked.kind == "recover"
+    assert f"\nset -- '{item.id}' " in question.content, "the head sets the order's id"
     scenario.report(question.task_id, item.id)
     item = scenario.item()
     assert (item.state, item.current_version) == (ItemState.CANCELLED, "2.0")

@@ -196,7 +196,10 @@ def _adopt_first(attempt: Attempt) -> Attempt:
         OrderFailed: ManagedElsewhere, it cannot be taken over, and runs as before.
     """
     installation, package = attempt.installation, attempt.package
-    allowed = read_policy(installation.etc, package.name)
+    try:
+        allowed = read_policy(installation.etc, package.name)
+    except OrderFailed:
+        return attempt  # its checks read it again, and say at which stage it was found wrong
     if allowed.adopt != "divert" or not adopting.programs_of(installation, package.name):
         return attempt
     check_changes_allowed(allowed)
