@@ -68,11 +68,12 @@ class Event:
 
 @dataclass(slots=True)
 class History:
-    """Everything that happened, and how it ended."""
+    """Everything that happened, and how it ended. `waits`: what the rollout waited for, from when on."""
 
     rollout: Rollout
     board: Board
     events: list[Event] = field(default_factory=list)
+    waits: list[tuple[datetime, str]] = field(default_factory=list)
     decisions: int = 0
     ended_at: datetime | None = None
 
@@ -139,6 +140,8 @@ class _Run:
         if decision.state is not None:
             history.events.append(Event(now, "rollout", history.rollout.id, decision.state.value, decision.reason))
         history.rollout = moved_rollout(history.rollout, decision, now)
+        if self.keeps_members and (not history.waits or history.waits[-1][1] != decision.waits_for):
+            history.waits.append((now, decision.waits_for))
 
     def _parts(self, move: Move) -> Sequence[Member]:
         """Return the members that a move is of; what stays of several that are alike stays on the board."""
@@ -205,7 +208,7 @@ def run(
         now: when it begins.
         limits: how far apart decisions are, and how many at most.
         signals: what the world says, asked before each decision.
-        keeps_members: whether the moves of members are kept as events; there may be millions.
+        keeps_members: whether moves of members and what was waited for are kept; there may be millions.
         groups: where members of the board stand for several: how those are taken apart when they begin.
     """
     simulated = _Run(rollout, board, hosts, now, keeps_members=keeps_members, groups=groups)
