@@ -41,9 +41,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         made.start(settings=SETTINGS)
         made.enrol(HOSTS)
         made.install("1.0")
+        wait_for(lambda: all(is_noted(made, host) for host in made.hosts), SECONDS)
         yield made
     finally:
         made.close()
+
+
+def is_noted(fleet: Installation, host: Host) -> bool:
+    """Return whether the server has stored that it can reach a host: what it only remembers dies with it."""
+    return bool(json.loads(run(fleet, "instance", "show", host.instance_id, "--json")).get("ReachableTime"))
 
 
 @pytest.fixture(autouse=True)
