@@ -1,13 +1,10 @@
 """From a cloud account to a client of its API: credentials, the role that they take on, the endpoint, its authority."""
 
-import atexit
 import hashlib
-import shutil
-import tempfile
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from alibabacloud_credentials.client import Client as Credential
@@ -42,7 +39,7 @@ class Clouds:
         self._allowed, self._open, self._may_use_own = allowed, open_secret, may_use_own
         self._sessions: dict[str, tuple[dict[str, str], datetime]] = {}
         self._lock = threading.Lock()
-        self._folder = ""
+        self._authorities: dict[str, int] = {}  # the text -> the descriptor of a file with it
 
     def open(self, account: EcsAccount, region: str, now: datetime) -> Cloud:
         """Return a client of one region. Raises EcsProblem."""
@@ -115,15 +112,15 @@ class Clouds:
         return made[0]
 
     def _authority_file(self, authority: str) -> str:
-        """Return a file with this text: the SDK reads authorities from files only."""
+        """Return a file with this text, for the SDK reads authorities from files only: in memory, and gone with us."""
         with self._lock:
-            if not self._folder:
-                self._folder = tempfile.mkdtemp(prefix="backfleet-ecs-")
-                atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-            file = Path(self._folder) / f"{hashlib.sha256(authority.encode()).hexdigest()[:32]}.pem"
-            if not file.exists():
-                file.write_text(authority)
-        return str(file)
+            known = self._authorities.get(authority)
+            if known is None:
+                while len(self._authorities) >= MOST_KEPT:
+                    os.close(self._authorities.pop(next(iter(self._authorities))))
+                known = self._authorities[authority] = os.memfd_create("backfleet-authority")
+                os.write(known, authority.encode())
+            return f"/proc/self/fd/{known}"
 
 
 def _assume(client: AnyClient, role_arn: str, external_id: str) -> tuple[dict[str, str], datetime]:
