@@ -107,7 +107,7 @@ def test_top_draws_a_fleet_that_has_more_lines_than_the_screen(fleet: OneFleet, 
     words = ["top", "--seconds", "1", "--endpoint", fleet.endpoint]
     with Terminal(words, columns, lines) as terminal:
         shown = terminal.wait_for(lambda shown: any("task t-1" in line for line in shown))
-        assert is_one_picture(shown, "500 clients"[: columns - 35], lines), shown
+        assert is_one_picture(shown, "500 clients"[: columns - 34], lines), shown
         assert any(line.startswith("... and ") for line in shown)
         fleet.clients = 3
         terminal.resize(60, 20)

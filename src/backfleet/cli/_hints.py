@@ -12,7 +12,7 @@ NO_COMMAND: Final = "No such command"
 LIKENESS: Final = 0.6  # of two words, from 0 to 1; as in the standard library
 OF_COMMANDS: Final = ("--endpoint", "--profile", "--ca", "--data", "--json", "--csv", "--yes")
 """Options that almost every command has, and no group."""
-_SUGGESTION: Final = re.compile(r" \(?Did you mean [^?]*\?\)?$|(?<=\.) \(Did you mean one of: .*\)$")
+_SUGGESTION: Final = re.compile(r" \(?Did you mean [^?]*\?\)?\Z|(?<=\.) \(Did you mean one of: .*\)\Z")
 
 
 def without_hint(message: str) -> str:
