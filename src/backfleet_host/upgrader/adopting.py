@@ -189,16 +189,18 @@ def _program(path: Path, name: str) -> Path:
     """
     program = path.resolve()
     try:
-        found, folder = program.stat(), program.parent.stat()
+        found = program.stat()
+        folders = [(folder, folder.stat()) for folder in program.parents]  # whoever can rename one puts another there
     except OSError as problem:
         raise OrderFailed("ManagedElsewhere", f"{path} cannot be read: {problem.strerror}") from None
     if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o111 or found.st_size > MOST_BYTES:
         raise OrderFailed("ManagedElsewhere", f"{program} is not a program that {name} could be")
-    for where, one in ((program, found), (program.parent, folder)):
+    open_to_group = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid())
+    for where, one in ((program, found), *folders):
         is_open = one.st_mode & stat.S_IWOTH and not one.st_mode & stat.S_ISVTX
-        if one.st_uid not in (0, os.geteuid()) or is_open:
+        if one.st_uid not in (0, os.geteuid()) or is_open or (where == program and open_to_group):
             text = f"{where} can be changed by others than root, and would then run as root"
-            raise OrderFailed("ManagedElsewhere", f"{text}; give it to root (chown root, chmod o-w) first")
+            raise OrderFailed("ManagedElsewhere", f"{text}; give it to root (chown root:root, chmod o-w) first")
     return program
 
 

@@ -17,6 +17,7 @@ from host.upgrader.conftest import CLIENT
 Host = Any
 Shop = Any
 PACKAGE = "courier"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
 
 
 @pytest.fixture
@@ -210,6 +211,16 @@ def open_to_all(path: Path) -> None:
     path.chmod(0o777)
 
 
+def open_to_a_group(path: Path) -> None:
+    path.chmod(0o775)
+    os.chown(path, 0, 50)
+
+
+def below_a_folder_of_others(path: Path) -> None:
+    """Whose owner can put another folder in the place of the program's."""
+    os.chown(path.parent.parent, 65534, 65534)
+
+
 def not_a_program(path: Path) -> None:
     path.chmod(0o644)
 
@@ -237,6 +248,8 @@ def has_a_copy(path: Path) -> None:
     [
         (gone, "no program courier was found"),
         (open_to_all, "can be changed by others than root"),
+        pytest.param(open_to_a_group, "can be changed by others than root", marks=as_root),
+        pytest.param(below_a_folder_of_others, "can be changed by others than root", marks=as_root),
         (not_a_program, "is not a program"),
         (mute, "does not say which version it is"),
         (needs_its_neighbours, "it needs what is around it"),
