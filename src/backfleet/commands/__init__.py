@@ -18,6 +18,7 @@ For the agents' endpoint, and for carriers that go to hosts:
     claim: hand out an instance's waiting invocations under a lease
     lost_among: which of those to stop nobody reports on
     is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
+    still_wanted: which of these a carrier may still send
     end_all: act on an agent's start: it has forgotten what it had
     record_output, record_final_report: write down what agents report
 For the worker:
@@ -25,7 +26,7 @@ For the worker:
     note_round: renew them where no server could look, or the clock was set
 """
 
-from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, waiting
+from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, still_wanted, waiting
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -99,6 +100,7 @@ __all__ = [
     "record_output",
     "run_once",
     "send",
+    "still_wanted",
     "stop",
     "sweep",
     "topic_of",

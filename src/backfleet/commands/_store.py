@@ -228,6 +228,12 @@ def is_withdrawn(tx: Transaction, topic: str, reference: str) -> bool:
     return tx.first(sa.select(invocations.c.id).where(named, withdrawn)) is not None
 
 
+def still_wanted(tx: Transaction, ids: Sequence[str]) -> set[str]:
+    """Return those of these that are with their agents, and that nobody wants stopped."""
+    wanted = sa.and_(invocations.c.id.in_(ids), _WITH_AGENT, ~invocations.c.stop_asked)
+    return {row.id for row in tx.rows(sa.select(invocations.c.id).where(wanted))}
+
+
 def mark_to_stop(tx: Transaction, ids: Sequence[str]) -> None:
     """Have their agents stop them."""
     if ids:

@@ -1,12 +1,13 @@
 """Rounds with a cloud account: what is sent once, found again, refused, and left in doubt."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from backfleet import fleet
 from backfleet.carriers.ecs import _store
-from backfleet.carriers.ecs.model import EcsProblem, Result, Trouble
+from backfleet.carriers.ecs.model import Batch, CloudInstance, EcsHost, EcsProblem, Result, Selection, Trouble
 from backfleet.commands import State
 from carriers.ecs.conftest import OUT_OF_REACH, Scene
 
@@ -146,6 +147,45 @@ def test_one_that_was_not_sent_is_stopped_without_the_cloud(two: Scene) -> None:
     two.cloud.ends = {"i-1": Result("", "Cancelled", None, "", "", b"", 0)}
     two.round()
     assert two.news()["i-1"].state is State.STOPPED
+
+
+def test_one_that_is_to_be_stopped_before_its_turn_in_a_round_is_not_sent(
+    two: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No order leaves after a halt was written, also while the order before it is being sent."""
+    two.send("i-1")
+    two.send("i-2", content="other")
+    send = two.cloud.run
+
+    def run(batch: Batch) -> str:
+        assert batch.runs[0].remote_id == "i-1"
+        two.stop("i-2")
+        return send(batch)
+
+    monkeypatch.setattr(two.cloud, "run", run)
+    two.round()
+    assert (two.cloud.runs_of("i-1"), two.cloud.runs_of("i-2")) == (1, 0)
+    assert two.news()["i-2"].state is State.STOPPED
+    assert two.is_free()
+
+
+def test_a_region_that_is_refused_keeps_no_other_from_being_asked_about(
+    two: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two.database.transaction() as tx:
+        _store.add_host(tx, EcsHost("i-0", two.account.account_id, "cloud", "cn-a", "i-0"))
+    ask = two.cloud.instances
+
+    def instances(selection: Selection) -> list[CloudInstance]:
+        if selection.region == "cn-a":
+            raise REFUSED
+        return ask(selection)
+
+    monkeypatch.setattr(two.cloud, "instances", instances)
+    two.cloud.instances_there["i-1"] = replace(two.cloud.instances_there["i-1"], status="Stopped")
+    two.round(after=61)
+    assert two.reachability("i-1") == "InstanceNotRunning"
+    assert two.account_problem() == "EcsPermissionMissing"
 
 
 def test_what_the_cloud_says_of_others_is_left_out(two: Scene) -> None:

@@ -55,7 +55,12 @@ def refresh(this: Round) -> None:
     with means.database.reading() as tx:
         hosts = _store.hosts_of(tx, account)
     for region in sorted({host.region for host in hosts}):
-        _ask_about(this, region, [host for host in hosts if host.region == region])
+        try:
+            _ask_about(this, region, [host for host in hosts if host.region == region])
+        except EcsProblem as problem:
+            if problem.trouble is Trouble.PASSES:
+                raise
+            refused = problem  # one region's: the instances of the others are asked about all the same
     with means.database.transaction() as tx:
         _store.refresh_at(tx, account, means.clock() + means.every)
     if refused is not None:

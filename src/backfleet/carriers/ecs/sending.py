@@ -63,6 +63,10 @@ def send(this: Round, batch: Batch) -> None:
         if now > batch.created_at + UNSENT_FOR:
             this.end(tx, batch, batch.runs, IN_DOUBT)
             return
+        if not batch.tries:  # later ones find out by the same token what the cloud has
+            batch = _without_unwanted(this, tx, batch)
+        if not batch.runs:
+            return
         _batches.note(tx, batch.token, {"tries": batch.tries + 1, "next_poll_at": now})
         for run in batch.runs:
             this.note_running(tx, run)
@@ -77,6 +81,15 @@ def send(this: Round, batch: Batch) -> None:
         return
     with means.database.transaction() as tx:
         _batches.note(tx, batch.token, {"invoke_id": invoke_id, "next_poll_at": means.clock() + timedelta(seconds=1)})
+
+
+def _without_unwanted(this: Round, tx: Transaction, batch: Batch) -> Batch:
+    """Return a batch without what ended, or is to be stopped, since it was taken: a halt, a restored copy."""
+    wanted = commands.still_wanted(tx, [run.task_id for run in batch.runs])
+    unwanted = [run for run in batch.runs if run.task_id not in wanted]
+    if unwanted:
+        this.end(tx, batch, unwanted, FinalReport("stopped"))
+    return replace(batch, runs=tuple(run for run in batch.runs if run.task_id in wanted))
 
 
 def _refused(this: Round, batch: Batch, problem: EcsProblem) -> None:
