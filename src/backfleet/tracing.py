@@ -8,6 +8,7 @@ Spans are put into a bounded queue and sent by a thread. While nobody takes them
 log says so: no call and no upgrade ever waits for them. Nothing of OpenTelemetry is imported while it is off.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from backfleet.settings import Settings
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
@@ -200,7 +202,6 @@ def _careful(exporter: "SpanExporter") -> "SpanExporter":
 
 def readable(span: Span) -> "ReadableSpan":
     """Return a span as OpenTelemetry's own."""
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -212,7 +213,7 @@ def readable(span: Span) -> "ReadableSpan":
         name=span.name,
         context=SpanContext(trace, int(span.span_id, 16), False, sampled),
         parent=parent,
-        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE}),
+        resource=_resource(),
         attributes={name: value for name, value in span.attributes.items() if value != ""},
         kind=SpanKind.SERVER if span.name.startswith("call ") else SpanKind.INTERNAL,
         status=Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.OK),
@@ -220,3 +221,11 @@ def readable(span: Span) -> "ReadableSpan":
         end_time=int(span.ended.timestamp() * _NANOSECONDS),
         instrumentation_scope=InstrumentationScope(SERVICE),
     )
+
+
+@functools.cache
+def _resource() -> "Resource":
+    """Return who reports: the same for every span, and slow to make, for it looks for whoever else describes it."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE})
