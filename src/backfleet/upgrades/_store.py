@@ -1,6 +1,6 @@
 """The only SQL on tasks, client upgrades and client tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -189,15 +189,18 @@ def note_settings_before(tx: Transaction, client_id: str, task_id: str, settings
     tx.add_if_new(settings_before_tasks, row)
 
 
-def settings_before(tx: Transaction, client_ids: Sequence[str], since: datetime) -> dict[str, str]:
-    """Return what was stored for these clients first since a moment, as JSON."""
-    found: dict[str, str] = {}
+def settings_before(
+    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, brought: str
+) -> Iterator[tuple[str, str]]:
+    """Yield a client and its settings as JSON before each task since a moment that brought these, oldest first."""
     table = settings_before_tasks
+    joined = table.join(tasks, tasks.c.id == table.c.task_id)
+    meant = sa.and_(table.c.at >= since, tasks.c.label == label, tasks.c.settings == brought)
     for start in range(0, len(client_ids), IDS_AT_ONCE):
-        chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), table.c.at >= since)
-        for row in tx.rows(sa.select(table).where(chosen).order_by(table.c.at, table.c.task_id)):
-            found.setdefault(row.client_id, row.settings)
-    return found
+        chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), meant)
+        query = sa.select(table).select_from(joined).where(chosen).order_by(table.c.at, table.c.task_id)
+        for row in tx.rows(query):
+            yield row.client_id, row.settings
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------
