@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 CODE_VARIABLE = "BACKFLEET_ACTIVATION_CODE"
+VERBS = "enrol|prepare|service|run|adopt|give-back|status|doctor|recover|rehearse|watchdog|remove"
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 UNFINISHED = ("RollbackFailed", "InternalError", "UpgradeInProgress")  # codes of a recovery that did not succeed
 
@@ -59,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder that holds everything it writes (%(default)s)",
     )
-    verbs = parser.add_subparsers(
-        metavar="enrol|prepare|service|run|adopt|give-back|status|doctor|recover|remove", required=True, dest="verb"
-    )
+    verbs = parser.add_subparsers(metavar=VERBS, required=True, dest="verb")
     _add_enrol(verbs, root)
     _add_prepare(verbs, root)
     _add_service(verbs, root)
@@ -123,6 +122,12 @@ def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], roo
     )
     _add_allow_shell(command)
     command.set_defaults(do=_service)
+    for verb, text in (
+        ("rehearse", "check that this program can carry orders here: the proof of an upgrade of itself"),
+        ("watchdog", "finish or roll back an upgrade of the host program that was cut off"),
+    ):
+        command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
+        command.set_defaults(do=_own_package)
 
 
 def _add_remove(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
@@ -314,6 +319,18 @@ def _doctor(options: argparse.Namespace) -> int:
     for line in [] if options.json else lines_of(findings):
         _say(line)
     return EXIT_CODES[worst(findings)]
+
+
+def _own_package(options: argparse.Namespace) -> int:
+    from backfleet_host.agent.execution.host_program import own_archive
+    from backfleet_host.agent.setup.own_package import NotReady, carry_out
+
+    try:
+        for line in carry_out(options.verb, own_archive(), options.root.absolute()):
+            _say(line)
+    except NotReady as problem:
+        return _fail(str(problem), problem.exit_code)
+    return DONE
 
 
 def _recover(options: argparse.Namespace) -> int:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 DEFAULT_ROOT = Path("/opt/backfleet")
 
+HOST_PACKAGE = "backfleet-host"
+"""The package that is the host program itself."""
+
 POLICY = Path("etc", "backfleet")
 """Where the host policy is, below the folder that stands for `/`."""
 
@@ -113,6 +116,11 @@ class Places:
     def lock(self) -> Path:
         """The lock file of the one agent of this root."""
         return self.agent / "lock"
+
+    @property
+    def ready(self) -> Path:
+        """Which program the agent runs from; it is there once that agent is connected, until the next one starts."""
+        return self.agent / "ready.json"
 
     @property
     def boot(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, Optional
 
-from backfleet_host.layout import DEFAULT_ROOT, policy_folder
+from backfleet_host.layout import DEFAULT_ROOT, HOST_PACKAGE, policy_folder
 from backfleet_host.manifest import Manifest, Service
 
 # Shells, programs that lend or check rights, and what every script of a system relies on.
@@ -89,7 +89,7 @@ def broken_rule(manifest: Manifest, units: Optional[Iterable[str]] = None) -> st
             that is not a part of the system, because a host may allow it.
     """
     for command in manifest.commands:
-        if command in SYSTEM_COMMANDS:
+        if command in SYSTEM_COMMANDS and (command, manifest.package) != (HOST_PACKAGE, HOST_PACKAGE):
             return f"bin has the command {command!r}, which is a part of the system; expose it under another name"
     for path in manifest.preserve:
         if is_system_path(path):
@@ -115,7 +115,8 @@ def _broken_by_service(manifest: Manifest, service: Service, units: Optional[Ite
             own = ", ".join(manifest.programs) or "none"
             return f"service.{name} runs {command[0]!r}, which is not one of the release's own commands ({own})"
     unit = service.unit
-    if not unit or unit in (units or ()):
+    is_own = (unit, manifest.package) == (f"{HOST_PACKAGE}.service", HOST_PACKAGE)  # the program upgrades itself
+    if not unit or is_own or unit in (units or ()):
         return ""
     stem = re.split(r"[@.]", unit)[0]
     if stem in SYSTEM_UNITS or stem.startswith("systemd"):

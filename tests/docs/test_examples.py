@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,7 +29,9 @@ from backfleet.notifications.noticing import message as make_message
 from backfleet.operations import ssh_destinations
 from backfleet.rollouts import read_policy
 from backfleet.settings import read_settings
+from backfleet_host.manifest import read_manifest
 from backfleet_host.platforms import platform_here
+from backfleet_host.release_rules import broken_rule
 from backfleet_host.upgrader.host import policy
 from documents import PROJECT, Block, blocks_of
 from journeys.installation import HOST_PROGRAM, Installation
@@ -308,6 +311,15 @@ def read_relays(reader: Reader) -> None:
     assert len(policy.read_host_policy(reader.folder).relays) == 2
 
 
+def read_host_program(reader: Reader) -> None:
+    """The manifest breaks no rule of hosts, and none of the server's."""
+    (block,) = (block for block in examples_of(reader.page))
+    found = tomllib.loads(block.text)
+    facts = {"package": "backfleet-host", "version": "1", "platform": platform_here(), "format": "tar"}
+    sizes = {"bin": ["bin/backfleet-host"], "unpacked_bytes": 1, "entries": 1}
+    assert broken_rule(read_manifest({**facts, **sizes, **found}), ()) == ""
+
+
 def read_fifty_servers(reader: Reader) -> None:
     """One host stands for the fifty, and versions that no other page has for those of the page."""
     (host,) = reader.server.hosts
@@ -335,6 +347,7 @@ RUNNERS = {
     "docs/ssh.md": read_ssh,
     "docs/ecs.md": read_ecs,
     "docs/relays.md": read_relays,
+    "docs/host-program.md": read_host_program,
     "docs/guides/fifty-servers.md": read_fifty_servers,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself

@@ -83,3 +83,13 @@ def test_no_part_of_the_system_is_preserved(path: str) -> None:
 )  # fmt: skip
 def test_a_clients_own_files_are_preserved(path: str) -> None:
     assert not is_system_path(path)
+
+
+def test_only_the_host_program_itself_has_its_command_and_its_unit() -> None:
+    own = replace(
+        ACME, package="backfleet-host", bin=("bin/backfleet-host",), service=Service("backfleet-host.service")
+    )
+    assert broken_rule(own, ()) == ""
+    assert "bin has the command 'backfleet-host'" in broken_rule(replace(own, package="acme"))
+    assert "which is a part of the system" in broken_rule(replace(own, service=Service("ssh.service")), ())
+    assert "which is a part of the system" in broken_rule(replace(ACME, service=own.service), ())

@@ -136,6 +136,8 @@ class Agent:
             before, self._ready[part] = all(self._ready.values()), True
             is_new = all(self._ready.values()) and not before
         if is_new:
+            with contextlib.suppress(OSError):
+                _note_program(self._places)
             line = {"event": "running", "instance_id": self._identity.instance_id, "mode": self._mode}
             print(json.dumps(line), flush=True)
 
@@ -183,9 +185,17 @@ def _only_agent(places: Places) -> Iterator[Identity]:
     if lock is None:
         raise CannotRun(f"another agent already runs in {places.root}; stop it first")
     try:
+        with contextlib.suppress(OSError):
+            places.ready.unlink()
         yield identity
     finally:
         os.close(lock)
+
+
+def _note_program(places: Places) -> None:
+    """Write down from which program the connected agent runs: an upgrade of the program waits for it."""
+    program = Path(__file__).parents[2].name
+    write_file(places.ready, json.dumps({"program": program}).encode(), is_only_writer=True)
 
 
 def _server(places: Places, identity: Identity) -> Server:

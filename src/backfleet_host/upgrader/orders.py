@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import PREPARING, Malformed, Order, Report, read_report, stage_line
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import Places
+from backfleet_host.layout import HOST_PACKAGE, Places
 from backfleet_host.upgrader import adopting, gate
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
@@ -53,6 +53,7 @@ from backfleet_host.upgrader.transaction.switching import write_shims
 from backfleet_host.upgrader.transaction.uninstall import uninstall
 from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
+PROOF_SECONDS = 90.0  # for which a version of the host program may be proved, and more
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
 
 
@@ -108,7 +109,7 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     try:
         order = _once_root_is_writable(installation, order, is_cancelled)
         package.prepare()
-        with gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
+        with gate.held(package.folder / "lock", seconds=_patience(order)):
             modes.mend(installation, package)
             return _admit(installation, package, order, progress, is_cancelled)
     except gate.NotInTime:
@@ -321,6 +322,14 @@ def recover_all(root: Path, *, progress: Progress) -> List[Report]:
         if cut_off is not None:
             reports.append(carry_out_on(installation, _as_recovery(cut_off.order), progress))
     return reports
+
+
+def _patience(order: Order) -> float:
+    """Return for how many seconds an order waits for another one of the same package.
+
+    A rollback of the host program starts the agent that then asks what came of it, and waits for that agent's proof.
+    """
+    return PROOF_SECONDS if (order.kind, order.package) == ("recover", HOST_PACKAGE) else LOCK_SECONDS
 
 
 def _as_recovery(order: Order) -> Order:

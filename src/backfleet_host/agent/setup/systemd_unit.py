@@ -15,7 +15,7 @@ from typing import List, Sequence
 
 from backfleet_host.files import write_file
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import DEFAULT_ROOT, SYSTEMD, SYSTEMD_UNITS, Places
+from backfleet_host.layout import DEFAULT_ROOT, HOST_PACKAGE, SYSTEMD, SYSTEMD_UNITS, Places
 
 SYSTEMCTL_SECONDS = 60.0
 
@@ -25,6 +25,7 @@ _TEXT = """\
 Description=Backfleet's agent: keeps this host's backup client up to date
 Wants=network-online.target
 After=network-online.target
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart={command}
@@ -37,6 +38,29 @@ TimeoutStopSec=20
 WantedBy=multi-user.target
 """
 
+
+_WATCHDOG = """\
+# Written by `backfleet-host service`: rolls an upgrade of the host program back that its agent cannot.
+[Unit]
+Description=Recovers an upgrade of Backfleet's agent that was cut off
+
+[Service]
+Type=oneshot
+ExecStart={command}
+"""
+
+_TIMER = """\
+# Written by `backfleet-host service`.
+[Unit]
+Description=Looks after upgrades of Backfleet's agent
+
+[Timer]
+OnBootSec=120
+OnUnitInactiveSec=120
+
+[Install]
+WantedBy=timers.target
+"""
 
 _ONLY_ROOT = "only root can change units of systemd; run this command as root"
 
@@ -83,6 +107,9 @@ def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = SYST
     _systemctl("daemon-reload")
     _systemctl("enable", name)
     _systemctl("restart", name)
+    timer = watchdog_name(name, "timer")
+    if (units / timer).exists():
+        _systemctl("enable", "--now", timer)
 
 
 def enable_unit(name: str, root: Path, units: Path = SYSTEMD_UNITS) -> None:
@@ -95,14 +122,44 @@ def enable_unit(name: str, root: Path, units: Path = SYSTEMD_UNITS) -> None:
         raise CannotServe(_ONLY_ROOT)
     _write_unit(name, root, False, units)
     _systemctl("enable", name)
+    if (units / watchdog_name(name, "timer")).exists():
+        _systemctl("enable", watchdog_name(name, "timer"))
 
 
 def _write_unit(name: str, root: Path, allow_shell: bool, units: Path) -> None:
-    command = [*_program(), "run", "--root", str(root), *(["--allow-shell"] if allow_shell else [])]
+    started = _program()
+    command = [*_through(started, root, "current"), "run", "--root", str(root)]
     try:
-        write_file(units / name, unit_text(name, command).encode(), mode=0o644)
+        write_file(
+            units / name,
+            unit_text(name, [*command, *(["--allow-shell"] if allow_shell else [])]).encode(),
+            mode=0o644,
+        )
+        if _through(started, root, "current") != started:
+            _write_watchdog(name, [*_through(started, root, "verified"), "watchdog", "--root", str(root)], units)
     except OSError as problem:
         raise CannotServe(f"{units / name} cannot be written: {problem.strerror}; run as root") from None
+
+
+def _write_watchdog(name: str, command: Sequence[str], units: Path) -> None:
+    text = _WATCHDOG.format(command=" ".join(_quoted(argument) for argument in command))
+    write_file(units / watchdog_name(name, "service"), text.encode(), mode=0o644)
+    write_file(units / watchdog_name(name, "timer"), _TIMER.encode(), mode=0o644)
+
+
+def watchdog_name(name: str, kind: str) -> str:
+    """Return the name of the watchdog's unit of this kind, beside the agent's unit."""
+    return f"{name[: -len('.service')]}-watchdog.{kind}"
+
+
+def _through(command: List[str], root: Path, link: str) -> List[str]:
+    """Return a command whose program is found through this link, if it is one of the package's versions."""
+    package = root / HOST_PACKAGE
+    try:
+        inside = Path(command[-1]).relative_to((package / "versions").resolve())
+    except ValueError:
+        return command
+    return [*command[:-1], str(package.joinpath(link, *inside.parts[1:]))]
 
 
 def remove_unit(name: str, units: Path = SYSTEMD_UNITS) -> None:
@@ -114,6 +171,11 @@ def remove_unit(name: str, units: Path = SYSTEMD_UNITS) -> None:
     _check_systemd()
     if not (units / name).exists():
         raise CannotServe(f"there is no unit {units / name}; nothing was changed")
+    timer = watchdog_name(name, "timer")
+    if (units / timer).exists():
+        _systemctl("disable", "--now", timer)
+        (units / timer).unlink()
+        (units / watchdog_name(name, "service")).unlink(missing_ok=True)
     _systemctl("disable", "--now", name)
     (units / name).unlink()
     _systemctl("daemon-reload")

@@ -6,6 +6,8 @@ import contextlib
 from typing import Optional
 
 from backfleet_host.contract import Report
+from backfleet_host.files import is_locked
+from backfleet_host.layout import HOST_PACKAGE, Places
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
@@ -35,6 +37,9 @@ def uninstall(attempt: Attempt) -> Report:
     attempt.begin("drain")
     gate.make_lock_files(package.folder)
     try:
+        if package.name == HOST_PACKAGE and is_locked(Places(attempt.installation.root).lock):
+            text = "an order cannot remove what carries it out; run `backfleet-host remove` on the host"
+            raise OrderFailed("ManagedElsewhere", text)
         policy = read_policy(attempt.installation.etc, package.name)
         wait_until_host_is_ready(attempt, policy)
         check_shims_can_be_written(attempt, {})
