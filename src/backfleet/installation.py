@@ -21,6 +21,7 @@ NEEDED_KEYS: Final = ("secrets.key", "ca.key", "release-snapshot.key", "release-
 """In `keys/`. Those of root and targets may be elsewhere, and the server's own is made anew when it is due."""
 
 LOCK_SECONDS: Final = 2.0  # how long a server that ends may still have the folder
+SERVING_LOCK: Final = ".serving.lock"
 
 
 class NotOneInstallation(Exception):
@@ -82,7 +83,7 @@ def hold_data_folder(settings: Settings) -> int | None:
     """
     if is_of_parts(settings):
         return None
-    held = hold_lock(settings.data / ".serving.lock", seconds=LOCK_SECONDS)
+    held = hold_lock(settings.data / SERVING_LOCK, seconds=LOCK_SECONDS)
     if held is None:
         raise NotOneInstallation(
             f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
