@@ -33,7 +33,7 @@ _UNREACHABLE: Final = "HostUnreachable"
 
 
 def failed_by_release(code: str) -> bool:
-    """Return whether a failed order with this code says something of the release that it brought."""
+    """Return whether a failed order with this code says something of the release that it was for."""
     return code not in REFUSALS | BUSY and code not in (_CANCELLED, _UNREACHABLE)
 
 
