@@ -103,7 +103,8 @@ def test_a_command_ends_with_its_time(ssh: SshInstallation) -> None:
     mark = f"{ssh.server.folder}/late-mark"
     invoke_id = ssh.run(instance_id, f"touch {mark}; sh -c 'sleep 3000; : {mark}'", seconds=10)
     wait_for(lambda: os.path.exists(mark) and processes_of(mark), LONG)  # type: ignore[arg-type]
-    ssh.invocation(invoke_id, until="Timeout")
+    found = ssh.invocation(invoke_id, until="Failed")
+    assert found["InvocationStatus"] == "Timeout", found
     wait_for(lambda: not processes_of(mark), LONG)  # type: ignore[arg-type]
 
 
