@@ -190,12 +190,12 @@ def note_settings_before(tx: Transaction, client_id: str, task_id: str, settings
 
 
 def settings_before(
-    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, brought: str
+    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, carried: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield a client and its settings as JSON before each task since a moment that brought these, oldest first."""
+    """Yield a client and its settings as JSON before each task since a moment that carried these, oldest first."""
     table = settings_before_tasks
     joined = table.join(tasks, tasks.c.id == table.c.task_id)
-    meant = sa.and_(table.c.at >= since, tasks.c.label == label, tasks.c.settings == brought)
+    meant = sa.and_(table.c.at >= since, tasks.c.label == label, tasks.c.settings == carried)
     for start in range(0, len(client_ids), IDS_AT_ONCE):
         chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), meant)
         query = sa.select(table).select_from(joined).where(chosen).order_by(table.c.at, table.c.task_id)
