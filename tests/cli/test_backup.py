@@ -72,12 +72,17 @@ def test_a_passphrase_in_a_file_opens_what_one_in_a_descriptor_locked(run: Run, 
     (tmp_path / "right").write_text(f"{PASSPHRASE}\r\nanother line\n")
     (tmp_path / "wrong").write_text("something else\n")
     after = tmp_path / "after"
+    was_there = tmp_path / "was there"
+    was_there.mkdir()
     for words, message in (
         (("--passphrase-file", tmp_path / "wrong"), "the passphrase is wrong"),
         ((), "it is encrypted; name its passphrase"),
     ):
         refused = run("restore", tmp_path / "copy", "--data", after, *words)
         assert (refused.exit_code, message in refused.output, refused.output.count("\n")) == (1, True, 1)
+        assert not after.exists(), "nothing is left of what was refused"
+        assert run("restore", tmp_path / "copy", "--data", was_there, *words).exit_code == 1
+        assert list(was_there.iterdir()) == []
     done = run("restore", tmp_path / "copy", "--data", after, "--passphrase-file", tmp_path / "right")
     assert (done.exit_code, "release-hold" in done.output) == (0, True), done.output
     readable = [path for path in (after, *after.iterdir()) if path.stat().st_mode & 0o077]
