@@ -128,7 +128,7 @@ def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
     handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
     open_key = functools.partial(operations.open_ssh_key, services)
     make = functools.partial(ssh.make_visitor, database, clock, allowed, open_key, handed=handed, lease=lease)
-    worker = ssh.Worker(database, make, every=timedelta(seconds=settings.fit_seconds) / 3)
+    worker = ssh.Worker(database, make, clock, every=timedelta(seconds=settings.fit_seconds) / 3)
     return lambda: worker.run_once(clock())
 
 
