@@ -15,7 +15,7 @@ from backfleet import identity
 from backfleet.certificates import authority_file
 from backfleet.settings import Settings
 from backfleet.storage import Database, Unavailable, WrongSchema, database_trouble, is_new
-from backfleet_host.files import hold_lock
+from backfleet_host.files import hold_lock, is_locked
 
 NEEDED_KEYS: Final = ("secrets.key", "ca.key", "release-snapshot.key", "release-timestamp.key")
 """In `keys/`. Those of root and targets may be elsewhere, and the server's own is made anew when it is due."""
@@ -85,11 +85,21 @@ def hold_data_folder(settings: Settings) -> int | None:
         return None
     held = hold_lock(settings.data / SERVING_LOCK, seconds=LOCK_SECONDS)
     if held is None:
-        raise NotOneInstallation(
-            f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
-            "own, or name its parts with --only if both use one PostgreSQL"
-        )
+        raise NotOneInstallation(_in_use(settings))
     return held
+
+
+def why_in_use(settings: Settings) -> str:
+    """Return what to say if another whole server has the data folder, "" if none has. Takes nothing."""
+    is_taken = not is_of_parts(settings) and is_locked(settings.data / SERVING_LOCK)
+    return _in_use(settings) if is_taken else ""
+
+
+def _in_use(settings: Settings) -> str:
+    return (
+        f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
+        "own, or name its parts with --only if both use one PostgreSQL"
+    )
 
 
 def is_of_parts(settings: Settings) -> bool:

@@ -70,7 +70,9 @@ def _supervise(settings: Settings) -> int:
     try:
         listeners = {name: sockets.bind(name, getattr(settings, name)) for name in ("http", "https")}
     except sockets.CannotListen as problem:
-        fail(str(problem))
+        from backfleet.installation import why_in_use
+
+        fail(why_in_use(settings) or str(problem))  # a second server in one folder: another port would not help
     return supervisor.supervise(listeners)
 
 
