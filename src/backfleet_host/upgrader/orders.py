@@ -53,7 +53,7 @@ from backfleet_host.upgrader.transaction.switching import write_shims
 from backfleet_host.upgrader.transaction.uninstall import uninstall
 from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
-PROOF_SECONDS = 90.0  # for which a version of the host program may be proved, and more
+OWN_SECONDS = 240.0  # for which an upgrade of the host program may hold its lock: verifying it, and rolling it back
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
 
 
@@ -109,7 +109,7 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     try:
         order = _once_root_is_writable(installation, order, is_cancelled)
         package.prepare()
-        with gate.held(package.folder / "lock", seconds=_patience(order)):
+        with gate.held(package.folder / "lock", seconds=_lock_seconds(order)):
             modes.mend(installation, package)
             return _admit(installation, package, order, progress, is_cancelled)
     except gate.NotInTime:
@@ -324,12 +324,12 @@ def recover_all(root: Path, *, progress: Progress) -> List[Report]:
     return reports
 
 
-def _patience(order: Order) -> float:
+def _lock_seconds(order: Order) -> float:
     """Return for how many seconds an order waits for another one of the same package.
 
-    A rollback of the host program starts the agent that then asks what came of it, and waits for that agent's proof.
+    A rollback of the host program starts the agent that then asks what came of it, and waits until that agent runs.
     """
-    return PROOF_SECONDS if (order.kind, order.package) == ("recover", HOST_PACKAGE) else LOCK_SECONDS
+    return OWN_SECONDS if (order.kind, order.package) == ("recover", HOST_PACKAGE) else LOCK_SECONDS
 
 
 def _as_recovery(order: Order) -> Order:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backfleet_host.contract import Report
+from backfleet_host.files import is_locked
+from backfleet_host.layout import HOST_PACKAGE, Places
+from backfleet_host.manifest import Manifest
 from backfleet_host.texts import first_and_last
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
@@ -22,6 +25,7 @@ from backfleet_host.upgrader.transaction.plan import Baseline
 from backfleet_host.upgrader.transaction.switching import write_shims
 
 MOST_EVIDENCE = 3000  # characters of an output that a report has, and twice as many bytes in its JSON
+AGENT_SECONDS = 120.0  # for an agent of the old host program to run again; no backup waits for it
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,28 @@ def _undo(attempt: Attempt, policy: HostPolicy, baseline: Baseline) -> None:
     write_shims(attempt.installation, package, old)
     if baseline.serving:
         attempt.service(old).start()
-    if not baseline.unhealthy:
+    if package.name == HOST_PACKAGE:
+        _check_old_program(attempt, old, baseline)
+    elif not baseline.unhealthy:
         health.verify(old, package.current, attempt.gate_runner())
+
+
+def _check_old_program(attempt: Attempt, old: Manifest, baseline: Baseline) -> None:
+    """Check without the network that the old host program starts, and that an agent runs, if one ran by its unit.
+
+    Its health command also asks whether the server can be reached, which may be why the host goes back.
+
+    Raises:
+        Unhealthy: it does not start, or no agent runs and stays up within AGENT_SECONDS.
+    """
+    health.verify(replace(old, health=None), attempt.package.current, attempt.gate_runner())
+    if not baseline.serving:
+        return
+    lock = Places(attempt.installation.root).lock
+    if not health.wait_for(lambda: is_locked(lock), AGENT_SECONDS):
+        raise Unhealthy(f"no agent of this host ran within {AGENT_SECONDS:.0f} s")
+    service = attempt.service(old)
+    service.check_stayed_up(service.start())
 
 
 def _stop_new_service(attempt: Attempt) -> None:
