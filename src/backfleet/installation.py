@@ -13,18 +13,25 @@ import sqlalchemy as sa
 
 from backfleet import identity
 from backfleet.certificates import authority_file
+from backfleet.data_lock import NotOneInstallation, hold_data_folder, is_of_parts
 from backfleet.settings import Settings
 from backfleet.storage import Database, Unavailable, WrongSchema, database_trouble, is_new
-from backfleet_host.files import hold_lock
+
+__all__ = [
+    "NEEDED_KEYS",
+    "USELESS",
+    "NotOneInstallation",
+    "check_database_is_there",
+    "check_keys_are_there",
+    "describe",
+    "hold_data_folder",
+    "is_of_parts",
+    "missing_keys",
+    "serving_file",
+]
 
 NEEDED_KEYS: Final = ("secrets.key", "ca.key", "release-snapshot.key", "release-timestamp.key")
 """In `keys/`. Those of root and targets may be elsewhere, and the server's own is made anew when it is due."""
-
-LOCK_SECONDS: Final = 2.0  # how long a server that ends may still have the folder
-
-
-class NotOneInstallation(Exception):
-    """What was found must not be used together; the text says what it is and what to do."""
 
 
 USELESS: Final = (OSError, NotOneInstallation, WrongSchema, Unavailable, sa.exc.SQLAlchemyError, ValueError)
@@ -69,31 +76,6 @@ def missing_keys(data: Path) -> list[Path]:
     """Return the files of an installation that a data folder lacks: keys, and the authority that hosts trust."""
     needed = [*(data / "keys" / name for name in NEEDED_KEYS), authority_file(data)]
     return [path for path in needed if not path.exists()]
-
-
-def hold_data_folder(settings: Settings) -> int | None:
-    """Take the data folder for a whole server. Return a descriptor that holds it until it is closed.
-
-    A server of some parts, as `only` names them, shares the folder and takes nothing: None.
-
-    Raises:
-        NotOneInstallation: another server has it.
-        OSError: the lock cannot be written.
-    """
-    if is_of_parts(settings):
-        return None
-    held = hold_lock(settings.data / ".serving.lock", seconds=LOCK_SECONDS)
-    if held is None:
-        raise NotOneInstallation(
-            f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
-            "own, or name its parts with --only if both use one PostgreSQL"
-        )
-    return held
-
-
-def is_of_parts(settings: Settings) -> bool:
-    """Return whether somebody chose the parts that this process serves."""
-    return settings.origin.get("only", "default") != "default"
 
 
 def serving_file(settings: Settings) -> Path:
