@@ -1,4 +1,4 @@
-"""Rollouts: what a decision costs, what a simulation costs, and ours beside other systems' policies on the same hosts.
+"""Rollouts: what a decision and a simulation cost, ours beside other systems' policies, and a busy fleet.
 
     .venv/bin/python bench/rollouts.py [--members 1000000] [--svg FILE]
 
@@ -16,13 +16,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from backfleet.rollouts.assignment import Candidate
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import Member, Opening, RingRun, Rollout, Signals
 from backfleet.rollouts.policy import Amount, Backups, Failure, Pace, Policy, Ring
-from backfleet.rollouts.simulation import PRESETS, Failures, curves_of, draw_curves, members_of, simulate, with_preset
+from backfleet.rollouts.simulation import (
+    PRESETS,
+    Failures,
+    Host,
+    curves_of,
+    draw_curves,
+    members_of,
+    run,
+    simulate,
+    with_preset,
+)
+from backfleet.rollouts.simulation.engine import Limits
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy import decide
 
@@ -30,6 +42,8 @@ NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 SEEDS = (1, 2, 3)
 COMPARED = 2_000  # members
 DECIDED = 50_000
+BUSY_DAYS, DRAIN = 7, timedelta(minutes=30)
+ASKED_AT = timedelta(hours=15)  # 03:00 on the next day
 AIM_DECISION_MS, AIM_SIMULATION_S, AIM_MEMORY_MIB = 50, 60, 2048
 
 
@@ -139,6 +153,62 @@ def compare(svg: Path | None) -> None:
         svg.write_text(draw_curves("Hosts that a bad release reaches", curves, COMPARED))
 
 
+def busy_host(random: Random) -> Host:
+    """Return a host whose backup begins at one time of the day and runs for 18 to 23 hours, with some jitter."""
+    begins, usual = timedelta(hours=random.uniform(0, 24)), random.uniform(18.1, 22.9)
+    spans = []
+    for day in range(-1, BUSY_DAYS + 1):
+        begin = NOW + timedelta(days=day, minutes=random.uniform(-5, 5)) + begins
+        spans.append((begin, begin + timedelta(hours=min(23.0, max(18.0, random.gauss(usual, 0.2))))))
+    return Host(upgrade=timedelta(minutes=2), first_run=None, busy=tuple(spans), drain=DRAIN)
+
+
+def measure_busy_fleet() -> None:
+    """Print who is done by the deadline where backups run nearly all day, and whose backup is interrupted for it."""
+    found = [_busy_figures(seed) for seed in SEEDS]
+    print(f"\n| {COMPARED:,} hosts that back up 18 to 23 of 24 hours, {BUSY_DAYS} days, seeds {SEEDS} "
+          "| done by the deadline | backups interrupted |")  # fmt: skip
+    print("|---|---:|---:|")
+    for name in found[0]:
+        done, interrupted = (statistics.mean(each[name][at] for each in found) for at in (0, 1))
+        print(f"| {name} | {done / COMPARED:.1%} | {interrupted:,.0f} |")
+
+
+def _busy_figures(seed: int) -> dict[str, tuple[int, int]]:
+    """Return by rule how many hosts are done by the deadline, and how many backups are interrupted."""
+    random = Random(seed)  # noqa: S311 -- the same hosts each time
+    document = Policy(
+        "ours", "rclone", NOW + timedelta(days=BUSY_DAYS), (Ring("canary", count=20), Ring("rest")), version="2.0",
+        pace=Pace(Amount(percent=100), ramp=False),
+    )  # fmt: skip
+    members = members_of(document, fleet(COMPARED))
+    hosts = {member.client_id: busy_host(random) for member in members}
+    asks = [NOW + timedelta(days=day) + ASKED_AT for day in range(BUSY_DAYS)]
+    never_idle = [host for host in hosts.values() if all(host.busy_until(at) is not None for at in asks)]
+    killed = sum(host.busy_until(document.deadline) is not None for host in never_idle)
+    return {
+        f"ours, which holds new backups back for {DRAIN.seconds // 60} minutes": _ours(document, members, hosts),
+        "only when idle, asked at 03:00 each day": (COMPARED - len(never_idle), 0),
+        "the same, and at the deadline backups are killed": (COMPARED, killed),
+    }
+
+
+def _ours(document: Policy, members: list[Member], hosts: dict[str, Host]) -> tuple[int, int]:
+    rings = (RingRun(),) * len(document.rings)
+    rollout = Rollout("ro-1", "1", document, RolloutState.RUNNING, "2.0", rings, "a", "s", started_at=NOW)
+    limits = Limits(timedelta(minutes=5))
+    board = run(rollout, Board(document, members), hosts, AlwaysOpen(), now=NOW, limits=limits).board
+    done = [each for each in board if each.state is MemberState.SUCCEEDED and each.begun_at is not None]
+    return len(done), sum(_is_interrupted(hosts[each.client_id], each.begun_at or NOW) for each in done)
+
+
+def _is_interrupted(host: Host, at: datetime) -> bool:
+    """Return whether a backup runs when the host switches: it waits for the one that runs, as long as it drains."""
+    free_at = host.busy_until(at)
+    switches_at = at if free_at is None else min(free_at, at + host.drain)
+    return host.busy_until(switches_at) is not None
+
+
 def _simulated(document: Policy, failures: Failures, seed: int) -> dict[str, Any]:
     members = members_of(document, fleet(COMPARED))
     return simulate(document, members, AlwaysOpen(), failures=failures, seed=seed, now=NOW)
@@ -157,6 +227,7 @@ def main() -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores")
     measure_decisions()
     compare(options.svg)
+    measure_busy_fleet()
     measure_size(options.members)
 
 

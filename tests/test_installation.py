@@ -136,6 +136,21 @@ def test_a_second_server_on_one_data_folder_is_refused(serve: Serve, data: Path)
     ready(serve())
 
 
+def test_a_second_server_on_the_same_ports_names_the_folder_first(serve: Serve, data: Path, tmp_path: Path) -> None:
+    """Another port would not help it; one in a folder of its own is told of the port."""
+    port = ready(serve()).rpartition(":")[2]
+    for folder, found in (
+        (data, f"another `backfleet serve` has the data folder {data}"),
+        (tmp_path / "other", f"127.0.0.1:{port}"),
+    ):
+        words = ["serve", "--data", folder, "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0"]
+        held = {name: value for name, value in os.environ.items() if name != "BACKFLEET_HOLD_LISTENERS"}
+        second = subprocess.run(
+            [*COLD, *map(str, words)], check=False, capture_output=True, text=True, timeout=60, env=held
+        )
+        assert (second.returncode, found in second.stderr, second.stderr.count("\n")) == (1, True, 1), second.stderr
+
+
 def test_servers_of_parts_share_a_folder_and_have_a_file_each(serve: Serve, data: Path) -> None:
     """The command line finds the one that answers the API."""
     api = ready(serve("--only", "openapi,workers"))

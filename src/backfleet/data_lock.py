@@ -3,9 +3,10 @@
 from typing import Final
 
 from backfleet.settings import Settings
-from backfleet_host.files import hold_lock
+from backfleet_host.files import hold_lock, is_locked
 
 LOCK_SECONDS: Final = 2.0  # how long a server that ends may still have the folder
+SERVING_LOCK: Final = ".serving.lock"
 
 
 class NotOneInstallation(Exception):
@@ -23,13 +24,23 @@ def hold_data_folder(settings: Settings) -> int | None:
     """
     if is_of_parts(settings):
         return None
-    held = hold_lock(settings.data / ".serving.lock", seconds=LOCK_SECONDS)
+    held = hold_lock(settings.data / SERVING_LOCK, seconds=LOCK_SECONDS)
     if held is None:
-        raise NotOneInstallation(
-            f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
-            "own, or name its parts with --only if both use one PostgreSQL"
-        )
+        raise NotOneInstallation(_in_use(settings))
     return held
+
+
+def why_in_use(settings: Settings) -> str:
+    """Return what to say if another whole server has the data folder, "" if none has. Takes nothing."""
+    is_taken = not is_of_parts(settings) and is_locked(settings.data / SERVING_LOCK)
+    return _in_use(settings) if is_taken else ""
+
+
+def _in_use(settings: Settings) -> str:
+    return (
+        f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
+        "own, or name its parts with --only if both use one PostgreSQL"
+    )
 
 
 def is_of_parts(settings: Settings) -> bool:

@@ -24,6 +24,7 @@ LARGEST_COUNTS: Final = frozenset({"python_info", "process_max_fds", "backfleet_
 SMALLEST_COUNTS: Final = frozenset({"process_start_time_seconds", "backfleet_wakeups_connected"})
 
 PROCESSES = Gauge("backfleet_processes", "Processes of this server that answered when these figures were collected.")
+PROCESSES.set(1)
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # of a sample: its name and labels
 Family = tuple[str, str, dict[Key, float]]  # documentation, kind, samples
@@ -82,7 +83,6 @@ def show_all(own: OwnFigures, ask: Callable[[], Mapping[int, bytes]], files: Map
         files: The siblings' files in memory, by number.
     """
     answers = ask()
-    PROCESSES.set(0)  # so that siblings' add nothing
     others = [_from_bytes(answers[number]) if number in answers else _load(files[number])[1] for number in files]
     found = sum_up([own.collect(), *others])
     found["backfleet_processes"][2][("backfleet_processes", ())] = 1.0 + len(answers)

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from backfleet import identity
 from backfleet.certificates import authority_file
-from backfleet.data_lock import NotOneInstallation, hold_data_folder, is_of_parts
+from backfleet.data_lock import SERVING_LOCK, NotOneInstallation, hold_data_folder, is_of_parts, why_in_use
 from backfleet.settings import Settings
 from backfleet.storage import Database, Unavailable, WrongSchema, database_trouble, is_new
 
 __all__ = [
     "NEEDED_KEYS",
+    "SERVING_LOCK",
     "USELESS",
     "NotOneInstallation",
     "check_database_is_there",
@@ -28,6 +29,7 @@ __all__ = [
     "is_of_parts",
     "missing_keys",
     "serving_file",
+    "why_in_use",
 ]
 
 NEEDED_KEYS: Final = ("secrets.key", "ca.key", "release-snapshot.key", "release-timestamp.key")

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import generate_latest
-
 from backfleet.figures import OwnFigures, show_all
 from backfleet.pubsub import PubSub, SiblingPubSub, open_pubsub
 from backfleet.siblings import Siblings
@@ -18,14 +16,14 @@ class Links:
     Args:
         number: Its place among the processes of its server; 0 has the workers.
         pubsub: Carries notifications.
-        figures: Makes the text of /metrics. It may block.
+        figures: Makes the text of /metrics. It may block. None where no other process has any.
         turns: Who writes to SQLite next; None where no other process does.
         close: Ends all of it.
     """
 
     number: int
     pubsub: PubSub
-    figures: Callable[[], bytes]
+    figures: Callable[[], bytes] | None
     turns: Turns | None
     close: Callable[[], None]
 
@@ -42,7 +40,7 @@ class Links:
         """
         if siblings is None:
             pubsub = open_pubsub(nats)
-            return cls(0, pubsub, generate_latest, None, pubsub.close)
+            return cls(0, pubsub, None, None, pubsub.close)
         further = open_pubsub(nats) if nats else None
         own = OwnFigures(siblings.figures[siblings.number])
         between = SiblingPubSub(siblings.inbox, siblings.outboxes, own.collect_bytes)

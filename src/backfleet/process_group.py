@@ -102,7 +102,7 @@ class _Group:
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        for place in self._places if self._is_open else self._places[:1]:
+        for place in self._startable():
             if place.child is None and place.due <= now:
                 further = self._shared.descriptors_of(place.number)
                 first = FIRST + len(self._listeners) + 1
@@ -110,10 +110,13 @@ class _Group:
                 place.child = Child.start(self._listeners, self._command, further, environment)
                 place.began = now
 
+    def _startable(self) -> list[_Place]:
+        return self._places if self._is_open else self._places[:1]
+
     def _longest_wait(self) -> float:
         if any(place.child is not None and not place.child.serves() for place in self._places):
             return CHECK_SECONDS
-        dues = [place.due for place in self._places if place.child is None]
+        dues = [place.due for place in self._startable() if place.child is None]
         return max(0.0, min(dues, default=time.monotonic() + 60.0) - time.monotonic())
 
     def _check(self) -> int | None:

@@ -67,21 +67,39 @@ def restore(settings: Settings, source: Path, opener: copies.Opener | None, *, n
     before = os.umask(0o077)  # no other user may read what is restored, the database's own file included
     try:
         _check_folder(data)  # before the lock: a server that runs there has it
-        make_folder(data)
-        held = installation.hold_data_folder(replace(settings, only=Settings().only, origin={}))
-        try:
+        with _held(settings):
             _check_empty(settings)
             with _folder_for(data) as folder:
                 return _restore(settings, copies.read_copy(source, opener, folder), now)
-        finally:
-            if held is not None:
-                os.close(held)
     except BadRows as problem:
         raise copies.CannotRestore(f"{source} cannot be restored: {problem}") from None
     except installation.USELESS as problem:
         raise copies.CannotRestore(installation.describe(problem, data)) from problem
     finally:
         os.umask(before)
+
+
+@contextlib.contextmanager
+def _held(settings: Settings) -> Iterator[None]:
+    """Have the data folder to oneself; leave nothing of it behind where nothing was restored."""
+    data, lock, file = settings.data, settings.data / installation.SERVING_LOCK, _sqlite_file(settings)
+    made = [path for path in (lock, file) if path is not None and not path.exists()]
+    was_there = data.exists()
+    make_folder(data)
+    held = installation.hold_data_folder(replace(settings, only=Settings().only, origin={}))
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            if path.exists() and path.stat().st_size == 0:  # an SQLite file that was only looked into is empty
+                path.unlink()
+        if not was_there:
+            with contextlib.suppress(OSError):
+                data.rmdir()
+        raise
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def _check_empty(settings: Settings) -> None:

@@ -149,6 +149,7 @@ def test_a_user_may_do_what_a_policy_says_and_no_more(cli: Cli, tmp_path: Path) 
     assert (allowed.exit_code, "is allowed by statement 1 of " in allowed.stdout) == (0, True), allowed.output
     assert (denied.exit_code, json.loads(denied.stdout)["Decision"]) == (1, "ImplicitDeny"), denied.output
     assert "takes KEY=VALUE" in cli(*asked, "hbr:DescribeTask", "--condition", "10.0.0.1").output
+    assert "did you mean hbr:DescribeTask?" in cli(*asked, "hbr:DescribeTaks").output
     assert "EntityNotExist.User" in cli("policy", "test", "--user", "bob", "hbr:DescribeTask").output
     for arguments in (
         ["policy", "detach", "looking", "ann"], ["policy", "delete", "looking"],

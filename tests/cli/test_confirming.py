@@ -1,14 +1,18 @@
 """When a command asks, when it needs --yes, and what it shows instead."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from backfleet.cli import _confirming
+from backfleet.cli._client import CallFailed
 from backfleet.cli._confirming import Circumstances, Decision, decide
 from cli.fleet import Fleet, many
 
 __all__ = ["many"]
+
+READING = ("DescribeBackupClients", "DescribeServer", "PreviewClients")
 
 
 @pytest.mark.parametrize(
@@ -69,14 +73,67 @@ def test_a_dry_run_shows_each_client_and_changes_nothing(racks: Fleet) -> None:
     assert [(row[0], row[3], " ".join(row[4:])) for row in rows[1:4]] == [
         ("node-3", "courier", "1.0 2.0"),
         ("both", "courier", "2.0 2.0 (the newest)"),
-        ("both", "restic", "1.0 no release"),
+        ("both", "restic", "1.0 refused: NoRelease"),
     ]  # fmt: skip
+    assert "refused: NoRelease, 1 of 3: no release of restic is offered for linux-amd64" in shown.stdout
     assert shown.stdout.endswith(
-        "would upgrade 3 clients on 2 hosts, of which 1 is current already; nothing was changed\n"
+        "would upgrade 3 clients on 2 hosts, of which 1 is current already; 1 would be refused; nothing was changed\n"
     )
     document = json.loads(racks.run("client", "roll-back", "--all", "--dry-run", "--json").stdout)
     assert {row["THEN"] for row in document} == {"the version before"}
-    assert not [name for name, _ in racks.asked if name not in ("DescribeBackupClients", "DescribeServer")]
+    assert not [name for name, _ in racks.asked if name not in READING]
+
+
+@pytest.fixture
+def pinned(racks: Fleet) -> Iterator[str]:
+    """A host whose client stays where it is, for a while."""
+    done = racks.run("client", "pin", "node-4", "--reason", "the books are closed", "--until", "30d")
+    assert done.exit_code == 0, done.output
+    yield "node-4"
+    assert racks.run("client", "unpin", "node-4").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "roll-back", "uninstall", "precheck", "stage"])
+def test_a_dry_run_says_what_a_pin_would_refuse_and_why(racks: Fleet, pinned: str, verb: str) -> None:
+    """Of every verb that a pin stops: the real call refuses the same client with the same words."""
+    shown = racks.run("client", verb, "node-3", pinned, "--dry-run")
+    row = next(line for line in shown.stdout.splitlines() if line.startswith("node-4"))
+    assert row.endswith("refused: Pinned"), shown.output
+    assert "refused" not in next(line for line in shown.stdout.splitlines() if line.startswith("node-3"))
+    assert "the books are closed" in shown.stdout
+    assert "; 1 would be refused; nothing was changed" in shown.stdout
+    document = json.loads(racks.run("client", verb, "node-3", pinned, "--dry-run", "--json").stdout)
+    assert [each.get("ErrorCode", "") for each in document] == ["", "Pinned"]
+    assert "Wait, or delete the pin" in document[1]["ErrorMessage"]
+    assert not [name for name, _ in racks.asked if name not in READING]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("upgrade", "node-3", "--version", "9.9"), "NoRelease", "9.9"),
+        (("upgrade", "both", "--where", "package=courier", "--version", "1.0"), "NotAllowedFrom", "1.0"),
+        (("roll-back", "node-3", "--version", "2.0"), "NotAllowedFrom", "2.0 is newer than 1.0"),
+    ],
+)
+def test_a_dry_run_says_that_a_version_cannot_be_had(
+    racks: Fleet, arguments: tuple[str, ...], code: str, why: str
+) -> None:
+    """One that is not offered, one that is a step down, and one that is a step up."""
+    (row,) = json.loads(racks.run("client", *arguments, "--dry-run", "--json").stdout)
+    assert (row["THEN"], row["ErrorCode"]) == (f"refused: {code}", code)
+    assert why in row["ErrorMessage"]
+
+
+def test_a_dry_run_of_somebody_who_may_not_ask_for_refusals_shows_the_rest(racks: Fleet) -> None:
+    """An older server does not know the question, either."""
+    racks.refuse = lambda action, _given: CallFailed("Not yours.") if action == "PreviewClients" else None
+    try:
+        shown = racks.run("client", "upgrade", "node-3", "--dry-run")
+    finally:
+        racks.refuse = lambda _action, _given: None
+    assert (shown.exit_code, "note: what would be refused is not known: Not yours." in shown.stderr) == (0, True)
+    assert shown.stdout.endswith("would upgrade 1 client on 1 host; nothing was changed\n")
 
 
 def test_a_host_that_is_named_does_not_lose_all_its_clients_unasked(racks: Fleet) -> None:

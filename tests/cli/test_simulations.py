@@ -47,6 +47,7 @@ def test_json_and_a_picture_show_the_same(tmp_path: Path) -> None:
     ("arguments", "policy", "inventory", "text"),
     [
         (("--failures", "lots"), POLICY, "", "--failures: found 'lots'; give a percentage"),
+        (("--failures", "last-30-days"), POLICY, "", "--failures: only a server knows how often hosts failed"),
         ((), POLICY.replace("count", "cuont"), "", "did you mean `count`?"),
         ((), POLICY.replace("2099", "2019"), "", "is over; give a time that is to come"),
         ((), POLICY, "client\na\na\n", "line 3: client 'a' is listed twice"),

@@ -178,6 +178,19 @@ def how_down(env: Environment) -> set[str]:
     return {"RollBackClients"}
 
 
+def previewed(env: Environment) -> set[str]:
+    host, _ = env.host_with_client("3.0")
+    status, body = env.ask(
+        BACKFLEET.version, "PreviewClients", InstanceIds=[host], Kind="upgrade", ReleaseVersion="9.9"
+    )
+    (found,) = body["Clients"]
+    assert (status, found["ToVersion"], found["ErrorCode"]) == (200, "", "NoRelease")
+    kinds = {"upgrade", "roll-back", "uninstall"}
+    assert {env.ask(BACKFLEET.version, "PreviewClients", InstanceIds=[host], Kind=kind)[0] for kind in kinds} == {200}
+    assert env.ask(BACKFLEET.version, "ListTasks")[1]["TotalCount"] == 0
+    return {"PreviewClients", "Kind", *kinds}
+
+
 def prechecked(env: Environment) -> set[str]:
     return {"PrecheckClients", prepared(env, "PrecheckClients")}
 
@@ -267,6 +280,7 @@ SCENARIOS: dict[str, Scenario] = {
     "The same install or uninstall asked again while it runs, without a `ClientToken` or with a new one": same_install,
     "Which version?": which_version,
     "How to go down?": how_down,
+    "What would the server refuse?": previewed,
     "What would an upgrade be refused for?": prechecked,
     "How to download before the window opens?": staged,
     "How to wait for hosts that are away or busy?": awaited,

@@ -119,3 +119,45 @@ def test_a_member_that_was_tried_again_goes_back_to_what_was_set_before_the_firs
     hosts.ask("RollBackRollout", RolloutId=rollout)
     assert hosts.run(rollout)["State"] == "rolled_back"
     assert [settings_of(hosts, client) for client in clients] == [{"most_cores": 10 + number} for number in range(4)]
+
+
+def test_what_somebody_set_between_two_tries_is_what_goes_back(sqlite_hosts: Fleet) -> None:
+    """The value from before the first try is not what anybody wants any more."""
+    hosts = sqlite_hosts
+    clients = hosts.grow(2)
+    for client in clients:
+        set_cores(hosts, client, 8)
+    rollout = hosts.roll_out(text=then("hold").replace("count = 2", "count = 1"))
+    for _ in range(4):
+        hosts.step()
+    one = next(client for client, found in hosts.members(rollout).items() if found["Ring"] == "canary")
+    hosts.back_up(one, "failed")
+    hosts.run(rollout, 12)
+    assert hosts.members(rollout)[one]["State"] == "failed"
+    set_cores(hosts, one, 5)
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    for _ in range(4):
+        hosts.step()
+    assert settings_of(hosts, one) == WANTED
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert settings_of(hosts, one) == {"most_cores": 5}
+
+
+def test_another_rollout_in_between_does_not_hide_how_it_was(sqlite_hosts: Fleet) -> None:
+    """It sets something else, and is taken back first; so is the older one then."""
+    hosts = sqlite_hosts
+    [client] = hosts.grow(1)
+    set_cores(hosts, client, 8)
+    text = SETTINGS.replace("count = 2", "count = 1").replace('[[ring]]\nname = "rest"\n', "")
+    older = hosts.roll_out(text=text)
+    assert hosts.run(older)["State"] == "completed"
+    other = text.replace("most_cores = 2", "most_cores = 4").replace('name = "courier to 2.0"', 'name = "more cores"')
+    newer = hosts.roll_out(text=other)
+    assert hosts.run(newer)["State"] == "completed"
+    assert settings_of(hosts, client)["most_cores"] == 4
+    for rollout in (newer, older):
+        hosts.ask("RollBackRollout", RolloutId=rollout)
+        assert hosts.run(rollout)["State"] == "rolled_back"
+    assert settings_of(hosts, client) == {"most_cores": 8}

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import click
 
-from backfleet.cli._choosing import CLIENT_PREFIX, Target, Wanted
-from backfleet.cli._client import Client
+from backfleet.cli._choosing import CLIENT_PREFIX, Target, Wanted, split
+from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import FEW, Plan, can_answer, confirm, show_plan, yes_option
 from backfleet.cli._options import PARTLY, fail
 from backfleet.cli._print import say
@@ -18,6 +18,8 @@ from backfleet.cli._tables import Output, output_options, print_table
 from backfleet.cli._targets import NOTHING_NAMED, chosen_clients, chosen_hosts
 from backfleet.cli._waiting import stoppable
 from backfleet.cli._watching import have_succeeded, show_ended, wait_for
+
+MOST_PREVIEWED: Final = 100  # ids in one call: the API's maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Verb:
     then: Callable[[Target], str]  # what a target has afterwards, for people
     removes: bool = False
     is_current: Callable[[Target], bool] = lambda _target: False  # whether nothing is to be done with it
+    preview: str = ""  # the Kind of PreviewClients that tells what would be refused; "" = none does
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,33 @@ def carry_out(api: Client, verb: Verb, wanted: Wanted, switches: Switches, outpu
     targets = (chosen_clients if verb.order.takes_clients else chosen_hosts)(api, wanted)
     plan = Plan(verb.word, targets, verb.then, verb.removes, sum(map(verb.is_current, targets)))
     if switches.dry_run:
-        show_plan(plan, output)
+        show_plan(replace(plan, refused=_refusals(api, verb, targets)), output)
         return
     confirm(
         plan, has_yes=switches.yes, is_by_id=wanted.is_by_id, is_more_than_named=is_more_than_named(targets, wanted)
     )
     names = {target.instance_id: target.label for target in targets}
     _start(api, verb, [target.id for target in targets], names, switches.wait, output)
+
+
+def _refusals(api: Client, verb: Verb, targets: Sequence[Target]) -> dict[str, tuple[str, str]]:
+    """Return code and reason of each client that the server would refuse. Where it does not tell, a note says so."""
+    found: dict[str, tuple[str, str]] = {}
+    if not verb.preview:
+        return found
+    asked = {name: verb.order.parameters.get(name) for name in ("ReleaseVersion", "ExpiresInSeconds")}
+    try:
+        for part in split([target.id for target in targets], MOST_PREVIEWED):
+            answer = api.call("backfleet", "PreviewClients", ClientIds=part, Kind=verb.preview, **asked)
+            found |= {
+                each["ClientId"]: (each["ErrorCode"], each["ErrorMessage"])
+                for each in answer["Clients"]
+                if each["ErrorCode"]
+            }
+    except CallFailed as problem:
+        say(f"note: what would be refused is not known: {problem.message}", err=True)
+        return {}
+    return found
 
 
 def can_be_sent_as_it_is(wanted: Wanted, switches: Switches, *, removes: bool) -> bool:

@@ -145,7 +145,7 @@ def upgrade(
     parameters = {"ReleaseVersion": version, **_flag("TryAgain", try_again), **expiry(expires)}
     order = Order("hbr", "UpgradeBackupClients", MOST_UPGRADES, parameters)
     then = _after_upgrade(version)
-    verb = Verb("upgrade", order, then, is_current=lambda target: _is_current(target, version))
+    verb = Verb("upgrade", order, then, is_current=lambda target: _is_current(target, version), preview="upgrade")
     carry_out(api, verb, wanted, Switches(**flags), output)
 
 
@@ -163,7 +163,9 @@ def roll_back(
     """Take clients back to an older version. Each host decides whether it goes down."""
     order = Order("backfleet", "RollBackClients", MOST_UPGRADES, {"ReleaseVersion": version, **expiry(expires)})
     then = version or "the version before"
-    carry_out(api, Verb("roll back", order, lambda _target: then), wanted, Switches(**flags), output)
+    carry_out(
+        api, Verb("roll back", order, lambda _target: then, preview="roll-back"), wanted, Switches(**flags), output
+    )
 
 
 @client.command()
@@ -214,7 +216,7 @@ def uninstall(
         "hbr", "UninstallBackupClients", MOST_OTHERS, {**_flag("RemoveState", remove_state), **expiry(expires)}
     )
     then = "removed, with its state" if remove_state else "removed"
-    verb = Verb("uninstall", order, lambda _target: then, removes=True)
+    verb = Verb("uninstall", order, lambda _target: then, removes=True, preview="uninstall")
     carry_out(api, verb, wanted, Switches(**flags), output)
 
 

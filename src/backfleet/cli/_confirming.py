@@ -1,8 +1,9 @@
 """Whether a command asks before it acts, and what `--dry-run` shows instead."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -60,6 +61,7 @@ class Plan:
     then: Callable[[Target], str]  # what a target has afterwards
     removes: bool = False
     current: int = 0  # targets that have what they are to have already; their hosts say so when they are asked
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # by target's id: code and why; of a preview
 
     @property
     def hosts(self) -> int:
@@ -78,12 +80,16 @@ class Plan:
             f"{counted}, of which {self.current} {_ARE[self.current == 1]} current already" if self.current else counted
         )
 
+    def _then(self, target: Target) -> str:
+        refusal = self.refused.get(target.id)
+        return self.then(target) if refusal is None else f"refused: {refusal[0]}"
+
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row for each target."""
         return [
             (
                 each.label, each.instance_id, each.client_id, each.fields.get("package", ""),
-                each.fields.get("version", ""), self.then(each),
+                each.fields.get("version", ""), self._then(each),
             )
             for each in self.targets
         ]  # fmt: skip
@@ -101,11 +107,26 @@ def yes_option(command: Any) -> Any:
 
 
 def show_plan(plan: Plan, output: Output) -> None:
-    """Print what would be done."""
+    """Print what would be done, and for what reasons some of it would be refused."""
     rows = plan.rows()
-    output.show(HEADINGS, rows, [dict(zip(HEADINGS, row, strict=True)) for row in rows])
-    if output.form == "table":
-        say(f"would {plan.summary}; nothing was changed")
+    documents = [
+        dict(zip(HEADINGS, row, strict=True)) | _refusal_document(plan.refused.get(each.id))
+        for each, row in zip(plan.targets, rows, strict=True)
+    ]
+    output.show(HEADINGS, rows, documents)
+    if output.form != "table":
+        return
+    reasons = Counter(plan.refused.values())
+    for (code, why), number in reasons.most_common(LISTED):
+        say(f"refused: {code}, {number} of {len(rows)}: {why}")
+    if len(reasons) > LISTED:
+        say(f"and {len(reasons) - LISTED} more reasons")
+    of_them = f"; {len(plan.refused)} would be refused" if plan.refused else ""
+    say(f"would {plan.summary}{of_them}; nothing was changed")
+
+
+def _refusal_document(refusal: tuple[str, str] | None) -> dict[str, str]:
+    return {} if refusal is None else {"ErrorCode": refusal[0], "ErrorMessage": refusal[1]}
 
 
 def confirm(plan: Plan, *, has_yes: bool, is_by_id: bool, is_more_than_named: bool = False) -> None:

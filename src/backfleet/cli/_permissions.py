@@ -44,6 +44,8 @@ def test(
         print_json(found)
     else:
         say(f"{'allowed' if found['Allowed'] else 'denied'}: {found['Reason']}")
+        if found.get("Warning"):
+            say(found["Warning"])
         if found["MissingConditionKeys"]:
             say(f"not given, and compared by statements: {', '.join(found['MissingConditionKeys'])} (--condition)")
     sys.exit(0 if found["Allowed"] else FAILED)

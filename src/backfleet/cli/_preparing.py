@@ -27,7 +27,9 @@ def precheck(
 ) -> None:
     """Find out what an upgrade would be refused for. Nothing is touched on the hosts."""
     order = Order("backfleet", "PrecheckClients", MOST, {"ReleaseVersion": version, **expiry(expires)})
-    carry_out(api, Verb("precheck", order, lambda _target: "as it is"), wanted, Switches(**flags), output)
+    carry_out(
+        api, Verb("precheck", order, lambda _target: "as it is", preview="upgrade"), wanted, Switches(**flags), output
+    )
 
 
 @click.command()
@@ -40,4 +42,4 @@ def stage(api: Client, wanted: Wanted, version: str | None, expires: int | None,
     """Download and verify a version ahead, for a week: an upgrade then only switches."""
     order = Order("backfleet", "StageClients", MOST, {"ReleaseVersion": version, **expiry(expires)})
     then = f"{version or 'the newest'} beside what runs"
-    carry_out(api, Verb("stage", order, lambda _target: then), wanted, Switches(**flags), output)
+    carry_out(api, Verb("stage", order, lambda _target: then, preview="upgrade"), wanted, Switches(**flags), output)

@@ -14,7 +14,7 @@ import click
 from backfleet import process_group, sockets, supervisor
 from backfleet.cli._options import fail
 from backfleet.clock import shifted, utc_now
-from backfleet.data_lock import NotOneInstallation, hold_data_folder
+from backfleet.data_lock import NotOneInstallation, hold_data_folder, why_in_use
 from backfleet.ids import draw
 from backfleet.logs import log_to_stderr
 from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, Settings, read_settings
@@ -32,7 +32,11 @@ from backfleet_host.files import make_folder
 @click.option("--public-host", metavar="NAME", help="A further name or address by which hosts reach this server.")
 @click.option("--console-https", is_flag=True, default=None, help="Serve the console on the https listener too.")
 @click.option("--only", metavar="PARTS", help=f"Serve some parts only: {','.join(PARTS)}.")
-@click.option("--processes", metavar="N", help="Answer calls in N processes; auto = one for each core. Default 1.")
+@click.option(
+    "--processes",
+    metavar="N",
+    help="Answer calls in N processes; auto = one for each core. Default 1; more is new and not measured yet.",
+)
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 @click.option("--print-config", is_flag=True, help="Print the settings in force and the source of each, and exit.")
 def serve(print_config: bool, **flags: object) -> None:
@@ -79,7 +83,7 @@ def _listeners(settings: Settings) -> dict[str, socket.socket]:
     try:
         return {name: given.get(name) or sockets.bind(name, getattr(settings, name)) for name in ("http", "https")}
     except sockets.CannotListen as problem:
-        fail(str(problem))
+        fail(why_in_use(settings) or str(problem))  # a second server in one folder: another port would not help
 
 
 def _supervise_group(settings: Settings) -> int:

@@ -31,11 +31,12 @@ from backfleet.rollouts.timetable import Timetable
 
 _CSV = click.Path(exists=True, dir_okay=False, path_type=Path)
 LARGEST_SEED = 2**31 - 1
+_FAILURES = "What the release does: `2%`, `bad-canary`, or `last-30-days`: as upgrades and backups of late."
 
 
 @click.command(name="simulate")
 @click.argument("file", type=POLICY_FILE)
-@click.option("--failures", default="", metavar="SHARE", help="What the release does: `2%`, or `bad-canary`.")
+@click.option("--failures", default="", metavar="SHARE", help=_FAILURES)
 @click.option("--seed", default=1, show_default=True, type=WholeNumber(0, LARGEST_SEED), help="Of made-up hosts.")
 @click.option("--inventory", type=_CSV, help="Simulate here on these clients (CSV). No server is asked.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Move the fleet as another system does.")
@@ -129,6 +130,8 @@ def _print(report: dict[str, Any]) -> None:
     if report["FirstStopTime"] != report["EndedTime"]:
         say(f"first stopped at {moment(report['FirstStopTime'])}: {report['FirstStop']}")
     say(f"{report['Reached']} members got an order, {report['BadReached']} of them are hosts that the release fails on")
+    if report.get("FailuresFound"):
+        say(f"failures {report['FailuresFound']}")
     say(f"at most {report['MostOrdersAMinute']} orders a minute; {report['Decisions']} decisions")
     if not report["IsComplete"]:
         say("the simulation was cut off before the rollout ended")

@@ -80,7 +80,7 @@ class Performer:
         settings = services.settings
         rate = RateLimit(settings.calls_per_second, settings.calls_burst)
         self._throttle = Throttle(services.database, rate, processes=settings.processes)
-        self._refusals = Refusals(max(1, settings.refusals_recorded // settings.processes))
+        self._refusals = Refusals(-(-settings.refusals_recorded // settings.processes))  # rounded up
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def perform(

@@ -174,7 +174,8 @@ class Throttle:
             monotonic: Gives seconds that only grow.
             processes: Of this server: each has its share of a bucket that is not in the database.
         """
-        self._own_rate = RateLimit(rate.per_second / processes, max(1, rate.burst // processes))
+        share = RateLimit(rate.per_second / processes, max(1, rate.burst // processes))
+        self._own_rate = share if processes > 1 else rate
         self._database, self._rate, self._draw_fraction = database, rate, draw_fraction
         self._monotonic = monotonic
         self._lock = threading.Lock()

@@ -47,7 +47,7 @@ from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sealing import SignedHead, Witness, seal
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.simulating import Prepared, prepare_simulation, simulate
-from backfleet.rollouts.simulation import FailuresRefused, read_failures
+from backfleet.rollouts.simulation import FailuresRefused
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.timetable import LONGEST_CALENDAR, MOST_EVENTS, CalendarRefused, as_calendar
 from backfleet.rollouts.verbs import (
@@ -122,7 +122,6 @@ __all__ = [
     "preview",
     "purge",
     "put_calendar",
-    "read_failures",
     "read_policy",
     "remember_creation",
     "resume",

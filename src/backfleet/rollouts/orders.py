@@ -28,6 +28,15 @@ BUSY: Final = frozenset({"HostBusy", "BackupRunning", "UpgradeInProgress", "Rebo
 _ROLLED_BACK: Final = frozenset({"RolledBack", "HealthCheckFailed"})
 
 
+_CANCELLED: Final = "TaskCancelled"  # before the switch, or before its host had it
+_UNREACHABLE: Final = "HostUnreachable"
+
+
+def failed_by_release(code: str) -> bool:
+    """Return whether a failed order with this code says something of the release that it was for."""
+    return code not in REFUSALS | BUSY and code not in (_CANCELLED, _UNREACHABLE)
+
+
 class Ended(NamedTuple):
     """How an order ended, its code, and what its host said, for people."""
 
@@ -54,11 +63,11 @@ def _end(item: Item) -> OrderEnd:
 
 
 def _end_of_failure(item: Item) -> OrderEnd:
-    if item.code == "TaskCancelled":  # before the switch, or before its host had it
+    if item.code == _CANCELLED:
         return OrderEnd.WITHDRAWN
     if item.code in _ROLLED_BACK:
         return OrderEnd.ROLLED_BACK
     if item.code in REFUSALS:
         return OrderEnd.REFUSED
-    never_left = item.code == "HostUnreachable" and item.started_at is None
+    never_left = item.code == _UNREACHABLE and item.started_at is None
     return OrderEnd.BUSY if item.code in BUSY or never_left else OrderEnd.FAILED

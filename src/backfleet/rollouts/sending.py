@@ -108,7 +108,8 @@ def _by_settings(
     if action is not Action.ROLL_BACK:
         return {json.dumps(given): targets}
     client_ids = [target.client_id for target in targets]
-    before = upgrades.settings_before(tx, client_ids, record.started_at or record.created_at)
+    since = record.started_at or record.created_at
+    before = upgrades.settings_before(tx, client_ids, record.name, since, json.dumps(given))
     stored = fleet.preferences_of(tx, client_ids)
     found: dict[str, list[TaskTarget]] = {}
     for target in targets:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from backfleet.rollouts import simulation
 from backfleet.rollouts.model import Member
+from backfleet.rollouts.past_failures import past_failures
 from backfleet.rollouts.planning import plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
-from backfleet.rollouts.simulation import Failures, Limits
+from backfleet.rollouts.simulation import PAST_FAILURES, Failures, Limits, read_failures
 from backfleet.rollouts.strategy import Timetable
 from backfleet.rollouts.timetables import timetable_for
 from backfleet.rollouts.verbs import By
@@ -25,15 +26,22 @@ class Prepared:
     policy: Policy
     members: tuple[Member, ...]
     timetable: Timetable
+    failures: Failures
+    failures_found: str = ""
+    """How the failures were found, for people; "" = they were given."""
 
 
 def prepare_simulation(
-    tx: Transaction, text: str, by: By, *, preset: str = "", reachable_within: timedelta
+    tx: Transaction, text: str, by: By, *, failures: str = "", preset: str = "", reachable_within: timedelta
 ) -> Prepared:
     """Return a policy with its members and windows as they are now; other rollouts of the same clients do not matter.
 
+    Args:
+        failures: `2%`, `bad-canary`, `last-30-days`, or "" for none.
+
     Raises:
         PolicyRefused: with every fault; also where it has more members than a server simulates.
+        FailuresRefused: it is not known which failures are meant, or nothing is known of the last 30 days.
     """
     policy = replace(read_policy(text), overlap="wait")
     if preset:
@@ -46,11 +54,18 @@ def prepare_simulation(
         faults.append(Fault(0, "select", f"{len(found.members)} clients", wanted))
     if faults:
         raise PolicyRefused(faults)
-    return Prepared(found.policy, found.members, timetable_for(tx, account_id, policy.window))
+    if failures == PAST_FAILURES:
+        expected, how = past_failures(tx, account_id, by.region, policy.package, by.now)
+    else:
+        expected, how = read_failures(failures), ""
+    timetable = timetable_for(tx, account_id, policy.window)
+    return Prepared(found.policy, found.members, timetable, expected, how)
 
 
-def simulate(prepared: Prepared, *, failures: Failures, seed: int, now: datetime) -> dict[str, Any]:
+def simulate(prepared: Prepared, *, seed: int, now: datetime) -> dict[str, Any]:
     """Simulate what was prepared; see `simulation.simulate`. No transaction is open meanwhile."""
-    return simulation.simulate(
-        prepared.policy, prepared.members, prepared.timetable, failures=failures, seed=seed, now=now, limits=LIMITS
-    )
+    policy, members, timetable, failures = (
+        prepared.policy, prepared.members, prepared.timetable, prepared.failures
+    )  # fmt: skip
+    report = simulation.simulate(policy, members, timetable, failures=failures, seed=seed, now=now, limits=LIMITS)
+    return report | {"FailuresFound": prepared.failures_found}

@@ -94,19 +94,28 @@ class TurnsBetween(Turns):
         until = self._clock() + timeout
         if not super().acquire(timeout):
             return False
-        if self._lock(self._next, until):
-            try:
-                if self._lock(self._writer, until):
-                    return True
-            finally:
-                fcntl.flock(self._next, fcntl.LOCK_UN)
-        super().release()
-        return False
+        has_turn = False
+        try:
+            has_turn = self._lock_both(until)
+        finally:
+            if not has_turn:
+                super().release()
+        return has_turn
 
     def release(self) -> None:
         """End one's turn."""
-        fcntl.flock(self._writer, fcntl.LOCK_UN)
-        super().release()
+        try:
+            fcntl.flock(self._writer, fcntl.LOCK_UN)
+        finally:
+            super().release()
+
+    def _lock_both(self, until: float) -> bool:
+        if not self._lock(self._next, until):
+            return False
+        try:
+            return self._lock(self._writer, until)
+        finally:
+            fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def _lock(self, file: int, until: float) -> bool:
         while True:

@@ -1,6 +1,6 @@
 """The only SQL on tasks, client upgrades and client tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -114,6 +114,20 @@ def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
     tx.run(sa.update(tasks).where(still).values(deadline=now))
 
 
+def begin_anew(tx: Transaction, task_end: datetime, order_end: datetime) -> None:
+    """Let the time of open tasks, and of orders that are out although they waited for their hosts, end then.
+
+    How long a task may wait for hosts stays as it is.
+    """
+    is_open = sa.and_(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None))
+    waiting = sa.select(items.c.task_id).where(is_open)
+    running = waiting.where(items.c.state != ItemState.WAITING)
+    either = sa.or_(tasks.c.id.not_in(waiting), sa.and_(tasks.c.deadline < task_end, tasks.c.id.in_(running)))
+    tx.run(sa.update(tasks).where(tasks.c.state == TaskState.CREATED, either).values(deadline=task_end))
+    out = sa.and_(is_open, items.c.order_until.is_not(None))
+    tx.run(sa.update(items).where(out).values(order_until=order_end))
+
+
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
     """Return those of these tasks that are open past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
@@ -189,15 +203,18 @@ def note_settings_before(tx: Transaction, client_id: str, task_id: str, settings
     tx.add_if_new(settings_before_tasks, row)
 
 
-def settings_before(tx: Transaction, client_ids: Sequence[str], since: datetime) -> dict[str, str]:
-    """Return what was stored for these clients first since a moment, as JSON."""
-    found: dict[str, str] = {}
+def settings_before(
+    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, carried: str
+) -> Iterator[tuple[str, str]]:
+    """Yield a client and its settings as JSON before each task since a moment that carried these, oldest first."""
     table = settings_before_tasks
+    joined = table.join(tasks, tasks.c.id == table.c.task_id)
+    meant = sa.and_(table.c.at >= since, tasks.c.label == label, tasks.c.settings == carried)
     for start in range(0, len(client_ids), IDS_AT_ONCE):
-        chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), table.c.at >= since)
-        for row in tx.rows(sa.select(table).where(chosen).order_by(table.c.at, table.c.task_id)):
-            found.setdefault(row.client_id, row.settings)
-    return found
+        chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), meant)
+        query = sa.select(table).select_from(joined).where(chosen).order_by(table.c.at, table.c.task_id)
+        for row in tx.rows(query):
+            yield row.client_id, row.settings
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------

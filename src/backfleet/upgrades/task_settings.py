@@ -50,9 +50,28 @@ def keep_settings(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Ta
         )
 
 
-def settings_before(tx: Transaction, client_ids: Sequence[str], since: datetime) -> dict[str, dict[str, Any]]:
-    """Return how settings were before the first task since a moment that changed them, by client.
+def settings_before(
+    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, carried: str
+) -> dict[str, dict[str, Any]]:
+    """Return how settings were before tasks carried others, by client.
 
-    None stands for one that was not set. Clients of which nothing was changed are left out.
+    A client may have had several such tasks. How it was before the first one counts, unless a later one found a value
+    that they had not carried: somebody had set that in between.
+
+    Args:
+        tx: the transaction to read in.
+        client_ids: of these clients. Those of which nothing was changed are left out.
+        label: of the tasks.
+        since: no task counts that changed something before.
+        carried: what the tasks carried, as JSON; others with their label do not count.
+
+    Returns:
+        Values by the names of what was carried; None stands for one that was not set.
     """
-    return {key: json.loads(text) for key, text in _store.settings_before(tx, client_ids, since).items()}
+    brings: dict[str, Any] = json.loads(carried)
+    found: dict[str, dict[str, Any]] = {}
+    for client_id, text in _store.settings_before(tx, client_ids, label, since, carried):
+        earlier: dict[str, Any] = json.loads(text)
+        known = found.setdefault(client_id, earlier)
+        known.update({name: value for name, value in earlier.items() if value != brings[name]})
+    return found

@@ -95,6 +95,7 @@ BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
     step("backfleet", "PrecheckClients", ClientIds=["<client4>"], ExpiresInSeconds=3600),
+    step("backfleet", "PreviewClients", ClientIds=["<client1>"], Kind="roll-back"),
     step("backfleet", "StageClients", InstanceIds=["<host1>"], ReleaseVersion="2.0"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
@@ -150,10 +151,10 @@ BACKFLEET = [
     step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
     step("backfleet", "PutPin", InstanceId="<host4>", PackageName="courier", Reason="year's end", Until="<until>"),
     step("backfleet", "ListPins"),
-    step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier"),
+    step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier", Reason="over"),
     step("backfleet", "PutMinimumVersion", PackageName="courier", MinimumVersion="1.0", Due="<until>", Reason="a hole"),
     step("backfleet", "ListMinimumVersions"),
-    step("backfleet", "DeleteMinimumVersion", PackageName="courier"),
+    step("backfleet", "DeleteMinimumVersion", PackageName="courier", Reason="mended"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
         "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"

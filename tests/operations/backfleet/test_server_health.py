@@ -308,6 +308,22 @@ def test_a_copy_that_was_made_lately_is_enough(sqlite_env: Environment) -> None:
     assert findings(env)["PlaneBackup"]["Severity"] == "Ok"
 
 
+def test_a_restored_installation_is_not_new(sqlite_env: Environment) -> None:
+    """Its last copy is the one that it came from, which cannot know of itself, until there is another."""
+    env = sqlite_env
+    restored(env)
+    found = findings(env)["PlaneBackup"]
+    assert found["Severity"] == "Ok"
+    assert found["Found"] == (
+        f"none since the restore on {env.now:%Y-%m-%d}, from the copy of {env.now - DAY:%Y-%m-%d}"
+    )
+    many_days_later(30)(env)
+    assert findings(env)["PlaneBackup"]["Severity"] == "Warning"
+    with env.services.database.transaction() as tx:
+        copies.note_copy(tx, made_at=env.now, size=1)
+    assert "the last `backfleet backup` was on" in findings(env)["PlaneBackup"]["Found"]
+
+
 def test_orders_of_a_held_server_are_no_finding_of_their_own(sqlite_env: Environment) -> None:
     """They wait because it is held."""
     env = sqlite_env

@@ -95,3 +95,21 @@ def test_what_belongs_to_every_account_is_decided_for_the_administrator_account_
     status, body = env.ask(RAM, "GetPermissionDecision", env.other_account, **asked)
     assert (status, body["Allowed"]) == (200, False)
     assert "only the administrator account" in body["Reason"]
+
+
+@pytest.mark.parametrize(
+    ("action", "warning"),
+    [
+        ("hbr:UpgradeBackupClients", ""),
+        ("HBR:upgradebackupclients", ""),
+        ("hbr:UpgradeBackupClinets", "did you mean hbr:UpgradeBackupClients?"),
+        ("ram:UpgradeBackupClients", "did you mean hbr:UpgradeBackupClients?"),
+        ("oss:Xyz", "No operation of this server has the action oss:Xyz"),
+    ],
+)
+def test_an_action_that_no_operation_has_is_named(env: Environment, action: str, warning: str) -> None:
+    """It is decided all the same: a policy may be for another product of the cloud."""
+    found = decide(env, ActionName=action)
+    assert found["Allowed"]
+    assert found["Warning"].endswith(warning)
+    assert bool(found["Warning"]) == bool(warning)

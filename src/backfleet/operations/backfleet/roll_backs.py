@@ -32,16 +32,20 @@ def roll_back_clients(call: Call, asked: RollBackClients) -> dict[str, Any]:
     Raises:
         ApiError: as UpgradeBackupClients.
     """
-    version = asked.release_version or ""
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
-        found = selected.found
-        places = {
-            (client.package, found.instances[instance_id].platform)
-            for instance_id, clients in found.clients_on.items()
-            for client in clients
-        }
-        known = {place: releases.find(tx, place[0], version, place[1]) for place in places} if version else {}
-        return selected.targets(RollBackPlanner(version, known, selected.holds(tx, call.now)))
+        return plan_roll_backs(tx, call, selected, asked.release_version or "")
 
     return start(call, asked, Kind.ROLL_BACK, plan)
+
+
+def plan_roll_backs(tx: Transaction, call: Call, selected: Selection, version: str) -> list[TaskTarget]:
+    """Return the way back of each selected client, to what its host had or to a named version, or why there is none."""
+    found = selected.found
+    places = {
+        (client.package, found.instances[instance_id].platform)
+        for instance_id, clients in found.clients_on.items()
+        for client in clients
+    }
+    known = {place: releases.find(tx, place[0], version, place[1]) for place in places} if version else {}
+    return selected.targets(RollBackPlanner(version, known, selected.holds(tx, call.now)))

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backfleet import fleet, identity, upgrades
@@ -71,29 +71,46 @@ def start_task(request: TaskRequest) -> dict[str, Any]:
     raise OperationConflict("Other calls keep changing the same clients. Ask again.")
 
 
-def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
-    call, there, named = request.call, request.there, request.named
+def select_for(tx: Transaction, there: Call, named: NamedIds, *, waits: bool) -> Selection:
+    """Return what ids name where a call acts.
+
+    Args:
+        tx: the transaction to read in.
+        there: the call as it acts.
+        named: the ids.
+        waits: the task waits for hosts that are away.
+    """
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
-    reachable_within = timedelta(seconds=call.services.settings.fit_seconds)
-    task_time = timedelta(seconds=call.services.settings.task_seconds)
+    reachable_within = timedelta(seconds=there.services.settings.fit_seconds)
+    task_time = timedelta(seconds=there.services.settings.task_seconds)
+    return select(named, found, now=there.now, reachable_within=reachable_within, task_time=task_time, waits=waits)
+
+
+def planned(tx: Transaction, selected: Selection, plan: Plan, now: datetime) -> list[TaskTarget]:
+    """Return what is to be done with each client that is selected, and why it is refused where it is."""
+    targets = selected.with_dials(selected.with_unfit(plan(tx, selected)))
+    clones = fleet.clones_of(tx, list({target.instance_id for target in targets}), now=now)
+    return upgrades.refuse_clones(targets, clones)
+
+
+def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
+    call, there = request.call, request.there
     expires_in = getattr(request.asked, "expires_in_seconds", None)
     waits = expires_in is not None
-    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time, waits=waits)
+    selected = select_for(tx, there, request.named, waits=waits)
     failpoint("targets resolved")
     fingerprint = _fingerprint(request.kind, request.asked)
     known = _known_task(tx, call, request.client_token, fingerprint)
     if known is not None:
         return started_answer(known.id, _repeated_lines(selected, known))
     selected.refuse_if_alone()
-    if not selected.reachable and not found.clients:
+    if not selected.reachable and not selected.found.clients:
         return no_task_answer(selected.lines)
-    targets = selected.with_dials(selected.with_unfit(request.plan(tx, selected)))
-    clones = fleet.clones_of(tx, list({target.instance_id for target in targets}), now=call.now)
     new = NewTask(
         kind=request.kind,
         account_id=call.account_id,
         clients_account_id=there.account_id,
-        targets=upgrades.refuse_clones(targets, clones),
+        targets=planned(tx, selected, request.plan, call.now),
         requested_by=call.caller.arn,
         label=request.label,
         client_token=request.client_token,

@@ -5,6 +5,7 @@ The cloud has no such operation. It makes no call and changes nothing, and tells
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 from backfleet import identity
@@ -20,6 +21,7 @@ from backfleet.wire.parameters import json_object, text
 from backfleet.wire.shapes import Maybe
 
 MOST_CONDITIONS: Final = 20
+CLOSE: Final = 0.7  # of 1: how like an action must be to be named
 LONGEST_CONDITION: Final = 256  # characters of a key or a value
 ACTION: Final = r"[A-Za-z][A-Za-z0-9-]{0,31}:[A-Za-z][A-Za-z0-9]{0,63}"
 DECISION: Final = {
@@ -31,6 +33,7 @@ DECISION: Final = {
     "Reason": str,
     "MatchedStatement": Maybe({"PolicyType": str, "PolicyName": str, "Statement": int, "Effect": str}),
     "MissingConditionKeys": [str],
+    "Warning": str,
 }
 
 
@@ -64,7 +67,7 @@ def get_permission_decision(call: Call, asked: GetPermissionDecision) -> dict[st
     """Say whether policies allow a user or a role of the account an action on a resource, and which statement decides.
 
     MissingConditionKeys are keys that statements about the action compare, and that were not given: with them the
-    decision may be another one.
+    decision may be another one. Warning says that no operation here has this action, and which one is like it.
 
     Raises:
         ApiError: there is no such user or role; InvalidParameter.
@@ -93,6 +96,7 @@ def get_permission_decision(call: Call, asked: GetPermissionDecision) -> dict[st
         "Reason": _reason(decision, who, action, resource, of_all=of_all),
         "MatchedStatement": _statement(decision),
         "MissingConditionKeys": _missing(permissions, context),
+        "Warning": _unknown(action),
     }
 
 
@@ -143,6 +147,16 @@ def _missing(permissions: Permissions, context: Context) -> list[str]:
     known = {canonical(key) for key in context}
     statements = (*permissions.own, *(permissions.within or ()))
     return sorted({key for statement in statements for key in statement.keys} - known)
+
+
+def _unknown(action: str) -> str:
+    """Return what to say of an action that no operation here has; "" of others. A policy may well name it."""
+    known = {each.action.lower(): each.action for each in every_operation() if each.action}
+    if action.lower() in known:
+        return ""
+    close = get_close_matches(action.lower(), known, n=1, cutoff=CLOSE)
+    advice = f"; did you mean {known[close[0]]}?" if close else ""
+    return f"No operation of this server has the action {action}{advice}"
 
 
 def _is_for_administrators(action: str) -> bool:

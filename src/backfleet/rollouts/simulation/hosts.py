@@ -12,6 +12,7 @@ from backfleet.rollouts.policy.sections import percentage
 from backfleet.rollouts.simulation.engine import Host
 
 BAD_CANARY: Final = "bad-canary"
+PAST_FAILURES: Final = "last-30-days"
 _KINDS: Final = 64  # hosts that behave in the same way are one value: there may be a million of them
 _UPGRADE_SECONDS: Final = (40, 400)
 _FIRST_RUN_HOURS: Final = (1, 24)
@@ -25,27 +26,30 @@ class FailuresRefused(Exception):
 class Failures:
     """Which hosts a release fails on: a share of them, or, where the release itself is bad, every one.
 
-    On a bad release every second host rolls back by itself; on the others it is healthy by its health command, and the
-    first real backup fails.
+    Of the hosts that it fails on, a part (`rolls_back`, from 0 to 1; half where the release is bad) roll back by
+    themselves; on the others it is healthy by its health command, and the first real backup fails.
     """
 
     share: float = 0.0
     is_bad: bool = False
+    rolls_back: float = 0.5
 
 
 def read_failures(text: str) -> Failures:
     """Read `2%` or `bad-canary`; "" is no failures.
 
     Raises:
-        FailuresRefused: it is neither.
+        FailuresRefused: it is neither; also for `last-30-days`, which only a server knows.
     """
     if not text:
         return Failures()
     if text == BAD_CANARY:
         return Failures(is_bad=True)
+    if text == PAST_FAILURES:
+        raise FailuresRefused(f"only a server knows how often hosts failed; leave out the inventory for {text!r}")
     share = percentage(re.sub(r"\s", "", text))
     if share is None:
-        raise FailuresRefused(f'found {text!r}; give a percentage such as "2%", or "{BAD_CANARY}"')
+        raise FailuresRefused(f'found {text!r}; give a percentage such as "2%", "{BAD_CANARY}" or "{PAST_FAILURES}"')
     return Failures(share / 100)
 
 
@@ -59,11 +63,10 @@ def made_up_hosts(client_ids: Iterable[str], failures: Failures, seed: int) -> I
     for client_id in client_ids:
         drawn = hashlib.blake2b(prefix + client_id.encode(), digest_size=8).digest()
         kind = drawn[0] % _KINDS
-        if failures.is_bad:
-            hosts = rolled_back if drawn[1] % 2 else broken
-        else:
-            fails = int.from_bytes(drawn[4:]) < limit
-            hosts = (rolled_back if drawn[1] % 2 else broken) if fails else good
+        fails = failures.is_bad or int.from_bytes(drawn[4:]) < limit
+        # Its lowest bit comes first: an odd number rolls back where half of the hosts do.
+        rolls_back = (drawn[1] % 2 * 128 + drawn[1] // 2) >= 256 * (1 - failures.rolls_back)
+        hosts = (rolled_back if rolls_back else broken) if fails else good
         yield client_id, hosts[kind]
 
 

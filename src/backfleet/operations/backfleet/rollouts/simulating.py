@@ -17,7 +17,10 @@ LARGEST_SEED: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class SimulateRollout:
-    """A policy, what the release does to hosts (`2%`, `bad-canary`), a seed, and another system to be like."""
+    """A policy, what the release does to hosts, a seed, and another system to be like.
+
+    The release fails on `2%` of them, as a `bad-canary`, or as upgrades and backups did in the `last-30-days`.
+    """
 
     policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
     failures: str | None = text("Failures", longest=16)
@@ -44,6 +47,7 @@ class SimulateRollout:
         "EndedTime": Maybe(int),
         "MostOrdersAMinute": int,
         "Decisions": int,
+        "FailuresFound": str,
         "Rings": [
             {
                 "Name": str,
@@ -68,12 +72,16 @@ def simulate_rollout(call: Call, asked: SimulateRollout) -> dict[str, Any]:
     """
     if asked.preset and asked.preset not in PRESETS:
         raise InvalidParameter(f"Preset {asked.preset!r} is not known; give one of {', '.join(PRESETS)}.")
-    try:
-        failures = rollouts.read_failures(asked.failures or "")
-    except rollouts.FailuresRefused as problem:
-        raise InvalidParameter(f"Failures: {problem}.") from None
     with refusals(), call.services.database.reading() as tx:
-        prepared = rollouts.prepare_simulation(
-            tx, asked.policy, by(call), preset=asked.preset or "", reachable_within=reachable_within(call)
-        )
-    return rollouts.simulate(prepared, failures=failures, seed=asked.seed, now=call.now)
+        try:
+            prepared = rollouts.prepare_simulation(
+                tx,
+                asked.policy,
+                by(call),
+                failures=asked.failures or "",
+                preset=asked.preset or "",
+                reachable_within=reachable_within(call),
+            )
+        except rollouts.FailuresRefused as problem:
+            raise InvalidParameter(f"Failures: {problem}.") from None
+    return rollouts.simulate(prepared, seed=asked.seed, now=call.now)

@@ -120,9 +120,14 @@ def _check_copies(tx: Transaction, call: Call) -> Finding:
     if not days:
         return Finding.ok("PlaneBackup", "made by other means (backup_days is 0)")
     last, advice = copies.last_copy(tx), "run `backfleet backup FILE` daily, and keep the file on another machine"
+    restored = hold.state(tx)
+    if restored is not None and (last is None or last < restored.copied_at):
+        last = restored.copied_at  # a copy does not know of itself
+        found = f"none since the restore on {restored.restored_at:%Y-%m-%d}, from the copy of {last:%Y-%m-%d}"
+    elif last is not None:
+        found = f"the last `backfleet backup` was on {last:%Y-%m-%d}, {(call.now - last).days} days ago"
     if last is not None:
         age = (call.now - last).days
-        found = f"the last `backfleet backup` was on {last:%Y-%m-%d}, {age} days ago"
         return (
             Finding("PlaneBackup", Severity.WARNING, found, advice) if age >= days else Finding.ok("PlaneBackup", found)
         )

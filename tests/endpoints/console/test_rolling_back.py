@@ -1,0 +1,68 @@
+"""The button that takes a rollout back: where it is, what it does, and where it is not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from endpoints.console.site import Browser
+from operations.environment import Environment
+from rollouts.fleet import POLICY, Fleet
+from rollouts.test_settings import SETTINGS, WANTED, set_cores, settings_of
+from upgrades.helpers import Helpers
+
+BUTTON = '<button name="action" value="roll-back"'
+
+
+@pytest.fixture
+def hosts(env: Environment) -> Fleet:
+    """Hosts on an older version than the newest."""
+    env.release("1.0")
+    env.release("2.0")
+    return Fleet(Helpers(env))
+
+
+def start(admin: Browser, policy: str) -> str:
+    """Start a rollout by the form; return its page."""
+    admin.get("/rollouts/new")
+    made = admin.post("/rollouts/new", {"policy": policy, "action": "start"})
+    assert made.status == 303, made.text
+    return made.location.removeprefix("/console")
+
+
+def test_settings_are_taken_back_by_the_button(admin: Browser, hosts: Fleet) -> None:
+    """Each client has what it had; the page says so, and the button is gone."""
+    clients = hosts.grow(3)
+    set_cores(hosts, clients[0], 8)
+    path = start(admin, hosts.policy(text=SETTINGS))
+    rollout = path.rpartition("/")[2]
+    assert hosts.run(rollout)["State"] == "completed"
+    assert [settings_of(hosts, client) for client in clients] == [WANTED] * 3
+    page = admin.get(path).text
+    assert f'{BUTTON} class="danger" data-ask="Roll back this rollout?">Roll back</button>' in page
+    assert admin.post(path, {"action": "roll-back"}).status == 303
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert [settings_of(hosts, client) for client in clients] == [{"most_cores": 8}, {}, {}]
+    page = admin.get(path).text
+    assert ("rolled back" in page, BUTTON in page) == (True, False)
+
+
+def test_whoever_may_only_look_takes_nothing_back(
+    browser_of: Callable[..., Browser], admin: Browser, hosts: Fleet
+) -> None:
+    """The server decides, whatever a page shows."""
+    hosts.grow(3)
+    path = start(admin, hosts.policy(text=SETTINGS))
+    assert hosts.run(path.rpartition("/")[2])["State"] == "completed"
+    reader = browser_of("reader", "ReadOnlyAccess")
+    reader.get(path)
+    assert reader.post(path, {"action": "roll-back"}).status == 403
+    assert hosts.show(path.rpartition("/")[2])["State"] == "completed"
+
+
+@pytest.mark.parametrize("kind", ["precheck", "stage"])
+def test_a_rollout_that_changed_nothing_has_no_such_button(admin: Browser, hosts: Fleet, kind: str) -> None:
+    """There is nothing to take back."""
+    hosts.grow(3)
+    path = start(admin, hosts.policy(text=POLICY.replace('version = "2.0"', f'version = "2.0"\nkind = "{kind}"')))
+    assert hosts.run(path.rpartition("/")[2])["State"] == "completed"
+    assert BUTTON not in admin.get(path).text
