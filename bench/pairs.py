@@ -75,6 +75,10 @@ def main() -> None:
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--only-calls", action="store_true")
     asked = parser.parse_args()
+    missing = sorted(migrations(HERE) - migrations(asked.before))
+    if missing:
+        parser.error(f"{asked.before} lacks migration {missing[0]}, so its server cannot open these databases; "
+                     f"compare with a commit that has all of them: {missing[-1]} is the last")  # fmt: skip
     before, after = Side(asked.before.resolve()), Side(HERE)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; {asked.engine}; "
           f"before: {before.commit()}, after: {after.commit()}; load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
@@ -88,6 +92,11 @@ def main() -> None:
         ratios = [late / early for early, late in zip(old, new, strict=True)]
         print(f"{what:58}{statistics.median(old):9.2f}{statistics.median(new):9.2f}{statistics.median(ratios):8.2f}"
               f"   {' '.join(f'{ratio:.2f}' for ratio in ratios)}")  # fmt: skip
+
+
+def migrations(checkout: Path) -> set[str]:
+    folder = checkout / "src" / "backfleet" / "storage" / "migrations" / "versions"
+    return {each.stem for each in folder.glob("[0-9]*.py")}
 
 
 async def measure_calls(sides: list[Side], folder: Path, engine: str, blocks: int) -> None:

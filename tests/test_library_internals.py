@@ -44,6 +44,11 @@ def test_dateutil_is_the_version_that_was_checked() -> None:
     assert version("python-dateutil") == library_internals.DATEUTIL_VERSION
 
 
+def test_darabonba_is_the_version_that_was_checked() -> None:
+    """A new version: read `DaraCore.do_action`, and whether it still sends by the adapter; then raise the number."""
+    assert version("darabonba-core") == library_internals.DARABONBA_VERSION
+
+
 def test_sqlalchemy_is_the_version_that_was_checked() -> None:
     """A new version: read `Connection._handle_dbapi_exception`, then raise the number."""
     assert version("sqlalchemy") == library_internals.SQLALCHEMY_VERSION

@@ -1,12 +1,25 @@
 """Who is at the other end of a request: what trusted proxies say, and nothing that anybody else does."""
 
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.peers import FORWARDED, X_FORWARDED, Peer, find_peer, read_address, read_hops, read_trust
+from backfleet.peers import (
+    FORWARDED,
+    X_FORWARDED,
+    Peer,
+    find_peer,
+    finding_peers,
+    peer_of,
+    read_address,
+    read_hops,
+    read_trust,
+)
 
 TRUST = read_trust("10.0.0.0/8, 2001:db8::/32", X_FORWARDED)
 RFC = read_trust("10.0.0.0/8", "forwarded")
@@ -115,3 +128,22 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
 def test_settings_that_cannot_be_used_are_named(proxies: str, header: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_trust(proxies, header)
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8"])
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [("203.0.113.9", "203.0.113.9"), ("::ffff:203.0.113.9", "203.0.113.9"), ("2001:DB8::0:1", "2001:db8::1"), ("", "")],
+)
+async def test_a_caller_who_is_no_proxy_has_one_address(trusted: str, remote: str, shown: str) -> None:
+    """Whether or not there are trusted proxies: the two ways to find it print it alike, and believe no header."""
+    transport = Mock()
+    transport.get_extra_info = lambda name, default=None: (remote, 1) if name == "peername" else default
+    request = make_mocked_request("GET", "/", {X_FORWARDED: "1.2.3.4"}, transport=transport)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=peer_of(request).address)
+
+    answer = await finding_peers(read_trust(trusted, X_FORWARDED))(request, handler)
+    assert isinstance(answer, web.Response)
+    assert answer.text == shown

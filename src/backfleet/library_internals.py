@@ -6,6 +6,8 @@ this name.
 """
 
 import datetime
+import functools
+import time
 from asyncio import sslproto
 from types import SimpleNamespace
 from typing import IO, Any, Final, NoReturn
@@ -18,6 +20,7 @@ from dateutil import rrule
 
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
 AIOHTTP_VERSION: Final = "3.14.5"  # the version that the functions and classes here were checked against
+DARABONBA_VERSION: Final = "1.0.9"  # the version that `limit_answers` was checked against
 DATEUTIL_VERSION: Final = "4.0.0"  # the version that `end_recurrences` was checked against
 SQLALCHEMY_VERSION: Final = "2.1.9"  # the version that `raise_as_sqlalchemy_does` was checked against
 
@@ -86,3 +89,52 @@ def raise_as_sqlalchemy_does(connection: Any, problem: BaseException, statement:
     """
     connection._handle_dbapi_exception(problem, statement, None, cursor, None)
     raise problem  # never reached with the version above
+
+
+def limit_answers(adapter: Any, most: int, seconds: float) -> None:
+    """Bound the answers that a cloud's SDK reads: their size, and the time until all of one is there.
+
+    `darabonba` sends by `requests`, which reads the whole of any answer into memory for as long as bytes arrive, and
+    lets nobody give it another way to send. Its own class of adapter is the one seam; this replaces the method `send`
+    of that class. If the class is gone, the import fails and the cloud account says so.
+
+    Args:
+        adapter: the class `darabonba.core._TLSAdapter`; a second call does nothing.
+        most: bytes of a body, unpacked.
+        seconds: until it ends. One read more may take the SDK's own time limit.
+    """
+    theirs = adapter.send
+    if hasattr(theirs, "__wrapped__"):
+        return
+
+    @functools.wraps(theirs)
+    def send(self: Any, request: Any, *given: Any, **options: Any) -> Any:
+        response = theirs(self, request, *given, **{**options, "stream": True})
+        try:
+            response._content = _bounded(response.raw, most, time.monotonic() + seconds)
+        except BaseException:
+            response.close()
+            raise
+        response._content_consumed = True
+        response.raw.release_conn()
+        return response
+
+    adapter.send = send
+
+
+def _bounded(raw: Any, most: int, until: float) -> bytes:
+    found = bytearray()
+    while True:
+        try:
+            piece = raw.read1(64 * 1024, decode_content=True)
+        except OSError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - urllib3 has its own kinds, and so does each way to unpack
+            raise ConnectionError(f"the answer broke off: {type(problem).__name__}") from None
+        if not piece:
+            return bytes(found)
+        found += piece
+        if len(found) > most:
+            raise ConnectionError(f"the answer has more than {most} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError("the answer did not end in time")

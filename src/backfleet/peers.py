@@ -8,6 +8,8 @@ X-Forwarded-Proto as nginx and HAProxy write them.
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -24,6 +26,9 @@ class Peer:
 
     address: str
     secure: bool
+
+
+_PEER: Final = web.RequestKey("peer", Peer)  # where the middleware leaves what it found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +140,8 @@ def _is_https(scheme: str | None) -> bool | None:
 
 def peer_of(request: web.Request) -> Peer:
     """Return the peer of a request: whom the middleware found, or else the other end of the connection."""
-    found = request.get("peer")
-    return found if isinstance(found, Peer) else _connection(request)
+    found = request.get(_PEER)
+    return _connection(request) if found is None else found
 
 
 def finding_peers(trust: Trust) -> Middleware:
@@ -144,14 +149,22 @@ def finding_peers(trust: Trust) -> Middleware:
 
     @web.middleware
     async def find(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not trust.networks:  # no header is believed, so none is read
+            request[_PEER] = _connection(request)
+            return await handler(request)
         headers = {name: request.headers.getall(name, []) for name in ("x-forwarded-for", "x-forwarded-proto")}
         hops = read_hops(trust, headers, request.forwarded if trust.header == FORWARDED else ())
-        request["peer"] = find_peer(trust, _connection(request), hops)
+        request[_PEER] = find_peer(trust, _connection(request), hops)
         return await handler(request)
 
     return find
 
 
 def _connection(request: web.Request) -> Peer:
-    address = read_address(request.remote or "")
-    return Peer(str(address or request.remote or ""), request.secure)
+    return Peer(_printed(request.remote or ""), request.secure)
+
+
+@lru_cache(maxsize=4096)  # of the other ends of connections only: what headers say may be long, and is anybody's
+def _printed(remote: str) -> str:
+    """Return the address of a connection's other end as it is shown everywhere."""
+    return str(read_address(remote) or remote)

@@ -69,7 +69,7 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     moving = [
         Worker(
             "upgrades",
-            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
+            lambda: _move_tasks(services, carrier, clock()),
         ),
         Worker(
             assistant.TOPIC,
@@ -112,10 +112,22 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
     ]
 
 
+def _move_tasks(services: Services, carrier: carriers.Carrier, now: datetime) -> bool:
+    note_round(services.database, services.settings, now)  # before anything is out of time
+    rules = rules_of(services.settings)
+    return upgrades.run_once(services.database, now=now, draw=services.draw, carrier=carrier, rules=rules)
+
+
 def _act_on_leases(database: Database, settings: Settings, now: datetime) -> bool:
-    handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
-    commands.note_round(database, handed=handed, lease=lease, now=now)
+    note_round(database, settings, now)
     return commands.run_once(database, now=now)
+
+
+def note_round(database: Database, settings: Settings, now: datetime) -> bool:
+    """Note that somebody looks; leases and tasks begin anew if nobody did for long, or the clock was set."""
+    handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
+    anew = functools.partial(upgrades.begin_anew, time=timedelta(seconds=settings.task_seconds), now=now)
+    return commands.note_round(database, handed=handed, lease=lease, now=now, also=anew)
 
 
 def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
@@ -128,7 +140,7 @@ def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
     handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
     open_key = functools.partial(operations.open_ssh_key, services)
     make = functools.partial(ssh.make_visitor, database, clock, allowed, open_key, handed=handed, lease=lease)
-    worker = ssh.Worker(database, make, every=timedelta(seconds=settings.fit_seconds) / 3)
+    worker = ssh.Worker(database, make, clock, every=timedelta(seconds=settings.fit_seconds) / 3)
     return lambda: worker.run_once(clock())
 
 

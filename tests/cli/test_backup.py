@@ -1,6 +1,8 @@
 """Where the passphrase of a backup comes from, and what the commands refuse."""
 
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +95,15 @@ def test_a_folder_without_a_server_has_nothing_to_back_up(run: Run, tmp_path: Pa
     refused = run("backup", tmp_path / "copy", "--plain", "--data", tmp_path / "nothing")
     assert (refused.exit_code, "is no data folder of a server" in refused.output) == (1, True)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_scripts_read_a_backup_and_a_restore_as_json(run: Run, tmp_path: Path) -> None:
+    """With the times as numbers. A refusal is JSON too."""
+    written = json.loads(run("backup", tmp_path / "copy", "--plain", "--json").stdout)
+    assert (written["IsPlain"], written["Damaged"]) == (True, [])
+    assert written["Bytes"] == (tmp_path / "copy").stat().st_size
+    restored = json.loads(run("restore", tmp_path / "copy", "--data", tmp_path / "after", "--json").stdout)
+    assert (restored["Rows"], restored["IsHeld"], restored["EndedTasks"]) == (written["Rows"], True, 0)
+    assert abs(restored["CopiedTime"] - time.time()) < 3600
+    refused = run("restore", tmp_path / "copy", "--data", tmp_path / "after", "--json")
+    assert "has an installation already" in json.loads(refused.stderr)["Error"]["Message"]

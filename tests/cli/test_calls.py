@@ -90,3 +90,11 @@ def test_top_draws_the_fleet(cli: Cli) -> None:
     assert result.exit_code == 0, result.stderr
     assert "clients" in result.output.splitlines()[0]
     assert "PACKAGE" in result.output
+
+
+def test_top_says_all_that_it_draws_as_json_once(cli: Cli) -> None:
+    result = cli("top", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert sorted(found) == ["Counts", "Map", "Rollouts", "Tasks"]
+    assert sum(cell["Clients"] for cell in found["Map"]) == found["Counts"]["Clients"]

@@ -199,3 +199,16 @@ def test_a_malformed_document_is_refused(keys: Path, document: Path) -> None:
     output = backfleet("sign", document, "--keys", keys, fails=True)
     assert "is not what" in output
     assert output.strip().isprintable()
+
+
+def test_scripts_read_keys_and_signatures_as_json(document: Path, tmp_path: Path) -> None:
+    """What changes is part of it, as it is shown to people; errors are JSON too."""
+    made = json.loads(backfleet("keys", tmp_path / "keys", "--root", "2", "--threshold", "1", "--json"))
+    assert made == {"Folder": str(tmp_path / "keys"), "RootKeys": 2, "Threshold": 1}
+    shown = json.loads(backfleet("sign", document, "--keys", tmp_path / "keys", "--take-over", "--look", "--json"))
+    assert (shown["Signed"], "+ rclone/1.0/linux-amd64" in " ".join(shown["Changes"])) == ([], True)
+    signed = json.loads(backfleet("sign", document, "--keys", tmp_path / "keys", "--take-over", "--json"))
+    assert signed["Signed"] == ["root", "targets"]
+    assert "has 2 of 1 signatures" in signed["State"]
+    refused = json.loads(backfleet("keys", tmp_path / "keys", "--json", fails=True))
+    assert "has keys already" in refused["Error"]["Message"]

@@ -103,14 +103,14 @@ class CloudInstallation:
 
 
 @contextmanager
-def cloud_installation(folder: Path, hosts: int) -> Iterator[CloudInstallation]:
+def cloud_installation(folder: Path, hosts: int, **settings: str) -> Iterator[CloudInstallation]:
     """Run two servers, and hosts of one of them that the other one has imported."""
     if os.geteuid() != 0 or sys.platform != "linux":
         pytest.skip("hosts of a cloud each see a root of their own, which needs root's rights to mount")
     made = CloudInstallation(folder)
     try:
         made.cloud.start()
-        made.server.start(settings=SETTINGS)
+        made.server.start(settings=SETTINGS | settings)
         made.enrol(hosts)
         yield made
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from backfleet import commands
 from backfleet.cli import main
 from journeys.installation import LONG, PACKAGE, processes_of, wait_for
 from journeys.ssh_installation import SETTINGS, SshInstallation, ssh_installation
@@ -82,6 +83,28 @@ def test_a_command_is_stopped_on_its_host(ssh: SshInstallation) -> None:
     ssh.invocation(invoke_id, until="Running")
     ssh.server.call("StopInvocation", "ecs", RegionId="cn-hangzhou", InvokeId=invoke_id)
     ssh.invocation(invoke_id, until="Stopped")
+    wait_for(lambda: not processes_of(mark), LONG)  # type: ignore[arg-type]
+
+
+def test_a_command_that_prints_too_much_keeps_its_ends(ssh: SshInstallation) -> None:
+    instance_id, _ = ssh.import_host("printing")
+    ssh.visited(instance_id)
+    content = "echo first; yes in-between | head -c 5000000; echo; echo last"
+    found = ssh.invocation(ssh.run(instance_id, content), until="Finished")
+    assert (found["Output"].startswith("first\n"), found["Output"].endswith("last\n")) == (True, True)
+    assert len(found["Output"]) <= commands.LONGEST_OUTPUT
+    assert found["Dropped"] == 5_000_000 + len("first\n\nlast\n") - len(found["Output"])
+
+
+def test_a_command_ends_with_its_time(ssh: SshInstallation) -> None:
+    """Its processes on the host end, too."""
+    instance_id, _ = ssh.import_host("late")
+    ssh.visited(instance_id)
+    mark = f"{ssh.server.folder}/late-mark"
+    invoke_id = ssh.run(instance_id, f"touch {mark}; sh -c 'sleep 3000; : {mark}'", seconds=10)
+    wait_for(lambda: os.path.exists(mark) and processes_of(mark), LONG)  # type: ignore[arg-type]
+    found = ssh.invocation(invoke_id, until="Failed")
+    assert found["InvocationStatus"] == "Timeout", found
     wait_for(lambda: not processes_of(mark), LONG)  # type: ignore[arg-type]
 
 

@@ -2,17 +2,21 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from backfleet import VERSION, copies, installation
-from backfleet.cli._options import fail
-from backfleet.cli._print import moment, say, size
+from backfleet.cli._options import fail, json_option
+from backfleet.cli._print import moment, print_json, say, size
 from backfleet.cli._secrets import lock_of, opener_of, passphrase_options
 from backfleet.clock import utc_now
 from backfleet.settings import BadSetting, Settings, read_settings
 from backfleet.storage import Database, Unavailable, open_database
+
+if TYPE_CHECKING:
+    from backfleet.restoring import Restored
 
 
 @click.command()
@@ -22,6 +26,7 @@ from backfleet.storage import Database, Unavailable, open_database
 @passphrase_options
 @click.option("--recipient", "recipients", metavar="age1...", multiple=True, help="Encrypt to this key of age.")
 @click.option("--plain", is_flag=True, help="Do not encrypt. The file holds every key of the server.")
+@json_option
 def backup(
     file: Path,
     data: Path | None,
@@ -30,6 +35,7 @@ def backup(
     passphrase_fd: int | None,
     recipients: tuple[str, ...],
     plain: bool,
+    as_json: bool,
 ) -> None:
     """Copy the whole installation into the new FILE: database, keys, certificates and artifacts.
 
@@ -50,10 +56,19 @@ def backup(
         fail(str(problem))
     finally:
         database.close()
-    say(f"{file}: {size(written.bytes)}, {written.rows} rows, {written.artifacts} artifacts{'' if lock else ', PLAIN'}")
+    _print_written(file, written, is_plain=lock is None, as_json=as_json)
     if written.damaged:
         names = ", ".join(written.damaged)
         fail(f"{file} was written without {names}: damaged on this disk. Add that release's file again under artifacts")
+
+
+def _print_written(file: Path, written: copies.Written, *, is_plain: bool, as_json: bool) -> None:
+    if not as_json:
+        plain = ", PLAIN" if is_plain else ""
+        say(f"{file}: {size(written.bytes)}, {written.rows} rows, {written.artifacts} artifacts{plain}")
+        return
+    facts = {"File": str(file), "Bytes": written.bytes, "Rows": written.rows, "Artifacts": written.artifacts}
+    print_json({**facts, "IsPlain": is_plain, "Damaged": list(written.damaged)})
 
 
 def _note(database: Database, made_at: datetime, size: int) -> None:
@@ -72,6 +87,7 @@ def _note(database: Database, made_at: datetime, size: int) -> None:
 @click.option("--database-url", metavar="URL", help="postgresql://..., an empty one. Default: SQLite in DIR.")
 @passphrase_options
 @click.option("--identity", metavar="KEYS", type=click.Path(path_type=Path), help="A file with private keys of age.")
+@json_option
 def restore(
     file: Path,
     data: Path | None,
@@ -79,6 +95,7 @@ def restore(
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     identity: Path | None,
+    as_json: bool,
 ) -> None:
     """Bring the backup FILE back into an empty installation. Start the server afterwards.
 
@@ -97,8 +114,28 @@ def restore(
         found = run(settings, file, opener, now=utc_now())
     except copies.CannotRestore as problem:
         fail(str(problem))
+    if as_json:
+        print_json(_as_dict(found, settings.data))
+    else:
+        _print_restored(found, settings.data)
+
+
+def _as_dict(found: "Restored", data: Path) -> dict[str, Any]:
+    return {
+        "DataFolder": str(data),
+        "CopiedTime": int(found.facts.moment.timestamp()),
+        "Rows": found.rows,
+        "Artifacts": found.artifacts,
+        "Damaged": list(found.damaged),
+        "EndedTasks": found.ended_tasks,
+        "NeedsSignature": found.needs_signature,
+        "IsHeld": True,
+    }
+
+
+def _print_restored(found: "Restored", data: Path) -> None:
     made = moment(found.facts.moment.timestamp())
-    say(f"{settings.data}: as of {made}, {found.rows} rows, {found.artifacts} artifacts")
+    say(f"{data}: as of {made}, {found.rows} rows, {found.artifacts} artifacts")
     if found.ended_tasks:
         say(f"{found.ended_tasks} task(s) were under way then, and have ended as expired")
     for name in found.damaged:

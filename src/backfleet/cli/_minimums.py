@@ -52,11 +52,12 @@ def list_(api: Client, output: Output) -> None:
 
 @minimum.command()
 @click.argument("package")
+@click.option("--reason", help="Why; the audit trail keeps it.")
 @json_option
 @calls_the_api
-def remove(api: Client, package: str, as_json: bool) -> None:
+def remove(api: Client, package: str, reason: str | None, as_json: bool) -> None:
     """Ask for no minimum version of PACKAGE any more."""
-    found = api.call("backfleet", "DeleteMinimumVersion", PackageName=package)
+    found = api.call("backfleet", "DeleteMinimumVersion", PackageName=package, Reason=reason)
     if as_json:
         print_json(found)
         return

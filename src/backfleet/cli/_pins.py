@@ -40,11 +40,12 @@ def pin(
 @click.command(epilog=NAMES)
 @click.argument("name")
 @_package
+@click.option("--reason", help="Why; the audit trail keeps it.")
 @json_option
 @calls_the_api
-def unpin(api: Client, name: str, package: str | None, as_json: bool) -> None:
+def unpin(api: Client, name: str, package: str | None, reason: str | None, as_json: bool) -> None:
     """Delete a pin, named as it was put."""
-    found = api.call("backfleet", "DeletePin", **_place(api, name), PackageName=package)
+    found = api.call("backfleet", "DeletePin", **_place(api, name), PackageName=package, Reason=reason)
     if as_json:
         print_json(found)
         return

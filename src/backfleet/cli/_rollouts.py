@@ -129,9 +129,17 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     print_text(_picture(found))
     if members:
         print_table(
-            ("CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
-            [(m["ClientId"], m["InstanceId"], m["Ring"], m["State"], m["ErrorCode"], m["Reason"]) for m in listed],
+            ("HOST", "CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
+            [
+                (host_of(m), m["ClientId"], m["InstanceId"], m["Ring"], m["State"], m["ErrorCode"], m["Reason"])
+                for m in listed
+            ],
         )
+
+
+def host_of(member: dict[str, Any]) -> str:
+    """Return what people call a member's host; its id if it has no name, or an older server does not say it."""
+    return str(member.get("InstanceName") or member.get("Hostname") or member["InstanceId"])
 
 
 def goal_of(found: dict[str, Any]) -> str:

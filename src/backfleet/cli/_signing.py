@@ -3,6 +3,7 @@
 `keys` and `sign` call no server: they are for a machine that is offline.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import WholeNumber, calls_the_api, fail
-from backfleet.cli._print import say
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
+from backfleet.cli._print import print_json, say
 from backfleet_host.files import make_folder, write_file
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--root", "count", type=WholeNumber(1, 16), default=3, show_default=True, help="How many root keys to make."
 )
 @click.option("--threshold", type=WholeNumber(1, 16), default=2, show_default=True, help="How many of them must sign.")
-def keys(folder: Path, count: int, threshold: int) -> None:
+@json_option
+def keys(folder: Path, count: int, threshold: int, as_json: bool) -> None:
     """Make offline keys for root and targets in FOLDER. Run it on a machine apart from the server."""
     from cryptography.hazmat.primitives import serialization
 
@@ -50,6 +52,9 @@ def keys(folder: Path, count: int, threshold: int) -> None:
         fail(str(problem))
     except OSError as problem:
         fail(f"{folder} cannot be written: {problem.strerror}")
+    if as_json:
+        print_json({"Folder": str(folder), "RootKeys": count, "Threshold": threshold})
+        return
     say(f"{count} root keys, of which {threshold} must sign, and a targets key are in {folder}.")
     say(f"Give each root key to another person, with {SIGNERS}, and keep copies: with fewer than {threshold} of them")
     say("the root keys can no longer be replaced, and every host must be enrolled again.")
@@ -57,14 +62,18 @@ def keys(folder: Path, count: int, threshold: int) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
 @calls_the_api
-def pending(client: Client, file: Path) -> None:
+def pending(client: Client, file: Path, as_json: bool) -> None:
     """Write the metadata that waits for signatures to FILE."""
     answer = client.call("backfleet", "GetPendingSignatures")
     try:
         write_file(file, answer["Document"].encode())
     except OSError as problem:
         fail(f"{file} cannot be written: {problem.strerror}")
+    if as_json:
+        print_json({"File": str(file), "HoldsTargetsKey": answer["HoldsTargetsKey"]})
+        return
     own = " This server still signs releases by itself." if answer["HoldsTargetsKey"] else ""
     say(f"{file}: to be signed with `backfleet release sign {file} --keys FOLDER`.{own}")
 
@@ -77,7 +86,8 @@ def pending(client: Client, file: Path) -> None:
     "--hand-over", type=_FILE, metavar="SIGNERS", help="Replace the current keys by those in this signers.json."
 )
 @click.option("--look", "only_show", is_flag=True, help="Show and check only; sign nothing.")
-def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only_show: bool) -> None:
+@json_option
+def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only_show: bool, as_json: bool) -> None:
     """Sign FILE with the keys in FOLDER. Calls no server.
 
     Shows first what is signed. The keys that count change only with --take-over or --hand-over.
@@ -86,36 +96,50 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only
 
     if take_over and hand_over:
         fail("--take-over and --hand-over exclude each other; choose one")
+    changes: list[str] = []
+    signed: list[str] = []
     try:
         signers = offline_signing.read_signers((folder / SIGNERS).read_bytes())
         successors = (
             signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
         )
-        bundle = _checked(
-            offline_signing.read_bundle(file.read_bytes()), signers, successors, _remembered(folder), datetime.now(UTC)
-        )
-        if only_show:
-            return
-        signed = offline_signing.sign(
-            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=successors is not None
-        )
-        if not signed:
-            fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
-        write_file(file, bundle.to_bytes())
-        write_file(folder / SIGNED, bundle.to_bytes())
+        found = offline_signing.read_bundle(file.read_bytes())
+        show = changes.append if as_json else say
+        bundle = _checked(found, signers, successors, _remembered(folder), datetime.now(UTC), show)
+        if not only_show:
+            signed = _sign(bundle, file, folder, with_root=successors is not None)
     except (offline_signing.BadDocument, ValueError) as problem:
         fail(str(problem))
     except OSError as problem:
         fail(f"{problem.filename} cannot be used: {problem.strerror}")
-    say(f"{file}: signed {' and '.join(sorted(set(signed)))}; {_state(bundle)}")
+    if as_json:
+        print_json({"File": str(file), "Changes": changes, "Signed": signed, "State": _state(bundle)})
+    elif signed:
+        say(f"{file}: signed {' and '.join(signed)}; {_state(bundle)}")
+
+
+def _sign(bundle: "Bundle", file: Path, folder: Path, *, with_root: bool) -> list[str]:
+    """Sign with every key in a folder that may, and write down what was signed; return which documents were."""
+    from backfleet.releases import offline_signing
+
+    signed = offline_signing.sign(bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=with_root)
+    if not signed:
+        fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
+    write_file(file, bundle.to_bytes())
+    write_file(folder / SIGNED, bundle.to_bytes())
+    return sorted(set(signed))
 
 
 @click.command()
 @click.argument("file", type=_FILE)
+@json_option
 @calls_the_api
-def publish(client: Client, file: Path) -> None:
+def publish(client: Client, file: Path, as_json: bool) -> None:
     """Send the signed FILE to the server. Hosts accept its releases from then on."""
     answer = client.upload("PublishSignatures", file, lambda sent: None)
+    if as_json:
+        print_json(answer)
+        return
     say(f"published: {', '.join(answer['Published'])}")
     if "root" in answer["Published"]:
         say("note: the keys that the new root replaces no longer count, but can still deceive hosts that have")
@@ -125,8 +149,9 @@ def publish(client: Client, file: Path) -> None:
 
 @click.command(name="forget-keys")
 @click.argument("folder", metavar="DATA", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
 @calls_the_api
-def forget_keys(client: Client, folder: Path) -> None:
+def forget_keys(client: Client, folder: Path, as_json: bool) -> None:
     """Remove the server's root and targets keys from its DATA folder, after others have taken over.
 
     If one of them still counts, nothing is removed.
@@ -144,6 +169,9 @@ def forget_keys(client: Client, folder: Path) -> None:
         fail(str(problem))
     except OSError as problem:
         fail(f"{problem.filename} cannot be removed: {problem.strerror}")
+    if as_json:
+        print_json({"Folder": str(folder), "Removed": [path.name for path in files]})
+        return
     if not files:
         say(f"{folder}: there are no such keys")
         return
@@ -153,7 +181,12 @@ def forget_keys(client: Client, folder: Path) -> None:
 
 
 def _checked(
-    bundle: "Bundle", signers: "Signers", successors: "Signers | None", remembered: "Bundle | None", now: datetime
+    bundle: "Bundle",
+    signers: "Signers",
+    successors: "Signers | None",
+    remembered: "Bundle | None",
+    now: datetime,
+    show: Callable[[str], None],
 ) -> "Bundle":
     """Show what is to be signed, check it, and return it. A refusal is understood by what was shown.
 
@@ -171,8 +204,8 @@ def _checked(
         *review.root_changes(known.signed if known else None, bundle.root.signed),
         *review.offer_changes(remembered.targets.signed if remembered else None, offered),
     ):
-        say(line)
-    say(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
+        show(line)
+    show(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
     review.check_offer(offered, now=now)
     if successors is None:
         review.check_current_root(bundle.root, signers, remembered, now=now)

@@ -9,8 +9,8 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._drawing import Drawing
 from backfleet.cli._fleet_picture import picture
-from backfleet.cli._options import WholeNumber, calls_the_api
-from backfleet.cli._print import print_text
+from backfleet.cli._options import WholeNumber, calls_the_api, json_option
+from backfleet.cli._print import print_json, print_text
 from backfleet.cli._waiting import Poller, stoppable
 from backfleet.clock import utc_now
 
@@ -21,9 +21,13 @@ LISTED = 50  # rollouts and tasks that are asked for
 @click.option("--seconds", type=WholeNumber(1, 3600), default=2, show_default=True, help="Between two pictures.")
 @click.option("--once", is_flag=True, help="Print one picture and exit.")
 @click.option("--site-tag", default="site", show_default=True, help="The tag of instances that names their site.")
+@json_option
 @calls_the_api
-def top(api: Client, seconds: int, once: bool, site_tag: str) -> None:
-    """Show the fleet by version and site, and what moves, until Ctrl-C."""
+def top(api: Client, seconds: int, once: bool, site_tag: str, as_json: bool) -> None:
+    """Show the fleet by version and site, and what moves, until Ctrl-C; with --once or --json once."""
+    if as_json:
+        print_json(_asked(api, Poller("run it again"), site_tag))
+        return
     if once:
         size = shutil.get_terminal_size((120, 1000))
         print_text("\n".join(_lines(api, Poller("run it again"), site_tag, (size.columns, size.lines))))
@@ -36,10 +40,17 @@ def top(api: Client, seconds: int, once: bool, site_tag: str) -> None:
 
 
 def _lines(api: Client, poller: Poller, site_tag: str, size: tuple[int, int]) -> list[str]:
+    found = _asked(api, poller, site_tag)
+    return picture(found, found["Rollouts"], found["Tasks"], utc_now().timestamp(), size)
+
+
+def _asked(api: Client, poller: Poller, site_tag: str) -> dict[str, Any]:
+    """Return what the picture shows: the counts, the map, and what moves."""
+
     def ask(action: str, **parameters: Any) -> dict[str, Any]:
         return poller.poll(lambda: api.call("backfleet", action, **parameters))
 
     fleet = ask("DescribeFleet", SiteTag=site_tag, PageSize=1)
     rollouts = ask("ListRollouts", PageSize=LISTED)["Rollouts"]
     tasks = ask("ListTasks", PageSize=LISTED)["Tasks"]
-    return picture(fleet, rollouts, tasks, utc_now().timestamp(), size)
+    return {"Counts": fleet["Counts"], "Map": fleet["Map"], "Rollouts": rollouts, "Tasks": tasks}

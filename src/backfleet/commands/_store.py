@@ -247,9 +247,10 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
     return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
 
 
-def last_round(tx: Transaction) -> datetime | None:
-    """Return when leases were last looked at, locked for this transaction; None if they never were."""
-    found: datetime | None = tx.scalar(sa.select(lease_rounds.c.at).with_for_update())
+def last_round(tx: Transaction, *, locks: bool = False) -> datetime | None:
+    """Return when leases were last looked at; None if they never were."""
+    query = sa.select(lease_rounds.c.at)
+    found: datetime | None = tx.scalar(query.with_for_update() if locks else query)
     return found
 
 

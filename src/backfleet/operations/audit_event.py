@@ -14,6 +14,8 @@ from backfleet.identity import Caller
 from backfleet.wire.parameters import Parameter
 
 READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode")
+REASON: Final = "Reason"  # why somebody put a pin or a minimum version, or took it away: kept, too
+LONGEST_REASON: Final = 200  # characters
 NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")
 """The ends of the names of parameters that name resources. Only these are kept: others may be secret or long."""
 
@@ -69,21 +71,27 @@ def user_name_of(caller: Caller) -> str:
 def parameters_to_keep(
     parameters: list[Parameter], flat: Mapping[str, str], *, most: int | None = None
 ) -> dict[str, str]:
-    """Return the parameters that name resources: never a secret, a document, a script or a token. Pure.
+    """Return the parameters that name resources, and the reason that a person gave.
+
+    Never a secret, a document, a script or a token. Pure.
 
     Args:
         parameters: Those that the operation knows.
         flat: Those of the call, as they came.
         most: How many are kept; None for MOST_PARAMETERS.
     """
-    named = {parameter.name for parameter in parameters if _names_resource(parameter)}
-    kept = {name: value[:LONGEST_VALUE] for name, value in sorted(flat.items()) if name.split(".", 1)[0] in named}
+    named = {parameter.name for parameter in parameters if _is_kept(parameter)}
+    kept = {
+        name: value[: LONGEST_REASON if name == REASON else LONGEST_VALUE]
+        for name, value in sorted(flat.items())
+        if name.split(".", 1)[0] in named
+    }
     return dict(list(kept.items())[: MOST_PARAMETERS if most is None else most])
 
 
-def _names_resource(parameter: Parameter) -> bool:
+def _is_kept(parameter: Parameter) -> bool:
     return (
-        parameter.name.endswith(NAMING)
+        (parameter.name.endswith(NAMING) or parameter.name == REASON)
         and parameter.name not in NEVER
         and parameter.kind != "json object"
         and not parameter.limits.get("secret")

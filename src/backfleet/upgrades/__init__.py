@@ -14,14 +14,14 @@ Tasks:
     read, find, find_items, are_moving, ended_badly, unsent_since: read tasks
     settings_before: how settings were before tasks changed them
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
-      end_restored: expire all, after a restore
+      end_restored: expire all, after a restore; begin_anew: give the time of all of them again
 For the workers:
     run_once: send, collect and expire; run_checkups_once: ask hosts for the status of their clients
 """
 
 from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
-from backfleet.upgrades.ending import TOPIC, cancel, end_restored, purge, withdraw
+from backfleet.upgrades.ending import TOPIC, begin_anew, cancel, end_restored, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
@@ -75,6 +75,7 @@ __all__ = [
     "UninstallPlanner",
     "UpgradePlanner",
     "are_moving",
+    "begin_anew",
     "cancel",
     "count_ended",
     "count_open",

@@ -114,6 +114,20 @@ def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
     tx.run(sa.update(tasks).where(still).values(deadline=now))
 
 
+def begin_anew(tx: Transaction, task_end: datetime, order_end: datetime) -> None:
+    """Let the time of open tasks, and of orders that are out although they waited for their hosts, end then.
+
+    How long a task may wait for hosts stays as it is.
+    """
+    is_open = sa.and_(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None))
+    waiting = sa.select(items.c.task_id).where(is_open)
+    running = waiting.where(items.c.state != ItemState.WAITING)
+    either = sa.or_(tasks.c.id.not_in(waiting), sa.and_(tasks.c.deadline < task_end, tasks.c.id.in_(running)))
+    tx.run(sa.update(tasks).where(tasks.c.state == TaskState.CREATED, either).values(deadline=task_end))
+    out = sa.and_(is_open, items.c.order_until.is_not(None))
+    tx.run(sa.update(items).where(out).values(order_until=order_end))
+
+
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
     """Return those of these tasks that are open past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []

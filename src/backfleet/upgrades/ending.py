@@ -6,7 +6,7 @@ items (by id), clients (by id), tasks (by id).
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import carriers, fleet
@@ -61,6 +61,17 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
 def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
     """End a task's open items with TaskExpired and withdraw their orders."""
     _end_open(tx, task, lambda item, reached: item.expired(at=task.deadline, reached=reached), now=now)
+
+
+def begin_anew(tx: Transaction, *, time: timedelta, now: datetime) -> None:
+    """Give open tasks, and orders that are under way, their whole time again: no server looked, or the clock was set.
+
+    Args:
+        tx: the transaction to write in.
+        time: what a task, and an order that waited for its host, have.
+        now: the time.
+    """
+    _store.begin_anew(tx, now + time, now + time)
 
 
 def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -> set[str]:

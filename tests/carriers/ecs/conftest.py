@@ -1,6 +1,6 @@
 """An account of a cloud that a test scripts, on each engine in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,10 +42,14 @@ class ScriptedCloud:
     stopped: list[str] = field(default_factory=list)
     fail: dict[str, list[EcsProblem]] = field(default_factory=dict)  # by operation: before anything happens
     lose_answers: int = 0  # of RunCommand: it happens, and nobody hears of it
+    before_call: Callable[[], None] = lambda: None
     sent: list[str] = field(default_factory=list)  # the token of each RunCommand
 
-    def open(self, account: EcsAccount, region: str, now: datetime) -> "ScriptedCloud":
+    def open(
+        self, account: EcsAccount, region: str, now: datetime, before_call: Callable[[], None] = lambda: None
+    ) -> "ScriptedCloud":
         self._act("open")
+        self.before_call = before_call
         return self
 
     def _act(self, operation: str) -> None:
@@ -56,6 +60,9 @@ class ScriptedCloud:
         self._act("instances")
         wanted = selection.instance_ids
         return [one for one in self.instances_there.values() if not wanted or one.remote_id in wanted]
+
+    def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
+        yield self.instances(selection)
 
     def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
         self._act("agents")

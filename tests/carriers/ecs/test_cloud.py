@@ -3,18 +3,22 @@
 import base64
 import gc
 import http.server
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from alibabacloud_tea_openapi.models import Config
 
-from backfleet.carriers.ecs.cloud import MOST_PAGES, Cloud
-from backfleet.carriers.ecs.model import Batch, CloudCommand, EcsProblem, Run, Selection
+from backfleet.carriers.ecs.cloud import LONGEST_ANSWER, MOST_PAGES, Cloud
+from backfleet.carriers.ecs.loading import check
+from backfleet.carriers.ecs.model import Batch, CloudCommand, EcsAccount, EcsProblem, Run, Selection, Source
+from backfleet.library_internals import limit_answers
 from journeys.installation import free_ports
 
 Answer = Callable[[dict[str, list[str]]], tuple[int, Any]]
@@ -29,6 +33,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.answer: Answer = lambda query: (200, {})
+        self.where = ""
         self.queries: list[dict[str, list[str]]] = []
 
 
@@ -54,7 +59,7 @@ def asked() -> Iterator[tuple[Asked, Cloud]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    where = f"127.0.0.1:{server.server_port}"
+    where = found.where = f"127.0.0.1:{server.server_port}"
     config = Config(access_key_id="a", access_key_secret="b", endpoint=where, protocol="http", region_id="cn-beijing")
     yield found, Cloud("cn-beijing", config)
     server.shutdown()
@@ -104,6 +109,64 @@ def test_a_list_that_does_not_end_is_left(asked: tuple[Asked, Cloud]) -> None:
     server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": str(len(server.queries))})
     assert "does not end" in code_of(lambda: cloud.instances(Selection("cn-beijing")))
     assert len(server.queries) == 2 + MOST_PAGES
+
+
+def test_a_caller_waits_for_an_import_for_a_bounded_time(asked: tuple[Asked, Cloud]) -> None:
+    """A list of 200 slow pages goes on in the background; what was named until then is counted."""
+    server, cloud = asked
+
+    class Clouds:
+        def open(self, *_words: object) -> Cloud:
+            return cloud
+
+    def answer(query: dict[str, list[str]]) -> tuple[int, Any]:
+        number = len(server.queries)
+        return 200, {"Instances": {"Instance": [{"InstanceId": f"i-{number}"}]}, "NextToken": str(number)}
+
+    server.answer = answer
+    account = EcsAccount("1", "cloud", Source.KEY, BATCH.created_at)
+    passing = itertools.count(0, 7)
+    found = check(Clouds(), account, Selection("cn-beijing"), BATCH.created_at, lambda: next(passing))
+    assert (found, len(server.queries)) == (3, 3)
+
+
+def test_an_account_is_held_anew_for_each_page(asked: tuple[Asked, Cloud]) -> None:
+    """All pages together may take longer than an account stays one process's."""
+    server, _ = asked
+    calls: list[int] = []
+    where = server.where
+    config = Config(access_key_id="a", access_key_secret="b", endpoint=where, protocol="http", region_id="cn-beijing")
+    cloud = Cloud("cn-beijing", config, lambda: calls.append(len(server.queries)))
+    pages = ["2", "3", ""]
+    server.answer = lambda query: (
+        200, {"Instances": {"Instance": [{"InstanceId": "i-1"}]}, "NextToken": pages[len(server.queries) - 1]}
+    )  # fmt: skip
+    assert len(cloud.instances(Selection("cn-beijing"))) == 1
+    assert calls == [0, 1, 2]
+
+
+def test_an_answer_that_is_too_long_is_left(asked: tuple[Asked, Cloud]) -> None:
+    server, cloud = asked
+    server.answer = lambda query: (200, b" " * (LONGEST_ANSWER + 1))
+    assert f"more than {LONGEST_ANSWER} bytes" in code_of(lambda: cloud.run(BATCH))
+    server.answer = lambda query: (200, b" " * (LONGEST_ANSWER - 20) + b'{"InvokeId":"t-7"}')
+    assert cloud.run(BATCH) == "t-7"
+
+
+def test_an_answer_that_does_not_end_is_left() -> None:
+    """Each byte is in time, all of them together are not: the SDK alone would read on for as long as they come."""
+
+    class Raw:
+        def read1(self, _most: int, *, decode_content: bool) -> bytes:
+            return b" "
+
+    class Adapter:
+        def send(self, *_words: object, **_options: object) -> Any:
+            return SimpleNamespace(raw=Raw(), close=lambda: None)
+
+    limit_answers(Adapter, 2**40, 0.05)
+    with pytest.raises(TimeoutError, match="did not end in time"):
+        Adapter().send("a request")
 
 
 def test_results_of_other_invocations_are_left_out(asked: tuple[Asked, Cloud]) -> None:

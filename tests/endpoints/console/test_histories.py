@@ -90,5 +90,12 @@ def test_minimum_versions_are_set_shown_replaced_and_removed(
     assert "met" in admin.follow(admin.post("/minimums", asked | {"version": "1.0"})).text
     reader = browser_of("reader", "ReadOnlyAccess")
     assert "courier" in reader.get("/minimums").text
-    assert "backfleet:DeleteMinimumVersion" in reader.post("/minimums/remove", {"package": "courier"}).text
-    assert "No package has a minimum" in admin.follow(admin.post("/minimums/remove", {"package": "courier"})).text
+    why = {"package": "courier", "reason": f"sold {PAYLOAD}"}
+    assert "backfleet:DeleteMinimumVersion" in reader.post("/minimums/remove", why).text
+    silent = admin.post("/minimums/remove", {"package": "courier", "reason": " "})
+    assert (silent.status, "Say why it is removed" in silent.text) == (400, True)
+    assert "courier" in admin.get("/minimums").text
+    assert "No package has a minimum" in admin.follow(admin.post("/minimums/remove", why)).text
+    trail = admin.get("/trail?action=DeleteMinimumVersion").text
+    assert_harmless(trail)
+    assert "sold " in trail

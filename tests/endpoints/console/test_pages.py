@@ -170,8 +170,8 @@ def test_a_policy_that_changes_counts_from_the_next_page_on(site: Site, browser_
 
 def test_a_rollout_is_previewed_created_started_approved_and_rolled_back(env: Environment, admin: Browser) -> None:
     env.release("2.0")
-    for _ in range(3):
-        env.host_with_client()
+    for number in range(3):
+        env.client(env.host(name=f"web-<{number}>"))
     admin.get("/rollouts/new")
     preview = admin.post("/rollouts/new", {"policy": POLICY, "action": "preview"}).text
     assert "3 clients" in preview
@@ -183,6 +183,7 @@ def test_a_rollout_is_previewed_created_started_approved_and_rolled_back(env: En
     path = made.location.removeprefix("/console")
     page = admin.get(path)
     assert ("canary" in page.text, "Pause" in page.text) == (True, True)
+    assert re.search(r'aria-label="web-&lt;1&gt;: \w+"', page.text), "its host's name, not its id"
     paused = admin.follow(admin.post(path, {"action": "pause"})).text
     assert "Resume" in paused
     assert admin.post(path, {"action": "explode"}).status == 400

@@ -179,7 +179,12 @@ def test_pins_are_put_on_clients_hosts_and_tags_shown_and_removed(env: Environme
     assert "Pinned" in task.text
     admin.get("/pins")
     fields = {"on": "instance", "name": host, "package": "courier"}
+    assert admin.post("/pins/remove", fields).status == 400
+    admin.get("/pins")
+    fields["reason"] = "audited <now>"
     assert admin.follow(admin.post("/pins/remove", fields)).text.count("audit &lt;week&gt;") == 1
+    assert "audited " in admin.get("/trail?action=DeletePin").text
+    admin.get("/pins")
     tag = {"on": "tag", "name": "site", "value": "Lyon", "package": "courier", "versions": ">=1.0,<2.0"}
     page = admin.follow(admin.post("/pins", {**tag, "until": until, "reason": "freeze"}))
     assert ("tag site=Lyon" in page.text, "&gt;=1.0,&lt;2.0" in page.text) == (True, True)

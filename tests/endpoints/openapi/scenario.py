@@ -151,10 +151,10 @@ BACKFLEET = [
     step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
     step("backfleet", "PutPin", InstanceId="<host4>", PackageName="courier", Reason="year's end", Until="<until>"),
     step("backfleet", "ListPins"),
-    step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier"),
+    step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier", Reason="over"),
     step("backfleet", "PutMinimumVersion", PackageName="courier", MinimumVersion="1.0", Due="<until>", Reason="a hole"),
     step("backfleet", "ListMinimumVersions"),
-    step("backfleet", "DeleteMinimumVersion", PackageName="courier"),
+    step("backfleet", "DeleteMinimumVersion", PackageName="courier", Reason="mended"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
         "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"

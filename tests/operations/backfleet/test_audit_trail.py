@@ -194,7 +194,7 @@ def sent(operation: Operation) -> dict[str, str]:
     """Return a secret for every parameter that does not name a resource, and a name for the others."""
     flat = {}
     for parameter in parameters_of(operation.request):
-        value = "x1" if audit_event._names_resource(parameter) else f"{SECRET}-{parameter.name}"
+        value = "x1" if audit_event._is_kept(parameter) else f"{SECRET}-{parameter.name}"
         repeated = parameter.kind.startswith("repeat")
         flat[f"{parameter.name}.1.Value" if repeated else parameter.name] = value
     return flat
@@ -240,3 +240,10 @@ def test_kept_parameters_are_bounded() -> None:
     assert len(kept) == audit_event.MOST_PARAMETERS
     assert {len(value) for value in kept.values()} == {audit_event.LONGEST_VALUE}
     assert len(json.dumps(kept)) < 32 * 1024
+
+
+def test_a_reason_is_kept_as_long_as_it_may_be() -> None:
+    """It is why somebody put a pin, or took one away."""
+    parameter = Parameter("Reason", "string", lambda flat: None, lambda value: [])
+    kept = audit_event.parameters_to_keep([parameter], {"Reason": "r" * 1000})
+    assert kept == {"Reason": "r" * audit_event.LONGEST_REASON}

@@ -6,7 +6,7 @@ The SDK does not repeat calls here: who calls decides that, with the same Client
 import base64
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.models import Config
+from darabonba import core
 from darabonba.runtime import RuntimeOptions
 from Tea.exceptions import TeaException
 
@@ -29,13 +30,19 @@ from backfleet.carriers.ecs.model import (
     Trouble,
 )
 from backfleet.carriers.ecs.problems import bad_answer, problem_of
+from backfleet.library_internals import limit_answers
 from backfleet_host.texts import printable
 
 PAGE: Final = 50  # items of one page
 MOST_PAGES: Final = 200
+MOST_RESULT_PAGES: Final = 10  # of one invocation, which has at most 50 instances
 CONNECT_MS, READ_MS = 5_000, 15_000
+LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of output each are 1.7 MB
+ANSWER_SECONDS: Final = 20.0  # until all of an answer is there
 SHELL: Final = "RunShellScript"
 DRY_RUN: Final = "DryRunOperation"
+
+limit_answers(core._TLSAdapter, LONGEST_ANSWER, ANSWER_SECONDS)
 
 
 def runtime() -> RuntimeOptions:
@@ -62,8 +69,15 @@ def calling(action: str, call: Callable[[], Any]) -> Any:
 class Cloud:
     """One region of one cloud account."""
 
-    def __init__(self, region: str, config: Config) -> None:
-        self._region, self._client = region, Client(config)
+    def __init__(self, region: str, config: Config, before_call: Callable[[], None] = lambda: None) -> None:
+        """Call nothing yet.
+
+        Args:
+            region: of the cloud.
+            config: of the SDK.
+            before_call: called before each page of a list, which may take many calls.
+        """
+        self._region, self._client, self._before_call = region, Client(config), before_call
 
     @property
     def endpoint(self) -> str:
@@ -72,9 +86,12 @@ class Cloud:
 
     def instances(self, selection: Selection) -> list[CloudInstance]:
         """Return the instances of a selection. Raises EcsProblem, also where an empty list means a permission."""
+        return list({one.remote_id: one for page in self.listing(selection) for one in page}.values())
+
+    def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
+        """Return the instances of a selection page by page, each page when it is asked for. Raises EcsProblem."""
         tags = [models.DescribeInstancesRequestTag(key=key, value=value) for key, value in selection.tags]
-        found: dict[str, CloudInstance] = {}
-        ids = selection.instance_ids
+        ids, is_empty = selection.instance_ids, True
         for some in [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)] or [()]:
             asked = models.DescribeInstancesRequest(
                 region_id=self._region,
@@ -84,11 +101,11 @@ class Cloud:
                 max_results=PAGE,
             )
             for body in self._pages("ecs:DescribeInstances", asked, self._client.describe_instances_with_options):
-                for one in (body.instances.instance if body.instances else None) or []:
-                    found[str(one.instance_id)] = _instance(one)
-        if not found:
+                found = [_instance(one) for one in (body.instances.instance if body.instances else None) or []]
+                is_empty = is_empty and not found
+                yield [one for one in found if not ids or one.remote_id in ids]
+        if is_empty:
             self.check_permission()
-        return [one for one in found.values() if not ids or one.remote_id in ids]
 
     def check_permission(self) -> None:
         """Find out whether instances may be listed at all: without permission the cloud's list is empty."""
@@ -106,6 +123,7 @@ class Cloud:
         """Return what the cloud says of the agents of these instances. One that it does not know is left out."""
         found: dict[str, AgentStatus] = {}
         for at in range(0, len(remote_ids), PAGE):
+            self._before_call()
             asked = models.DescribeCloudAssistantStatusRequest(
                 region_id=self._region, instance_id=list(remote_ids[at : at + PAGE]), page_number=1, page_size=PAGE
             )
@@ -151,7 +169,7 @@ class Cloud:
         )
         call, action = self._client.describe_invocation_results_with_options, "ecs:DescribeInvocationResults"
         found = []
-        for body in self._pages(action, asked, call, lambda body: body.invocation):
+        for body in self._pages(action, asked, call, lambda body: body.invocation, MOST_RESULT_PAGES):
             listed = body.invocation_results.invocation_result if body.invocation_results else None
             found += [_result(one) for one in listed or [] if one.invoke_id == invoke_id]
         return found
@@ -162,20 +180,26 @@ class Cloud:
         calling("ecs:StopInvocation", lambda: self._client.stop_invocation_with_options(asked, runtime()))
 
     def _pages(
-        self, action: str, asked: Any, call: Callable[..., Any], part: Callable[[Any], Any] = lambda body: body
-    ) -> list[Any]:
-        """Return every page of a list, each once."""
-        found, tokens = [], set()
+        self,
+        action: str,
+        asked: Any,
+        call: Callable[..., Any],
+        part: Callable[[Any], Any] = lambda body: body,
+        most: int = MOST_PAGES,
+    ) -> Iterator[Any]:
+        """Return every page of a list, each once, and one at a time."""
+        tokens: set[str] = set()
         while True:
+            self._before_call()
             page = calling(action, lambda: part(call(asked, runtime()).body))
             if page is None:
                 raise bad_answer(action, "an answer without a list")
-            found.append(page)
+            yield page
             token = page.next_token or ""
             if not token:
-                return found
-            if token in tokens or len(found) >= MOST_PAGES:
-                raise bad_answer(action, f"a list that does not end (page {len(found)})")
+                return
+            if token in tokens or len(tokens) + 1 >= most:
+                raise bad_answer(action, f"a list that does not end (page {len(tokens) + 1})")
             tokens.add(token)
             asked.next_token = token
 

@@ -41,14 +41,17 @@ class Clouds:
         self._lock = threading.Lock()
         self._authorities: dict[str, int] = {}  # the text -> the descriptor of a file with it
 
-    def open(self, account: EcsAccount, region: str, now: datetime) -> Cloud:
+    def open(
+        self, account: EcsAccount, region: str, now: datetime, before_call: Callable[[], None] = lambda: None
+    ) -> Cloud:
         """Return a client of one region. Raises EcsProblem."""
         common = self._common(account, region)
         if account.role_arn:
             common |= self._session(account, common, now)
         else:
             common |= self._own(account)
-        made = Cloud(region, Config(**common, **({"endpoint": account.endpoint} if account.endpoint else {})))
+        config = Config(**common, **({"endpoint": account.endpoint} if account.endpoint else {}))
+        made = Cloud(region, config, before_call)
         self._check(made.endpoint)
         return made
 

@@ -1,8 +1,10 @@
 """The functions that need the cloud's SDK, which takes two seconds to load: they load it when they are called."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import SystemRandom
+from typing import Final
 
 from backfleet.carriers.ecs.model import NO_SDK, EcsAccount, EcsProblem, Selection, Trouble
 from backfleet.carriers.ecs.round import CloudApi, Means, Opening
@@ -10,6 +12,7 @@ from backfleet.ids import Draw
 from backfleet.outbound import Destinations
 from backfleet.storage import Database
 
+CHECK_SECONDS: Final = 20.0  # of a caller's time; a page that was asked for before is waited for
 SDK = "alibabacloud_ecs20140526"
 
 
@@ -47,13 +50,37 @@ class _Late:
         self._make = make
         self._made: Opening | None = None
 
-    def open(self, account: EcsAccount, region: str, now: datetime) -> CloudApi:
+    def open(
+        self, account: EcsAccount, region: str, now: datetime, before_call: Callable[[], None] = lambda: None
+    ) -> CloudApi:
         """Return a client of one region. Raises EcsProblem."""
         if self._made is None:
             self._made = self._make()
-        return self._made.open(account, region, now)
+        return self._made.open(account, region, now, before_call)
 
 
-def check(clouds: Opening, account: EcsAccount, selection: Selection, now: datetime) -> int:
-    """Ask the cloud now for a selection; return how many instances it has. Raises EcsProblem."""
-    return len(clouds.open(account, selection.region, now).instances(selection))
+def check(
+    clouds: Opening,
+    account: EcsAccount,
+    selection: Selection,
+    now: datetime,
+    passed: Callable[[], float] = time.monotonic,
+) -> int:
+    """Ask the cloud now for a selection; return how many instances it has, or how many it named in the time there is.
+
+    Args:
+        clouds: makes clients.
+        account: the cloud account.
+        selection: which instances.
+        now: the time.
+        passed: seconds since any fixed moment.
+
+    Raises:
+        EcsProblem: the cloud refuses it, or was not reached.
+    """
+    until, found = passed() + CHECK_SECONDS, set[str]()
+    for page in clouds.open(account, selection.region, now).listing(selection):
+        found.update(one.remote_id for one in page)
+        if passed() >= until:
+            break
+    return len(found)

@@ -1,6 +1,6 @@
 """What one round with a cloud account needs, and what it asks of the cloud."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -20,7 +20,7 @@ from backfleet.commands import FinalReport
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Database, Transaction
 
-HELD_FOR: Final = timedelta(seconds=30)  # by a process, from each call of the cloud on: longer than one may take
+HELD_FOR: Final = timedelta(seconds=30)  # by a process, from each call of the cloud on: longer than one takes
 
 
 class CloudApi(Protocol):
@@ -28,6 +28,9 @@ class CloudApi(Protocol):
 
     def instances(self, selection: Selection) -> list[CloudInstance]:
         """Return the instances of a selection."""
+
+    def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
+        """Return them page by page."""
 
     def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
         """Return what is said of the agents of these instances."""
@@ -45,8 +48,8 @@ class CloudApi(Protocol):
 class Opening(Protocol):
     """Makes clients of cloud accounts."""
 
-    def open(self, account: EcsAccount, region: str, now: datetime) -> CloudApi:
-        """Return a client of one region. Raises EcsProblem."""
+    def open(self, account: EcsAccount, region: str, now: datetime, before_call: Callable[[], None] = ...) -> CloudApi:
+        """Return a client of one region, which says before each page of a list that it asks. Raises EcsProblem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,17 @@ class Round:
     account: EcsAccount
 
     def cloud(self, region: str) -> CloudApi:
-        """Return a client for the next call. The account stays this process's while the call lasts.
+        """Return a client for the next call. The account stays this process's while the call lasts, page by page.
 
         Raises:
             EcsProblem: there is none.
         """
-        now = self.means.clock()
+        self._hold()
+        return self.means.clouds.open(self.account, region, self.means.clock(), self._hold)
+
+    def _hold(self) -> None:
         with self.means.database.transaction() as tx:
-            _store.give_back(tx, self.account, now + HELD_FOR)
-        return self.means.clouds.open(self.account, region, now)
+            _store.give_back(tx, self.account, self.means.clock() + HELD_FOR)
 
     def new_token(self) -> str:
         """Return a ClientToken."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from backfleet.carriers.ssh._tables import ssh_hosts, ssh_keys
 from backfleet.carriers.ssh.model import Hop, SshHost, SshKey
 from backfleet.storage import Transaction
 
+MOST_HELD = timedelta(minutes=5)
 _WAY = ("host_keys", "key_name", "sudo", "jumps")
 
 
@@ -73,7 +74,7 @@ def add_host(tx: Transaction, host: SshHost, now: datetime) -> None:
 def change_way(tx: Transaction, host: SshHost, now: datetime) -> None:
     """Store how a known host is reached from now on, and have it visited at once."""
     values: dict[str, Any] = {name: value for name, value in _row(host).items() if name in _WAY}
-    values |= {"problem_code": "", "problem": "", "next_visit_at": now}
+    values |= {"problem_code": "", "problem": "", "next_visit_at": now, "free_at": None}
     tx.run(sa.update(ssh_hosts).where(ssh_hosts.c.instance_id == host.instance_id).values(values))
 
 
@@ -93,20 +94,35 @@ def exist(tx: Transaction) -> bool:
     return tx.first(sa.select(ssh_hosts.c.instance_id).limit(1)) is not None
 
 
-def with_work(tx: Transaction, limit: int) -> list[str]:
-    """Return hosts that have commands to fetch, or to stop."""
+def take_with_work(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[str]:
+    """Return hosts that have commands to fetch, or to stop, each to one replica alone. They are taken until `until`."""
     work = commands.has_work(ssh_hosts.c.instance_id)
-    return [row.instance_id for row in tx.rows(sa.select(ssh_hosts.c.instance_id).where(work).limit(limit))]
+    found = _free(tx, sa.select(ssh_hosts.c.instance_id).where(work), now, limit)
+    hold(tx, found, until)
+    return found
 
 
-def take_due(tx: Transaction, now: datetime, again_at: datetime, limit: int) -> list[str]:
-    """Return hosts whose visit is due, each to one replica alone: the next visit is then due at `again_at`."""
+def take_due(tx: Transaction, now: datetime, until: datetime, again_at: datetime, limit: int) -> list[str]:
+    """Return hosts whose visit is due, as above: the next visit is then due at `again_at`."""
     query = sa.select(ssh_hosts.c.instance_id).where(ssh_hosts.c.next_visit_at <= now)
-    rows = tx.rows(query.order_by(ssh_hosts.c.next_visit_at).limit(limit).with_for_update(skip_locked=True))
-    found = [row.instance_id for row in rows]
+    found = _free(tx, query.order_by(ssh_hosts.c.next_visit_at), now, limit)
     if found:
         tx.run(sa.update(ssh_hosts).where(ssh_hosts.c.instance_id.in_(found)).values(next_visit_at=again_at))
+    hold(tx, found, until)
     return found
+
+
+def _free(tx: Transaction, query: sa.Select[Any], now: datetime, limit: int) -> list[str]:
+    at = ssh_hosts.c.free_at
+    free = sa.or_(at.is_(None), at <= now, at > now + MOST_HELD)  # beyond that the clock was set back
+    query = query.where(free).order_by(at.is_not(None), at).limit(limit)  # those that waited longest
+    return [row.instance_id for row in tx.rows(query.with_for_update(skip_locked=True))]
+
+
+def hold(tx: Transaction, instance_ids: Collection[str], until: datetime) -> None:
+    """Let nobody else visit these hosts until then."""
+    if instance_ids:
+        tx.run(sa.update(ssh_hosts).where(ssh_hosts.c.instance_id.in_(instance_ids)).values(free_at=until))
 
 
 def note_visit(tx: Transaction, instance_id: str, now: datetime) -> None:

@@ -32,6 +32,7 @@ ssh_hosts = sa.Table(
     sa.Column("problem", sa.Text, nullable=False, server_default=""),
     sa.Column("visited_at", Moment),
     sa.Column("next_visit_at", Moment, nullable=False, index=True),
+    sa.Column("free_at", Moment),  # until then it is visited, or was out of reach; empty = free
     # What is imported twice is one host.
     sa.UniqueConstraint("account_id", "address", "port", "username", "root"),
 )

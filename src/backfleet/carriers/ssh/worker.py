@@ -2,12 +2,13 @@
 
 It has one event loop in a thread of its own, which begins with the first host. What is not begun stays in the queue.
 What was under way when a process was killed is lost when its lease runs out, and sent again by whoever sent it.
+A host is one process's at a time, by its row in the database: while it is visited, and in the pause after it was out
+of reach.
 """
 
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -17,7 +18,8 @@ from backfleet.storage import Database
 
 MOST_VISITS: Final = 32  # hosts that one process has connections to at once
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 120.0  # seconds until a host that was out of reach is tried again
-TAKEN_AT_ONCE: Final = 200  # hosts with work that are looked up at once
+HELD_FOR: Final = timedelta(seconds=15)  # until others may visit the hosts of a process that died
+HOLD_AGAIN: Final = 5.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -36,44 +38,38 @@ class Worker:
         self,
         database: Database,
         visitor: Callable[[], Visits],
+        clock: Callable[[], datetime],
         *,
         every: timedelta,
-        passed: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with no visit.
 
         Args:
             database: where hosts and commands are.
             visitor: makes who visits hosts; called when there is one.
+            clock: the time, when a visit goes on or ends.
             every: the time between two visits of a host that has no work.
-            passed: seconds since any fixed moment.
         """
-        self._database, self._make, self._every, self._passed = database, visitor, every, passed
+        self._database, self._make, self._clock, self._every = database, visitor, clock, every
         self._started: tuple[asyncio.AbstractEventLoop, Visits] | None = None
         self._under_way: set[str] = set()
-        self._pauses: dict[str, tuple[float, float]] = {}  # by host: not before, and the pause that led to it
+        self._pauses: dict[str, float] = {}  # of hosts that were out of reach: the last one, in seconds
         self._lock = threading.Lock()
 
     def run_once(self, now: datetime) -> bool:
-        """Begin the visits that are due, as many as there may be at once. Return whether some had to be left."""
-        with self._database.reading() as tx:
-            if not _store.exist(tx):
-                return False
-            with_work = _store.with_work(tx, TAKEN_AT_ONCE)
+        """Begin the visits that are due, as many as there may be at once."""
         with self._lock:
             free = MOST_VISITS - len(self._under_way)
-            with_work = [each for each in with_work if self._may_begin(each)][: max(free, 0)]
-        due: list[str] = []
-        if free > len(with_work):
-            with self._database.transaction() as tx:
-                due = _store.take_due(tx, now, now + self._every, free - len(with_work))
-        for instance_id in dict.fromkeys([*with_work, *due]):
+        with self._database.reading() as tx:
+            if free <= 0 or not _store.exist(tx):
+                return False
+        with self._database.transaction() as tx:
+            taken = _store.take_with_work(tx, now, now + HELD_FOR, free)
+            if free > len(taken):
+                taken += _store.take_due(tx, now, now + HELD_FOR, now + self._every, free - len(taken))
+        for instance_id in taken:
             self._begin(instance_id)
         return False
-
-    def _may_begin(self, instance_id: str) -> bool:
-        until, _ = self._pauses.get(instance_id, (0.0, 0.0))
-        return instance_id not in self._under_way and self._passed() >= until
 
     def _begin(self, instance_id: str) -> None:
         with self._lock:
@@ -85,19 +81,44 @@ class Worker:
 
     async def _visit(self, visitor: Visits, instance_id: str) -> None:
         reached = False
+        holding = asyncio.create_task(self._keep(instance_id))
         try:
             reached = await visitor.visit(instance_id)
         except Exception:
             log.exception("a host could not be visited", extra={"instance": instance_id})
         finally:
+            holding.cancel()
+            await asyncio.wait([holding])
+            await asyncio.to_thread(self._end, instance_id, reached)
+
+    async def _keep(self, instance_id: str) -> None:
+        """Keep others from visiting a host for as long as this goes on."""
+        while True:
+            await asyncio.sleep(HOLD_AGAIN)
+            try:
+                await asyncio.to_thread(self._hold, instance_id, HELD_FOR)
+            except Exception:
+                log.exception("a host could not be held", extra={"instance": instance_id})
+
+    def _hold(self, instance_id: str, time: timedelta) -> None:
+        with self._database.transaction() as tx:
+            _store.hold(tx, [instance_id], self._clock() + time)
+
+    def _end(self, instance_id: str, reached: bool) -> None:
+        """Let others have a host again: at once, or after a pause if it was out of reach."""
+        pause = 0.0
+        if reached:
+            self._pauses.pop(instance_id, None)
+        else:
+            pause = min(self._pauses.get(instance_id, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
+            self._pauses[instance_id] = pause
+        try:
+            self._hold(instance_id, timedelta(seconds=pause))
+        except Exception:
+            log.exception("a host could not be let go", extra={"instance": instance_id})
+        finally:
             with self._lock:
                 self._under_way.discard(instance_id)
-                if reached:
-                    self._pauses.pop(instance_id, None)
-                else:
-                    _, before = self._pauses.get(instance_id, (0.0, FIRST_PAUSE / 2))
-                    pause = min(before * 2, LONGEST_PAUSE)
-                    self._pauses[instance_id] = (self._passed() + pause, pause)
 
     def _running(self) -> tuple[asyncio.AbstractEventLoop, Visits]:
         if self._started is None:

@@ -23,7 +23,7 @@ from backfleet.operations.catalogue import PRODUCTS, Answer, Call, Operation, Se
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
 from backfleet.storage import CallLimit
-from backfleet.wire.errors import ApiError, NeedsTls
+from backfleet.wire.errors import ApiError, InvalidParameter, NeedsTls
 
 LIVE = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
@@ -81,6 +81,17 @@ class Visit:
     def all_sent(self, name: str) -> list[str]:
         """Return every value of a field of the form, or else of the address."""
         return self.form.get(name) or list(self.request.query.getall(name, []))
+
+    def reason(self) -> str:
+        """Return why a person takes something away, for the audit trail.
+
+        Raises:
+            InvalidParameter: they did not say it.
+        """
+        text = self.sent("reason").strip()
+        if not text:
+            raise InvalidParameter("Say why it is removed: the audit trail keeps the reason.")
+        return text
 
     def number(self, name: str, default: int = 1, most: int = 1_000_000) -> int:
         """Return a whole number of the address; the default for anything else."""

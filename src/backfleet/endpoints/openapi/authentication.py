@@ -1,5 +1,6 @@
 """Signed requests: what they state about their caller, and the checks of time and signature. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +24,8 @@ V1_FIELDS = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", 
 TEMPORARY = "STS."  # prefix of the ids of temporary keys
 WRONG_SECRET = SignatureDoesNotMatch.advice
 BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
+
+_USUAL_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,9 @@ def _moment(text: str) -> datetime:
     if not text.isascii():  # strptime takes the digits of every script
         raise TimestampMalformed
     try:
+        if usual := _USUAL_TIME.fullmatch(text):  # a fifth of the time; strptime takes single digits and spaces too
+            year, month, day, hour, minute, second = map(int, usual.groups())
+            return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         return datetime.strptime(text, TIME_FORM).replace(tzinfo=UTC)
     except ValueError:
         raise TimestampMalformed from None

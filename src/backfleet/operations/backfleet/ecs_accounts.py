@@ -268,8 +268,9 @@ def delete_ecs_account(call: Call, asked: OneEcsAccount) -> dict[str, Any]:
 def import_ecs_instances(call: Call, asked: ImportEcsInstances) -> dict[str, Any]:
     """Register instances of a cloud account, and keep them up to date: new ones come, and released ones go.
 
-    The cloud is asked once before this answers, so that a wrong key, region or permission is an error here. The
-    instances are there within seconds, and can be ordered to once they have said which processor they have.
+    The cloud is asked once before this answers, so that a wrong key, region or permission is an error here; for at
+    most 20 s, and `Found` is how many it named by then. The instances are there within seconds, and can be ordered to
+    once they have said which processor they have.
     """
     tags = tuple((tag.key or "", tag.value or "") for tag in asked.tags)
     if any(not key for key, _ in tags):

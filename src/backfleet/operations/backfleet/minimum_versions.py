@@ -68,9 +68,10 @@ class PutMinimumVersion:
 
 @dataclass(frozen=True, slots=True)
 class DeleteMinimumVersion:
-    """A package."""
+    """A package, and why it needs no minimum version any more: the audit trail keeps that."""
 
     package_name: str = text("PackageName", required=True, longest=64, pattern=NAME)
+    reason: str | None = text("Reason", longest=LONGEST_REASON)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,9 @@ class PutPin(Pinned):
 
 @dataclass(frozen=True, slots=True)
 class DeletePin(Pinned):
-    """What the pin is on, as it was put."""
+    """What the pin is on, as it was put, and why it goes: the audit trail keeps that."""
+
+    reason: str | None = text("Reason", longest=LONGEST_REASON)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The answers of HBR's operations, in the wire's names and shapes."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -139,13 +140,15 @@ def seconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
 
 
-def task_answer(task: Task) -> dict[str, Any]:
-    """Return the answer of DescribeTask."""
+def task_answer(task: Task, hosts: Mapping[str, Instance]) -> dict[str, Any]:
+    """Return the answer of DescribeTask. `hosts` are the instances of its items, by their ids."""
     return common(
         Name=task_name(task),
         Description=task.state.value,
         Progress=task.progress,
-        Result=json.dumps([item_answer(item) for item in task.items], separators=(",", ":")),
+        Result=json.dumps(
+            [item_answer(item, hosts.get(item.instance_id)) for item in task.items], separators=(",", ":")
+        ),
         CreatedTime=seconds(task.created_at),
         UpdatedTime=seconds(task.updated_at),
         CompletedTime=seconds(task.completed_at),
@@ -158,14 +161,15 @@ def task_name(task: Task) -> str:
     return task.label or NAMES[task.kind]
 
 
-def item_answer(item: Item) -> dict[str, Any]:
+def item_answer(item: Item, host: Instance | None) -> dict[str, Any]:
     """Return one object of DescribeTask's Result.
 
-    `packageName` is ours: a host can have several clients. So is `evidence`: what a version printed that was rolled
-    back, first and last lines, each escaped.
+    `packageName` is ours: a host can have several clients. So is `instanceName`, for people, and `evidence`: what a
+    version printed that was rolled back, first and last lines, each escaped.
     """
     return {
         "instanceId": item.instance_id,
+        "instanceName": (host.name or host.hostname) if host else "",
         "clientId": item.client_id,
         "clientStatus": item.client_status.value,
         "errorCode": item.code,

@@ -195,9 +195,10 @@ def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     with call.services.database.reading() as tx:
         within = timedelta(seconds=call.services.settings.fit_seconds)
         task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now, reachable_within=within)
-    if task is None:
-        raise TaskNotFound
-    return task_answer(task)
+        if task is None:
+            raise TaskNotFound
+        hosts = fleet.instances_of(tx, call.account_id, sorted({item.instance_id for item in task.items}))
+    return task_answer(task, hosts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ async def put(visit: Visit) -> web.StreamResponse:
 
 async def remove(visit: Visit) -> web.StreamResponse:
     """Ask for no minimum version of a package any more, and show the others."""
-    await visit.ask("backfleet", "DeleteMinimumVersion", PackageName=visit.sent("package").strip() or None)
+    package = visit.sent("package").strip() or None
+    await visit.ask("backfleet", "DeleteMinimumVersion", PackageName=package, Reason=visit.reason())
     return go_to("/minimums")
 
 

@@ -35,7 +35,7 @@ async def put(visit: Visit) -> web.StreamResponse:
 
 async def remove(visit: Visit) -> web.StreamResponse:
     """Delete a pin, and show the others."""
-    await visit.ask("backfleet", "DeletePin", **_place(visit))
+    await visit.ask("backfleet", "DeletePin", **_place(visit), Reason=visit.reason())
     return go_to("/pins")
 
 

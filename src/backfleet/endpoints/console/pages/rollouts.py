@@ -65,6 +65,7 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
     events = await _last_events(visit, rollout_id)
     shown = rows_of(members, "Members")
     for member in shown:
+        member["called"] = member["InstanceName"] or member["Hostname"] or member["InstanceId"]
         member["Name"] = camel(member["State"])
         member["tone"] = TONES.get(member["Name"], "none")
     gates = gates_of(rollout["Policy"])

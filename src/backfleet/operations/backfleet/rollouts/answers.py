@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+from backfleet import fleet
 from backfleet.operations.hbr.answers import seconds
 from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
 from backfleet.rollouts.policy import Policy
@@ -50,6 +51,8 @@ ROLLOUT: Final = {
 MEMBER: Final = {
     "ClientId": str,
     "InstanceId": str,
+    "InstanceName": str,
+    "Hostname": str,
     "Ring": str,
     "State": str,
     "Reason": str,
@@ -121,12 +124,16 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
     }
 
 
-def member_answer(record: RolloutRecord, found: MemberRecord, now: datetime) -> dict[str, Any]:
-    """Return a member, with what it waits for if it has not begun."""
+def member_answer(
+    record: RolloutRecord, found: MemberRecord, host: fleet.Instance | None, now: datetime
+) -> dict[str, Any]:
+    """Return a member with the names of its host, and with what it waits for if it has not begun."""
     member = found.member
     return {
         "ClientId": member.client_id,
         "InstanceId": member.instance_id,
+        "InstanceName": host.name if host else "",
+        "Hostname": host.hostname if host else "",
         "Ring": record.ring_names[member.ring],
         "State": shown_state(record, member),
         "Reason": wait_reason(record, member, now) or member.reason,

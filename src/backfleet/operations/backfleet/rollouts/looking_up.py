@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backfleet import rollouts
+from backfleet import fleet, rollouts
 from backfleet.operations.backfleet.rollouts.answers import (
     EVENT,
     MEMBER,
@@ -112,8 +112,9 @@ def describe_rollout_members(call: Call, asked: DescribeRolloutMembers) -> dict[
         ring = None if asked.ring is None else names.index(asked.ring)
         since = call.now - reachable_within(call)
         found = rollouts.members(tx, record, ring, asked.states or (), page, reachable_since=since, now=call.now)
+        hosts = fleet.instances_of(tx, call.account_id, [each.member.instance_id for each in found.items])
     return {
-        "Members": [member_answer(record, each, call.now) for each in found.items],
+        "Members": [member_answer(record, each, hosts.get(each.member.instance_id), call.now) for each in found.items],
         "PageNumber": page.number,
         "PageSize": page.size,
         "TotalCount": found.total,
