@@ -13,12 +13,14 @@ from backfleet.clock import utc_now
 from backfleet.wire.credentials import Credentials
 
 RETRY_AFTER = 7  # seconds that the server asks for
+HEADERS = [("Retry-After", str(RETRY_AFTER)), ("x-acs-retry-after", str(RETRY_AFTER * 1000))]
 
 
 class Busy(HTTPServer):
     """Answers 503 as often as it is told to, and keeps the nonces of the calls."""
 
     refusals = 0
+    header = HEADERS[0]
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
@@ -34,7 +36,7 @@ class _Answers(BaseHTTPRequestHandler):
         body = b'{"Code": "ServiceUnavailable", "Message": "busy"}' if is_refused else b"{}"
         self.send_response(503 if is_refused else 200)
         if is_refused:
-            self.send_header("Retry-After", str(RETRY_AFTER))
+            self.send_header(*self.server.header)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -65,9 +67,12 @@ def client_of(server: Busy) -> Client:
     return Client(Connection(endpoint, None, Credentials("key", "secret")), utc_now)
 
 
-def test_a_question_is_asked_again_as_late_as_the_server_wants(busy: Busy, pauses: list[float]) -> None:
-    """Signed anew: a nonce counts once."""
-    busy.refusals = 2
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: str(header[0]))
+def test_a_question_is_asked_again_as_late_as_the_server_wants(
+    busy: Busy, pauses: list[float], header: tuple[str, str]
+) -> None:
+    """Signed anew: a nonce counts once. A throttled call says it in a header of its own."""
+    busy.refusals, busy.header = 2, header
     assert client_of(busy).call("hbr", "DescribeTask", TaskId="t-1") == {}
     assert (len(set(busy.nonces)), pauses) == (3, [RETRY_AFTER, RETRY_AFTER])
 

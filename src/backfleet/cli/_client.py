@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
-from backfleet.cli._print import say
+from backfleet.cli._print import say, wants_json
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
@@ -32,6 +33,7 @@ UPLOAD_TRIES = 4
 BUSY_TRIES = 4  # of a call that changes nothing
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between them
 READS = ("Describe", "Get", "List", "Preview")  # how operations begin that change nothing
+MILLISECONDS = re.compile(r"[0-9]{1,9}")
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
 HELD = "x-backfleet-held"  # a header of answers while the server is held after a restore
 FORM = "application/x-www-form-urlencoded"
@@ -89,10 +91,11 @@ def note_held() -> None:
     say("backfleet: the server is HELD after a restore, and moves nothing: see `backfleet server show`", err=True)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)
 def note_busy(message: str) -> None:
-    """Say on stderr, once, that a busy server is asked again."""
-    say(f"{message.rstrip('.')}; trying again", err=True)
+    """Say on stderr, once, that a busy server is asked again. Under --json there is nothing but JSON."""
+    if not wants_json():
+        say(f"{message.rstrip('.')}; trying again", err=True)
 
 
 class CallInterrupted(CallFailed):
@@ -243,7 +246,7 @@ class Client:
         try:
             return _read(answer.status, answer.data)
         except CallFailed as problem:
-            problem.retry_after = retry_after_seconds(answer.headers)
+            problem.retry_after = _asked_pause(answer.headers)
             if self.connection.key_origin and str(problem.answer.get("Code", "")).startswith(ABOUT_THE_KEY):
                 problem.message = f"{problem.message.rstrip('.')}. The key is {self.connection.key_origin}"
             raise
@@ -303,6 +306,12 @@ class _Pieces:
                 yield piece
                 self.done += len(piece)
                 self.sent(len(piece))
+
+
+def _asked_pause(headers: Mapping[str, str]) -> float:
+    """Return the wait in seconds that an answer asks for: as HTTP says it, or as a throttled call of the cloud does."""
+    milliseconds = headers.get("x-acs-retry-after", "")
+    return int(milliseconds) / 1000 if MILLISECONDS.fullmatch(milliseconds) else retry_after_seconds(headers)
 
 
 def _as_text(parameters: Mapping[str, object]) -> dict[str, str]:
