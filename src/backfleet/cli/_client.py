@@ -1,5 +1,6 @@
 """The command line's API client: V3 signatures over HTTP or TLS, like those of official clients."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -8,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,6 +100,19 @@ def note_busy(message: str) -> None:
         say(f"{message.rstrip('.')}; trying again", err=True)
 
 
+_is_once: ContextVar[bool] = ContextVar("is_once", default=False)
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """Make each call once only: who uses this tries again by itself, and says so."""
+    before = _is_once.set(True)
+    try:
+        yield
+    finally:
+        _is_once.reset(before)
+
+
 class CallInterrupted(CallFailed):
     """The connection was made, and broke or went silent before there was an answer: the call may be made again."""
 
@@ -157,7 +172,8 @@ class Client:
             CallFailed: the server refused the call or did not answer.
         """
         values = _as_text(parameters)
-        for number in range(BUSY_TRIES - 1 if action.startswith(READS) else 0):
+        repeats = action.startswith(READS) and not _is_once.get()
+        for number in range(BUSY_TRIES - 1 if repeats else 0):
             try:
                 return self._call(product, action, values)
             except CallFailed as problem:
