@@ -96,6 +96,21 @@ def test_two_replicas_visit_many_hosts_and_none_of_them_twice(hosts: Hosts) -> N
     assert set(its.begun) >= set(hosts.ids) - theirs
 
 
+def test_where_every_host_is_visited_another_replica_has_nothing_to_do(hosts: Hosts) -> None:
+    """Three have all of them; a fourth, and each of the three again, begin no more."""
+    hosts.send(*hosts.ids)
+    replicas = [hosts.worker() for _ in range(HOSTS // MOST_VISITS)]
+    for worker, _ in replicas:
+        worker.run_once(hosts.now)
+    visited = [begun(visits, MOST_VISITS) for _, visits in replicas]
+    assert set().union(*visited) == set(hosts.ids)
+    idle, visits = hosts.worker()
+    for worker in (idle, *(each for each, _ in replicas)):
+        worker.run_once(hosts.now)
+    assert (idle._under_way, visits.begun) == (set(), [])
+    assert [len(its.begun) for _, its in replicas] == [MOST_VISITS] * len(replicas)
+
+
 def test_hosts_of_a_process_that_died_are_free_after_a_while(hosts: Hosts) -> None:
     (dead, its), (other, others) = hosts.worker(), hosts.worker()
     hosts.send(hosts.ids[0])
@@ -116,12 +131,13 @@ def test_hosts_out_of_reach_do_not_keep_others_waiting(hosts: Hosts) -> None:
     its.open.set()
     others.open.set()
     wait_for(lambda: first.run_once(hosts.now) or len(its.begun) == HOSTS, SECONDS)
-    wait_for(lambda: its.ended == HOSTS, SECONDS)
+    wait_for(lambda: not first._under_way, SECONDS)  # their pauses are stored, at the time that it is
     assert (set(its.begun), len(its.begun)) == (set(hosts.ids), HOSTS)
     second.run_once(hosts.now)
     assert not second._under_way
     hosts.now += timedelta(seconds=FIRST_PAUSE + 1)
     wait_for(lambda: first.run_once(hosts.now) or len(its.begun) == 2 * HOSTS, SECONDS)
+    wait_for(lambda: not first._under_way, SECONDS)
     hosts.now += timedelta(seconds=FIRST_PAUSE + 1)
     second.run_once(hosts.now)
     assert not second._under_way
@@ -132,6 +148,7 @@ def test_a_host_that_is_imported_again_is_visited_at_once(hosts: Hosts) -> None:
     worker, visiting = hosts.worker(reach=False)
     visiting.open.set()
     wait_for(lambda: worker.run_once(hosts.now) or visiting.ended == HOSTS, SECONDS)
+    wait_for(lambda: not worker._under_way, SECONDS)
     env, services = hosts.env, hosts.env.services
     host = SshHost("", env.root.account_id, Hop("10.0.0.7", 22, "root", ("new key",)), "fleet", False, "/opt/x")
     with services.database.transaction() as tx:
