@@ -165,7 +165,7 @@ def _verdict(file: Path, seal: Mapping[str, Any], *, is_intact: bool) -> str:
 
 
 def _logs(seal: Mapping[str, Any]) -> str:
-    """Return how many logs a seal covers, and how many there was no space for; "" for seals of before there were any."""
+    """Return how many logs a seal covers, and how many had no space; "" for seals of before there were any."""
     if "logs" not in seal:
         return ""
     left_out = f" ({seal['logs_left_out']} more left out)" if seal.get("logs_left_out") else ""

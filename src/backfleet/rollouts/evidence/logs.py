@@ -39,7 +39,7 @@ def chosen(spoken: Iterable[tuple[str, str]], client_ids: Iterable[str]) -> tupl
 
 
 def within_bounds(logs: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """Return as many logs as there is space for, each text shortened to its bound and hashed; and how many are left out.
+    """Return as many logs as have space, each text shortened to its bound and hashed; and how many are left out.
 
     A text that is shortened keeps its first and last lines, and has `[...]` for what is between them.
     """
