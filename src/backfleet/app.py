@@ -38,12 +38,14 @@ from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
+from backfleet.links import Links
 from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.proxy_protocol import middlewares_of, trust_of
-from backfleet.pubsub import PubSub, open_pubsub, poll_until_stopped
+from backfleet.pubsub import poll_until_stopped
 from backfleet.settings import Settings
+from backfleet.siblings import Siblings, inherited_siblings
 from backfleet.sites import start_sites
 from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
@@ -87,35 +89,44 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     except ValueError as problem:
         raise CannotStart(str(problem)) from None
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
-    listeners = bind(settings)
+    listeners, siblings = bind(settings), inherited_siblings()
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
     try:
         tracing.start(settings)
     except ImportError as problem:
         raise CannotStart(str(problem)) from None
     try:
-        with data_folder_taken(settings):
-            _serve(settings, listeners, clock, draw, announce)
+        with data_folder_taken(settings, is_sibling=siblings is not None):
+            _serve(settings, listeners, siblings, clock, draw, announce)
     finally:
+        if siblings is not None:
+            siblings.close()
         tracing.stop()
 
 
-def _serve(settings: Settings, listeners: Listeners, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
+def _serve(
+    settings: Settings,
+    listeners: Listeners,
+    siblings: Siblings | None,
+    clock: Clock,
+    draw: Draw,
+    announce: Callable[[str], None],
+) -> None:
     try:
-        pubsub = open_pubsub(settings.nats)
+        links = Links.open(settings.nats, siblings)
     except ValueError as problem:
         raise CannotStart(f"--nats cannot be used: {problem}") from None
     try:
-        services, certificates = open_services(settings, pubsub, clock=clock, draw=draw)
+        services, certificates = open_services(settings, links.pubsub, clock=clock, draw=draw, turns=links.turns)
         shared = DatabaseClock(services.database, clock, time.monotonic)
         services = replace(services, skew=shared.skew)
         try:
             measure(shared)
-            asyncio.run(_Server(services, pubsub, certificates, shared, announce).run(listeners))
+            asyncio.run(_Server(services, links, certificates, shared, announce).run(listeners))
         finally:
             services.database.close()
     finally:
-        pubsub.close()
+        links.close()
 
 
 def bind(settings: Settings) -> Listeners:
@@ -140,12 +151,13 @@ class _Server:
     def __init__(
         self,
         services: Services,
-        pubsub: PubSub,
+        links: Links,
         certificates: Certificates,
         clock: DatabaseClock,
         announce: Callable[[str], None],
     ) -> None:
-        self._services, self._pubsub, self._certificates = services, pubsub, certificates
+        self._services, self._links, self._certificates = services, links, certificates
+        self._pubsub = links.pubsub
         self._clock, self._announce = clock, announce
         self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
@@ -196,7 +208,7 @@ class _Server:
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
         app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares_of(self._settings))
-        health.add_to(app, {"database": self._check_database})
+        health.add_to(app, {"database": self._check_database}, self._links.figures)
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
         if "console" in only:
@@ -223,6 +235,7 @@ class _Server:
                 clock=self._clock,
                 draw=services.draw,
                 adopters=adopters_of(services),
+                number=self._links.number,
             )
         return app
 
@@ -250,10 +263,17 @@ class _Server:
         """Return the workers of this process; the log is moved by all that may write it."""
         return [
             Worker(LOG_TOPIC, lambda: move_log(self._services.database), MOVING_LOG),
-            *(workers(self._services, self._clock) if "workers" in self._settings.only else ()),
+            *(workers(self._services, self._clock) if self._has_workers else ()),
         ]
 
+    @property
+    def _has_workers(self) -> bool:
+        return "workers" in self._settings.only and self._links.number == 0
+
     def _report_ready(self) -> None:
+        if self._links.number:  # the first process has said so, for all of them
+            tell_parent_ready()
+            return
         found = endpoints_of(self._settings, self._certificates)
         write_json(installation.serving_file(self._settings), found)
         tell_parent_ready()  # first: whoever reads the line may kill this process, and it is to be started again

@@ -38,7 +38,7 @@ def complete_certificate(
         names = [*certificate_names(settings), *looked_up_names()]
         before = files.server.read_bytes()
         prepare_certificates(settings.data, names, now=clock())
-        if files.server.read_bytes() != before:
+        if files.server.read_bytes() != before or settings.processes > 1:  # perhaps a sibling was first
             # In the loop: between its two steps no handshake may begin.
             loop.call_soon_threadsafe(tls.load_cert_chain, files.server, files.server_key)
     except (OSError, ValueError, RuntimeError) as problem:

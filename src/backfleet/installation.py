@@ -13,19 +13,27 @@ import sqlalchemy as sa
 
 from backfleet import identity
 from backfleet.certificates import authority_file
+from backfleet.data_lock import SERVING_LOCK, NotOneInstallation, hold_data_folder, is_of_parts, why_in_use
 from backfleet.settings import Settings
 from backfleet.storage import Database, Unavailable, WrongSchema, database_trouble, is_new
-from backfleet_host.files import hold_lock, is_locked
+
+__all__ = [
+    "NEEDED_KEYS",
+    "SERVING_LOCK",
+    "USELESS",
+    "NotOneInstallation",
+    "check_database_is_there",
+    "check_keys_are_there",
+    "describe",
+    "hold_data_folder",
+    "is_of_parts",
+    "missing_keys",
+    "serving_file",
+    "why_in_use",
+]
 
 NEEDED_KEYS: Final = ("secrets.key", "ca.key", "release-snapshot.key", "release-timestamp.key")
 """In `keys/`. Those of root and targets may be elsewhere, and the server's own is made anew when it is due."""
-
-LOCK_SECONDS: Final = 2.0  # how long a server that ends may still have the folder
-SERVING_LOCK: Final = ".serving.lock"
-
-
-class NotOneInstallation(Exception):
-    """What was found must not be used together; the text says what it is and what to do."""
 
 
 USELESS: Final = (OSError, NotOneInstallation, WrongSchema, Unavailable, sa.exc.SQLAlchemyError, ValueError)
@@ -70,41 +78,6 @@ def missing_keys(data: Path) -> list[Path]:
     """Return the files of an installation that a data folder lacks: keys, and the authority that hosts trust."""
     needed = [*(data / "keys" / name for name in NEEDED_KEYS), authority_file(data)]
     return [path for path in needed if not path.exists()]
-
-
-def hold_data_folder(settings: Settings) -> int | None:
-    """Take the data folder for a whole server. Return a descriptor that holds it until it is closed.
-
-    A server of some parts, as `only` names them, shares the folder and takes nothing: None.
-
-    Raises:
-        NotOneInstallation: another server has it.
-        OSError: the lock cannot be written.
-    """
-    if is_of_parts(settings):
-        return None
-    held = hold_lock(settings.data / SERVING_LOCK, seconds=LOCK_SECONDS)
-    if held is None:
-        raise NotOneInstallation(_in_use(settings))
-    return held
-
-
-def why_in_use(settings: Settings) -> str:
-    """Return what to say if another whole server has the data folder, "" if none has. Takes nothing."""
-    is_taken = not is_of_parts(settings) and is_locked(settings.data / SERVING_LOCK)
-    return _in_use(settings) if is_taken else ""
-
-
-def _in_use(settings: Settings) -> str:
-    return (
-        f"another `backfleet serve` has the data folder {settings.data}. Stop it, or give this one a --data of its "
-        "own, or name its parts with --only if both use one PostgreSQL"
-    )
-
-
-def is_of_parts(settings: Settings) -> bool:
-    """Return whether somebody chose the parts that this process serves."""
-    return settings.origin.get("only", "default") != "default"
 
 
 def serving_file(settings: Settings) -> Path:

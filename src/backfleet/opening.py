@@ -16,7 +16,7 @@ from backfleet.ids import Draw
 from backfleet.operations.catalogue import Services
 from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
-from backfleet.storage import Database, TimeOuts, migrate, open_database
+from backfleet.storage import Database, TimeOuts, Turns, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 
@@ -25,15 +25,17 @@ class CannotStart(Exception):
 
 
 @contextlib.contextmanager
-def data_folder_taken(settings: Settings) -> Iterator[None]:
+def data_folder_taken(settings: Settings, *, is_sibling: bool = False) -> Iterator[None]:
     """Make the data folder, and keep other servers from it for as long as the block lasts, unless parts share it.
+
+    Where a server has several processes, their parent keeps others from it.
 
     Raises:
         CannotStart: the folder cannot be made, or another server has it.
     """
     try:
         make_folder(settings.data)
-        held = installation.hold_data_folder(settings)
+        held = None if is_sibling else installation.hold_data_folder(settings)
     except installation.USELESS as problem:
         raise CannotStart(installation.describe(problem, settings.data)) from problem
     try:
@@ -43,7 +45,9 @@ def data_folder_taken(settings: Settings) -> Iterator[None]:
             os.close(held)
 
 
-def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
+def open_services(
+    settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw, turns: Turns | None = None
+) -> tuple[Services, Certificates]:
     """Open everything that a process needs. A first start makes what does not exist yet.
 
     Raises:
@@ -52,7 +56,7 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
     try:
         make_folder(settings.data)
         time_outs = TimeOuts(settings.lock_seconds, settings.statement_seconds)
-        database = open_database(settings.database, pubsub.publish, time_outs)
+        database = open_database(settings.database, pubsub.publish, time_outs, turns)
         installation.check_database_is_there(settings.data, database)
         migrate(database)
         installation.check_keys_are_there(settings.data, database)

@@ -21,6 +21,8 @@ MAY_BE_ZERO = frozenset(
     {"host_bytes_per_second", "most_connections", "most_connections_per_address", "backup_days"}
 )  # 0 means no limit
 
+MOST_PROCESSES = 64
+
 DEFAULT_DATA = Path("~/.local/share/backfleet")
 
 
@@ -38,6 +40,7 @@ class Settings:
     database_url: str = ""  # "" = SQLite in the data folder
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
+    processes: int = 1  # that answer calls; "auto" = one for each core. One of them has the workers
     hold_listeners: bool = True  # a small parent process holds the listeners while the server restarts
     trusted_proxies: str = ""  # networks of balancers, with commas: they are believed about who is behind them
     forwarded_header: str = "X-Forwarded-For"  # the one that they write (with X-Forwarded-Proto), or Forwarded
@@ -154,14 +157,18 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
             return _parts(value)
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        if name == "processes" and value == "auto":
+            return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
         if kind is int:
             number = int(value.encode("ascii") if isinstance(value, str) else value)  # no digits of other scripts
-            if number < least:
+            if number < least or (name == "processes" and number > MOST_PROCESSES):
                 raise ValueError
             return number
         return Path(value).expanduser() if issubclass(kind, Path) else str(value)
     except (ValueError, KeyError, TypeError):
         hint = f"; it must be {wanted[kind]}" if kind in wanted else ""
+        if name == "processes":
+            hint = f"; it must be a whole number from 1 to {MOST_PROCESSES}, or auto"
         raise BadSetting(f"{name} cannot be {value!r} (from {origin}){hint}") from None
 
 

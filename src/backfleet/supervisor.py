@@ -29,7 +29,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds before a restart; doubled each
 STOP_SECONDS: Final = 20.0  # from SIGTERM to SIGKILL; a server needs 10 at most
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
-_WATCHED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+WATCHED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def supervise(listeners: Mapping[str, socket.socket], command: Sequence[str] = s
     """
     for listener in listeners.values():
         listener.listen(BACKLOG)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         return _Supervisor(listeners, command).run()
     finally:
@@ -66,7 +66,7 @@ class _Supervisor:
 
     def run(self) -> int:
         while True:
-            child = _Child.start(self._listeners, self._command)
+            child = Child.start(self._listeners, self._command)
             began = time.monotonic()
             reason = self._wait(child)
             code = child.end()
@@ -84,10 +84,10 @@ class _Supervisor:
             if self._pause(code) is not None:
                 return 0
 
-    def _wait(self, child: "_Child") -> signal.Signals | None:
+    def _wait(self, child: "Child") -> signal.Signals | None:
         """Wait until the child ends, or a signal comes; return the signal."""
         while True:
-            found = signal.Signals(signal.sigwaitinfo(_WATCHED).si_signo)
+            found = signal.Signals(signal.sigwaitinfo(WATCHED).si_signo)
             if found is not signal.SIGCHLD:
                 return found
             if child.has_ended():
@@ -100,7 +100,7 @@ class _Supervisor:
         log.error("the serving process ended by itself; starting it again in %.1f s", seconds, extra=facts)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            found = signal.sigtimedwait(_WATCHED, left)
+            found = signal.sigtimedwait(WATCHED, left)
             if found is not None and found.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return signal.Signals(found.si_signo)
             if found is not None and found.si_signo == signal.SIGHUP:
@@ -108,7 +108,7 @@ class _Supervisor:
         return None
 
 
-class _Child:
+class Child:
     """One serving process."""
 
     def __init__(self, pid: int, ready: int) -> None:
@@ -117,7 +117,21 @@ class _Child:
         self.has_served = False
 
     @classmethod
-    def start(cls, listeners: Mapping[str, socket.socket], command: Sequence[str]) -> "_Child":
+    def start(
+        cls,
+        listeners: Mapping[str, socket.socket],
+        command: Sequence[str],
+        further: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> "Child":
+        """Start one.
+
+        Args:
+            listeners: The bound sockets, by name.
+            command: What starts it.
+            further: Descriptors that it gets beside the listeners, after the one on which it says that it serves.
+            environment: Variables beside those of this process.
+        """
         ready, write_end = os.pipe()
         prctl = ctypes.CDLL(None, use_errno=True).prctl  # before the fork, which leaves little that may be done
         parent, pid = os.getpid(), os.fork()
@@ -125,7 +139,7 @@ class _Child:
             try:
                 prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() == parent:
-                    _become(listeners, write_end, command)
+                    _become(listeners, [write_end, *further], command, environment or {})
             finally:
                 os._exit(1)
         os.close(write_end)
@@ -139,28 +153,46 @@ class _Child:
             self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code is not None
 
-    def end(self) -> int:
-        """End it if it still runs; return its exit code, or 128 and the number of the signal that killed it."""
+    def serves(self) -> bool:
+        """Return whether it has begun to serve."""
+        if not self.has_served:
+            with contextlib.suppress(BlockingIOError):  # it, or a grandchild, has the other end
+                self.has_served = bool(os.read(self._ready, 1))
+        return self.has_served
+
+    def ask_to_end(self) -> None:
+        """Tell it to end, without waiting."""
         if not self.has_ended():
             os.kill(self._pid, signal.SIGTERM)
-            until = time.monotonic() + STOP_SECONDS
+
+    def end(self, until: float | None = None) -> int:
+        """End it if it still runs; return its exit code, or 128 and the number of the signal that killed it.
+
+        Args:
+            until: When it is killed, by the monotonic clock; None = after STOP_SECONDS.
+        """
+        if not self.has_ended():
+            if until is None:
+                self.ask_to_end()
+                until = time.monotonic() + STOP_SECONDS
             while not self.has_ended():
                 left = until - time.monotonic()
                 if left <= 0:
                     os.kill(self._pid, signal.SIGKILL)
                 signal.sigtimedwait({signal.SIGCHLD}, max(left, 1.0))
-        with contextlib.suppress(BlockingIOError):  # a grandchild has the other end
-            self.has_served = bool(os.read(self._ready, 1))
+        self.serves()
         os.close(self._ready)
         code = self._code or 0
         return code if code >= 0 else 128 - code
 
 
-def _become(listeners: Mapping[str, socket.socket], ready: int, command: Sequence[str]) -> None:
-    """Turn this process into a serving one, with the listeners where systemd would put them."""
+def _become(
+    listeners: Mapping[str, socket.socket], further: Sequence[int], command: Sequence[str], added: Mapping[str, str]
+) -> None:
+    """Turn this process into a serving one, with the listeners where systemd would put them, and `further` after."""
+    sources = [*(listener.fileno() for listener in listeners.values()), *further]
     # Above the targets, so that none is overwritten before it is copied.
-    above = FIRST + len(listeners) + 1
-    sources = [*(listener.fileno() for listener in listeners.values()), ready]
+    above = FIRST + len(sources)
     descriptors = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, above) for source in sources]
     for target, found in enumerate(descriptors, FIRST):
         os.dup2(found, target, inheritable=True)
@@ -169,6 +201,9 @@ def _become(listeners: Mapping[str, socket.socket], ready: int, command: Sequenc
         "LISTEN_FDS": str(len(listeners)),
         "LISTEN_FDNAMES": ":".join(listeners),
         READY_VARIABLE: str(FIRST + len(listeners)),
+        **added,
     }
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+    if added:  # the parent of a group reports to systemd itself
+        environment.pop("NOTIFY_SOCKET", None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     os.execve(sys.executable, list(command), environment)  # noqa: S606 -- our own command line

@@ -24,7 +24,12 @@ def exported(hosts: Fleet, rollout: str) -> list[str]:
     listed = hosts.ask("DescribeRolloutEvents", RolloutId=rollout, MaxResults="500")["Events"]
     rows, members = map(event_row, listed), map(member_row, hosts.members(rollout).values())
     signed = [json.loads(each) for each in found["Heads"]]
-    return list(lines_of(hosts.show(rollout)["Policy"], rows, signed, members, json.loads(found["Seal"])))
+    policy, seal = hosts.show(rollout)["Policy"], json.loads(found["Seal"])
+    return list(lines_of(policy, rows, signed, members, logs_in(found), seal))
+
+
+def logs_in(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in found["Logs"]]
 
 
 def faults(hosts: Fleet, rollout: str) -> list[str]:

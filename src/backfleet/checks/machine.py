@@ -132,17 +132,23 @@ def check_host_program() -> Finding:
     return Finding("HostProgram", Severity.ERROR, f"{host_program.MISSING}", "then restart `backfleet serve`")
 
 
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:  # none was ever written
+        return []
+
+
 def check_reports(data: Path, now: datetime) -> Finding:
     """Check that agents' reports do not wait on the disk for long, and that all of them can be read."""
-    folder = data / "reports"
     try:
-        paths = list(folder.iterdir())
+        paths = [path for folder in (data / "reports", *data.glob("reports-*")) for path in _in_folder(folder)]
         began = [path.stat().st_mtime for path in paths if not path.name.startswith(".")]
     except FileNotFoundError:  # none was ever written; or one was delivered just now, so that all is well
         paths, began = [], []
-    unreadable = [path.name for path in paths if path.name.endswith(".bad")]
+    unreadable = [str(path) for path in paths if path.name.endswith(".bad")]
     if unreadable:
-        found = f"{len(unreadable)} cannot be read, such as {folder / unreadable[0]}"
+        found = f"{len(unreadable)} cannot be read, such as {unreadable[0]}"
         return Finding("Reports", Severity.ERROR, found, "keep them, and report a fault", unreadable[:MOST_NAMED])
     waited = timedelta(seconds=now.timestamp() - min(began, default=now.timestamp()))
     if waited >= WAITING:

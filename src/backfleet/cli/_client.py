@@ -1,10 +1,15 @@
 """The command line's API client: V3 signatures over HTTP or TLS, like those of official clients."""
 
+import contextlib
 import functools
 import hashlib
 import json
+import random
+import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +20,11 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
-from backfleet.cli._print import say
+from backfleet.cli._print import say, wants_json
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
+from backfleet_host.retries import backoff_seconds, retry_after_seconds
 
 CONNECT_SECONDS = 5  # until the server accepts the connection
 WRITE_SECONDS = 60  # without one piece of an upload getting on its way: slow lines are slow, not broken
@@ -26,6 +32,10 @@ READ_SECONDS = 60
 UPLOAD_SECONDS = 3600  # for the answer, after the last byte was sent: the server reads the file through
 PIECE = 64 << 10  # bytes sent at a time: Python's limit is for a piece as a whole, so even 2 KB/s suffices
 UPLOAD_TRIES = 4
+BUSY_TRIES = 4  # of a call that changes nothing
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between them
+READS = ("Describe", "Get", "List", "Preview")  # how operations begin that change nothing
+MILLISECONDS = re.compile(r"[0-9]{1,9}")
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
 HELD = "x-backfleet-held"  # a header of answers while the server is held after a restore
 FORM = "application/x-www-form-urlencoded"
@@ -55,6 +65,7 @@ class CallFailed(Exception):
     def __init__(self, message: str, answer: Mapping[str, Any] | None = None, status: int = 0) -> None:
         super().__init__(message)
         self.message, self.answer, self.status = message, dict(answer or {}), status
+        self.retry_after = 0.0  # seconds that the server asks to wait; 0 = it does not say
 
     @property
     def is_busy(self) -> bool:
@@ -80,6 +91,26 @@ class CallRefusedHere(CallFailed):
 def note_held() -> None:
     """Say on stderr, once, that the server is held after a restore."""
     say("backfleet: the server is HELD after a restore, and moves nothing: see `backfleet server show`", err=True)
+
+
+@functools.lru_cache(maxsize=32)
+def note_busy(message: str) -> None:
+    """Say on stderr, once, that a busy server is asked again. Under --json there is nothing but JSON."""
+    if not wants_json():
+        say(f"{message.rstrip('.')}; trying again", err=True)
+
+
+_is_once: ContextVar[bool] = ContextVar("is_once", default=False)
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """Make each call once only: who uses this tries again by itself, and says so."""
+    before = _is_once.set(True)
+    try:
+        yield
+    finally:
+        _is_once.reset(before)
 
 
 class CallInterrupted(CallFailed):
@@ -135,10 +166,25 @@ class Client:
             action: The operation's name.
             parameters: By their names on the wire. None is left out; lists and dicts travel as JSON text.
 
+        A call that changes nothing is made again, a few times, where the server is busy.
+
         Raises:
             CallFailed: the server refused the call or did not answer.
         """
         values = _as_text(parameters)
+        repeats = action.startswith(READS) and not _is_once.get()
+        for number in range(BUSY_TRIES - 1 if repeats else 0):
+            try:
+                return self._call(product, action, values)
+            except CallFailed as problem:
+                if not problem.is_busy:
+                    raise
+                note_busy(problem.message)
+                pause = backoff_seconds(number, FIRST_PAUSE, LONGEST_PAUSE, random.random())  # noqa: S311 -- spreads load
+                time.sleep(min(LONGEST_PAUSE, max(pause, problem.retry_after)))
+        return self._call(product, action, values)
+
+    def _call(self, product: str, action: str, values: Mapping[str, str]) -> dict[str, Any]:
         if len(urlencode(values)) <= LONGEST_QUERY:
             return self._send(
                 product, action, values, hashlib.sha256(b"").hexdigest(), body=None, seconds=self.read_seconds
@@ -216,6 +262,7 @@ class Client:
         try:
             return _read(answer.status, answer.data)
         except CallFailed as problem:
+            problem.retry_after = _asked_pause(answer.headers)
             if self.connection.key_origin and str(problem.answer.get("Code", "")).startswith(ABOUT_THE_KEY):
                 problem.message = f"{problem.message.rstrip('.')}. The key is {self.connection.key_origin}"
             raise
@@ -275,6 +322,12 @@ class _Pieces:
                 yield piece
                 self.done += len(piece)
                 self.sent(len(piece))
+
+
+def _asked_pause(headers: Mapping[str, str]) -> float:
+    """Return the wait in seconds that an answer asks for: as HTTP says it, or as a throttled call of the cloud does."""
+    milliseconds = headers.get("x-acs-retry-after", "")
+    return int(milliseconds) / 1000 if MILLISECONDS.fullmatch(milliseconds) else retry_after_seconds(headers)
 
 
 def _as_text(parameters: Mapping[str, object]) -> dict[str, str]:

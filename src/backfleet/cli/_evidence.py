@@ -31,7 +31,10 @@ def evidence() -> None:
 @click.argument("file", type=_NEW_FILE)
 @calls_the_api
 def export(api: Client, rollout_id: str, file: Path) -> None:
-    """Write a rollout's policy, events and members to FILE, with the heads that the server signed and its seal."""
+    """Write a rollout's policy, events, members and logs to FILE, with the heads that the server signed and its seal.
+
+    Logs are the first and last lines that hosts sent of orders that failed or were rolled back.
+    """
     from backfleet.rollouts.evidence import digest_of, lines_of, opened, read_public_key  # costs more than the rest
 
     key = read_public_key(api.call("backfleet", "GetEvidenceKey")["PublicKey"].encode())
@@ -47,12 +50,15 @@ def export(api: Client, rollout_id: str, file: Path) -> None:
         fail(f"the members of {rollout_id} change while they are read: pause it, or try again when it has ended")
     events = [event_row(each) for each in all_events(api, rollout_id)][: seal["events"]]
     heads = [json.loads(each) for each in found["Heads"]]
-    lines = lines_of(policy, events, heads, members, json.loads(found["Seal"]))
+    logs = [json.loads(each) for each in found["Logs"]] if "logs" in seal else None  # an older server sends none
+    lines = lines_of(policy, events, heads, members, logs, json.loads(found["Seal"]))
     try:
         write_file(file, "".join(f"{line}\n" for line in lines).encode())
     except OSError as problem:
         fail(f"{file} cannot be written: {problem.strerror}")
-    say(f"{file}: {len(events)} events, {len(members)} members, {len(heads)} signed heads; {seal['state']}")
+    say(
+        f"{file}: {len(events)} events, {len(members)} members, {len(heads)} signed heads{_logs(seal)}; {seal['state']}"
+    )
 
 
 @evidence.command(name="verify")
@@ -154,5 +160,13 @@ def _verdict(file: Path, seal: Mapping[str, Any], *, is_intact: bool) -> str:
     return (
         f"{file}: intact. Rollout {seal['rollout_id']} ({seal['name']}) of account {seal['account_id']} to"
         f" {seal['target_version']}: {seal['state']} when it was sealed at {seal['signed_at']};"
-        f" {seal['events']} events, {seal['members']} members"
+        f" {seal['events']} events, {seal['members']} members{_logs(seal)}"
     )
+
+
+def _logs(seal: Mapping[str, Any]) -> str:
+    """Return how many logs a seal covers, and how many had no space; "" for seals of before there were any."""
+    if "logs" not in seal:
+        return ""
+    left_out = f" ({seal['logs_left_out']} more left out)" if seal.get("logs_left_out") else ""
+    return f", {seal['logs']} logs{left_out}"

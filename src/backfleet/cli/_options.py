@@ -10,7 +10,7 @@ import click
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect
-from backfleet.cli._print import print_json, say
+from backfleet.cli._print import print_json, say, wants_json
 from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 
@@ -105,12 +105,6 @@ def report_error(message: str, code: str, is_json: bool, **more: object) -> None
         return
     request = more.get("requestId")
     say(f"backfleet: {f'{code}: ' if code else ''}{message}{f' (RequestId {request})' if request else ''}", err=True)
-
-
-def wants_json() -> bool:
-    """Return whether the command that runs was given --json."""
-    context = click.get_current_context(silent=True)
-    return context is not None and bool(context.params.get("as_json"))
 
 
 def _fail_of_call(problem: CallFailed) -> NoReturn:

@@ -17,6 +17,12 @@ def say(line: str, *, err: bool = False) -> None:
     click.echo(printable(line), err=err)
 
 
+def wants_json() -> bool:
+    """Return whether the command that runs was given --json."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("as_json"))
+
+
 def print_json(value: object, *, err: bool = False) -> None:
     """Print one JSON document on stdout or stderr, exactly: what is not printable is escaped as JSON does it."""
     stream = sys.stderr if err else sys.stdout

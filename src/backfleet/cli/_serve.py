@@ -4,17 +4,21 @@ import gc
 import json
 import os
 import re
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from backfleet import sockets, supervisor
+from backfleet import process_group, sockets, supervisor
 from backfleet.cli._options import fail
 from backfleet.clock import shifted, utc_now
+from backfleet.data_lock import NotOneInstallation, hold_data_folder, why_in_use
 from backfleet.ids import draw
 from backfleet.logs import log_to_stderr
 from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, Settings, read_settings
+from backfleet_host.files import make_folder
 
 
 @click.command()
@@ -28,6 +32,11 @@ from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, S
 @click.option("--public-host", metavar="NAME", help="A further name or address by which hosts reach this server.")
 @click.option("--console-https", is_flag=True, default=None, help="Serve the console on the https listener too.")
 @click.option("--only", metavar="PARTS", help=f"Serve some parts only: {','.join(PARTS)}.")
+@click.option(
+    "--processes",
+    metavar="N",
+    help="Answer calls in N processes; auto = one for each core. Default 1; more is new and not measured yet.",
+)
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 @click.option("--print-config", is_flag=True, help="Print the settings in force and the source of each, and exit.")
 def serve(print_config: bool, **flags: object) -> None:
@@ -40,8 +49,10 @@ def serve(print_config: bool, **flags: object) -> None:
         _print_settings(settings)
         return
     log_to_stderr(settings.log_level)
-    if settings.hold_listeners and supervisor.is_needed():
-        raise SystemExit(_supervise(settings))
+    if settings.processes > 1 and not process_group.is_member():
+        raise SystemExit(_supervise_group(settings))
+    if settings.processes == 1 and settings.hold_listeners and supervisor.is_needed():
+        raise SystemExit(supervisor.supervise(_listeners(settings)))
     run = _program()
     from backfleet.opening import CannotStart
 
@@ -66,14 +77,29 @@ def _program() -> Callable[..., None]:
     return run
 
 
-def _supervise(settings: Settings) -> int:
+def _listeners(settings: Settings) -> dict[str, socket.socket]:
+    """Return the listeners: those that systemd holds, and the others bound here."""
+    given = sockets.inherited_sockets() if settings.processes > 1 else {}
     try:
-        listeners = {name: sockets.bind(name, getattr(settings, name)) for name in ("http", "https")}
+        return {name: given.get(name) or sockets.bind(name, getattr(settings, name)) for name in ("http", "https")}
     except sockets.CannotListen as problem:
-        from backfleet.installation import why_in_use
-
         fail(why_in_use(settings) or str(problem))  # a second server in one folder: another port would not help
-    return supervisor.supervise(listeners)
+
+
+def _supervise_group(settings: Settings) -> int:
+    if not settings.hold_listeners or not process_group.is_possible():
+        fail("--processes above 1 needs Linux and hold_listeners = true: a parent hands its listeners to the processes")
+    listeners = _listeners(settings)
+    try:
+        make_folder(settings.data)
+        held = hold_data_folder(settings)
+    except (NotOneInstallation, OSError) as problem:
+        fail(str(problem) if isinstance(problem, NotOneInstallation) else f"{settings.data}: {problem}; see --data")
+    try:
+        return process_group.supervise_group(listeners, settings.processes, sys.orig_argv)
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def _print_settings(settings: Settings) -> None:

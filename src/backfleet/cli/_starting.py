@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backfleet.cli._choosing import CLIENT_PREFIX, split
-from backfleet.cli._client import CallFailed, CallInterrupted, Client
+from backfleet.cli._client import CallFailed, CallInterrupted, Client, once
 from backfleet.cli._print import say
 from backfleet_host.retries import backoff_seconds
 
@@ -112,7 +112,8 @@ def try_again(
     """
     for number in range(tries):
         try:
-            return call()
+            with once():
+                return call()
         except CallFailed as problem:
             if number == tries - 1 or not (passes(problem) or problem.is_busy):
                 raise

@@ -23,8 +23,8 @@ from backfleet.cli._choosing import (
 )
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._listing import list_clients, list_hosts
-from backfleet.cli._options import fail, wants_json
-from backfleet.cli._print import say
+from backfleet.cli._options import fail
+from backfleet.cli._print import say, wants_json
 from backfleet.filter_expressions import BadExpression, Expression, read_expression
 
 MOST_BYTES: Final = 16 << 20  # of a file with names

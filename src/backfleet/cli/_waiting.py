@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from backfleet.cli._client import CallFailed
+from backfleet.cli._client import CallFailed, once
 from backfleet.cli._options import fail
 from backfleet.cli._print import say
 from backfleet_host.retries import backoff_seconds
@@ -102,7 +102,8 @@ class Poller:
         since, failures = self._clock(), 0
         while True:
             try:
-                found = call()
+                with once():
+                    found = call()
             except CallFailed as problem:
                 self._pause(problem, failures, self._clock() - since)
                 failures += 1

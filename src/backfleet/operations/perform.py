@@ -78,8 +78,9 @@ class Performer:
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
-        self._throttle = Throttle(services.database, RateLimit(settings.calls_per_second, settings.calls_burst))
-        self._refusals = Refusals(settings.refusals_recorded)
+        rate = RateLimit(settings.calls_per_second, settings.calls_burst)
+        self._throttle = Throttle(services.database, rate, processes=settings.processes)
+        self._refusals = Refusals(-(-settings.refusals_recorded // settings.processes))  # rounded up
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def perform(

@@ -43,7 +43,7 @@ class Throttled(Exception):
 class RateLimit:
     """How fast a bucket fills, in calls per second, and how many calls it holds."""
 
-    per_second: int
+    per_second: float
     burst: int
 
     @property
@@ -54,7 +54,7 @@ class RateLimit:
     @property
     def ahead(self) -> int:
         """Return how many calls are promised before the bucket holds them."""
-        return min(MOST_AHEAD, max(LEAST_AHEAD, SECONDS_AHEAD * self.per_second))
+        return int(min(MOST_AHEAD, max(LEAST_AHEAD, SECONDS_AHEAD * self.per_second)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,19 @@ class Throttle:
         rate: RateLimit,
         draw_fraction: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
+        processes: int = 1,
     ) -> None:
-        """Limit calls to a rate; `draw_fraction` scatters waits, `monotonic` gives seconds that only grow."""
+        """Limit calls to a rate.
+
+        Args:
+            database: Where shared buckets are.
+            rate: What each bucket allows.
+            draw_fraction: Scatters waits.
+            monotonic: Gives seconds that only grow.
+            processes: Of this server: each has its share of a bucket that is not in the database.
+        """
+        share = RateLimit(rate.per_second / processes, max(1, rate.burst // processes))
+        self._own_rate = share if processes > 1 else rate
         self._database, self._rate, self._draw_fraction = database, rate, draw_fraction
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -263,6 +274,6 @@ class Throttle:
 
     def _take_own(self, held: _Held, now: datetime) -> tuple[int, list[datetime], datetime]:
         with self._lock:
-            left, taken = take(held.own or Bucket(float(self._rate.burst), now), self._rate, now, 1)
+            left, taken = take(held.own or Bucket(float(self._own_rate.burst), now), self._own_rate, now, 1)
             held.own = left
         return taken, [], now

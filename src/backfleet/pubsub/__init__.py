@@ -2,6 +2,7 @@
 
 A notification carries no facts and may be lost: the receiver reads the tables, the notification only shortens its wait.
 
+- `SiblingPubSub` reaches the processes of one server, which have a parent that made its sockets.
 - `open_pubsub(url)` opens what the settings ask for: within this process, or over NATS.
 - `PubSub.publish(topic)` notifies everyone who waits for the topic.
 - `PubSub.subscription(*topics)` is for a worker: it waits on the result.
@@ -11,8 +12,17 @@ A notification carries no facts and may be lost: the receiver reads the tables, 
 
 from backfleet.pubsub._channels import InProcessPubSub, PubSub, Subscription
 from backfleet.pubsub._polling import LONGEST_WAIT, poll_until_stopped
+from backfleet.pubsub._siblings import SiblingPubSub
 
-__all__ = ["LONGEST_WAIT", "InProcessPubSub", "PubSub", "Subscription", "open_pubsub", "poll_until_stopped"]
+__all__ = [
+    "LONGEST_WAIT",
+    "InProcessPubSub",
+    "PubSub",
+    "SiblingPubSub",
+    "Subscription",
+    "open_pubsub",
+    "poll_until_stopped",
+]
 
 
 def open_pubsub(url: str) -> PubSub:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from backfleet import upgrades
 from backfleet.rollouts import _store
 from backfleet.rollouts.events import Event
-from backfleet.rollouts.evidence import EvidenceKey, digest_of, sign
+from backfleet.rollouts.evidence import EvidenceKey, digest_of, line_of, sign
+from backfleet.rollouts.evidence.logs import chosen, digest_of_logs, within_bounds
 from backfleet.rollouts.reading import shown_state
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, RingState
 from backfleet.storage import Transaction
 
@@ -23,6 +26,15 @@ class SignedHead:
     head: str
     at: datetime
     envelope: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Everything that is stored of a rollout, signed, and what only the seal's own transaction could read with it."""
+
+    envelope: str  # JSON: the seal
+    heads: Sequence[str]  # JSON: envelopes, oldest first
+    logs: Sequence[str]  # JSON, as the seal covers them: what hosts said, the first that failed first
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +66,8 @@ def sign_head(
     witness.note(tx, record, head)
 
 
-def seal(tx: Transaction, record: RolloutRecord, key: EvidenceKey, *, now: datetime) -> tuple[str, list[str]]:
-    """Return the seal over everything that is stored of a rollout now, and the heads that were signed: envelopes.
+def seal(tx: Transaction, record: RolloutRecord, key: EvidenceKey, *, now: datetime) -> Sealed:
+    """Return the seal over everything that is stored of a rollout now, with the heads and logs that it covers.
 
     Args:
         tx: the transaction to read in.
@@ -65,6 +77,7 @@ def seal(tx: Transaction, record: RolloutRecord, key: EvidenceKey, *, now: datet
     """
     heads = _store.heads_of(tx, record.id)
     rows = [member_row(record, each) for each in _store.members_of(tx, record.id)]
+    logs, left_out = _logs(tx, record, [row["client_id"] for row in rows])
     statement = {
         "statement": "seal",
         "name": record.name,
@@ -77,9 +90,40 @@ def seal(tx: Transaction, record: RolloutRecord, key: EvidenceKey, *, now: datet
         "heads": len(heads),
         "members": len(rows),
         "members_sha256": digest_of(rows),
+        "logs": len(logs),
+        "logs_sha256": digest_of_logs(logs),
+        "logs_left_out": left_out,
         **_subject(record, now),
     }
-    return json.dumps(sign(key, statement)), heads
+    return Sealed(json.dumps(sign(key, statement)), heads, [line_of(each) for each in logs])
+
+
+def _logs(tx: Transaction, record: RolloutRecord, client_ids: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
+    """Return what hosts said of the rollout's orders that failed, and how many logs there is no space for."""
+    spoken = upgrades.with_output(
+        tx,
+        record.account_id,
+        topic=TOPIC,
+        label=record.name,
+        since=record.started_at or record.created_at,
+        until=record.updated_at if record.state in ENDED else None,  # another of the same name may have followed
+    )
+    ids, left_out = chosen(spoken, client_ids)
+    items = upgrades.find_items(tx, ids)
+    logs, without_space = within_bounds([_log_row(items[each]) for each in ids if each in items])
+    return logs, left_out + without_space
+
+
+def _log_row(item: upgrades.Item) -> dict[str, Any]:
+    return {
+        "client_id": item.client_id,
+        "instance_id": item.instance_id,
+        "task_id": item.task_id,
+        "to_version": item.to_version,
+        "code": item.code,
+        "at": None if item.completed_at is None else round(item.completed_at.timestamp() * 1000),
+        "text": item.evidence,
+    }
 
 
 def member_row(record: RolloutRecord, found: MemberRecord) -> dict[str, Any]:

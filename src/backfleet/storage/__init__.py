@@ -21,6 +21,7 @@ from backfleet.storage._migrate import is_new, migrate
 from backfleet.storage._prepared import Prepared
 from backfleet.storage._reading import reader
 from backfleet.storage._schema import WrongSchema
+from backfleet.storage._turns import Turns, TurnsBetween
 from backfleet.storage._unavailable import Trouble, Unavailable, database_trouble
 from backfleet.storage._writing import check_writing
 
@@ -36,6 +37,8 @@ __all__ = [
     "TimeOuts",
     "Transaction",
     "Trouble",
+    "Turns",
+    "TurnsBetween",
     "Unavailable",
     "WrongSchema",
     "check_writing",

@@ -108,13 +108,14 @@ class Database:
         publish: Callable[[str], None],
         time_outs: TimeOuts = DEFAULT_TIME_OUTS,
         file: SqliteFile | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.engine, self.file = engine, file
         self._closed = threading.Event()
         sa.event.listen(engine, "checkin", self._close_if_over)
         self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
-        self._writer = Turns() if engine.dialect.name == "sqlite" else None
+        self._writer = (turns or Turns()) if engine.dialect.name == "sqlite" else None
         self._limit, self._has_changed = NO_LIMIT, False
 
     def within(self, limit: CallLimit) -> "Database":
@@ -219,7 +220,10 @@ def _diagnosed() -> Iterator[None]:
 
 
 def open_database(
-    url: str, publish: Callable[[str], None] = lambda topic: None, time_outs: TimeOuts = DEFAULT_TIME_OUTS
+    url: str,
+    publish: Callable[[str], None] = lambda topic: None,
+    time_outs: TimeOuts = DEFAULT_TIME_OUTS,
+    turns: Turns | None = None,
 ) -> Database:
     """Open a database without creating tables: `migrate` does that.
 
@@ -227,6 +231,7 @@ def open_database(
         url: `sqlite:///FILE` or `postgresql://...`.
         publish: Called after a commit with each topic that the transaction published on.
         time_outs: How long statements may wait.
+        turns: Who writes to SQLite next, where several processes do.
 
     Raises:
         ValueError: another kind of database.
@@ -241,7 +246,7 @@ def open_database(
             f"{parsed.get_backend_name()} databases are not supported; use sqlite:///FILE or postgresql://..."
         )
     sa.event.listen(engine, "handle_error", _drop_useless_connections)
-    return Database(engine, publish, time_outs, file)
+    return Database(engine, publish, time_outs, file, turns)
 
 
 def _drop_useless_connections(context: sa.ExceptionContext) -> None:

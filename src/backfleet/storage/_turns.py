@@ -1,5 +1,6 @@
 """Turns at the one writer of SQLite, so that on a busy machine nobody waits in vain."""
 
+import fcntl
 import threading
 import time
 from collections import deque
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+POLL_SECONDS: Final = 0.0005  # between two looks whether another process has let go
 LONGEST_WAIT: Final = 0.25  # seconds after which whoever waits longest is next
 
 
@@ -72,3 +74,56 @@ class Turns:
     def waiting(self) -> int:
         """How many threads wait now."""
         return len(self._waiting)
+
+
+class TurnsBetween(Turns):
+    """The same for the threads of several processes.
+
+    Whoever has a turn among the threads of its process becomes the next process, of which there is one, and then
+    waits for the writer's lock. A process that comes back at once finds that another one is next, and goes behind it.
+    The kernel lets go for a process that is killed.
+    """
+
+    def __init__(self, locks: tuple[int, int], clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the locks of two files, the next one's and the writer's, which each process has opened for itself."""
+        super().__init__(clock)
+        self._next, self._writer = locks
+
+    def acquire(self, timeout: float) -> bool:
+        """Wait for a turn, so many seconds at most. Return whether it came."""
+        until = self._clock() + timeout
+        if not super().acquire(timeout):
+            return False
+        has_turn = False
+        try:
+            has_turn = self._lock_both(until)
+        finally:
+            if not has_turn:
+                super().release()
+        return has_turn
+
+    def release(self) -> None:
+        """End one's turn."""
+        try:
+            fcntl.flock(self._writer, fcntl.LOCK_UN)
+        finally:
+            super().release()
+
+    def _lock_both(self, until: float) -> bool:
+        if not self._lock(self._next, until):
+            return False
+        try:
+            return self._lock(self._writer, until)
+        finally:
+            fcntl.flock(self._next, fcntl.LOCK_UN)
+
+    def _lock(self, file: int, until: float) -> bool:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._clock() >= until:
+                    return False
+                time.sleep(POLL_SECONDS)
+            else:
+                return True

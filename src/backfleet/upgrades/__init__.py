@@ -11,7 +11,7 @@ Planning what a task does, in the caller's transaction:
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
-    read, find, find_items, are_moving, ended_badly, unsent_since: read tasks
+    read, find, find_items, are_moving, ended_badly, unsent_since, with_output: read tasks
     settings_before: how settings were before tasks changed them
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
       end_restored: expire all, after a restore; begin_anew: give the time of all of them again
@@ -44,6 +44,7 @@ from backfleet.upgrades.reading import (
     find_items,
     read,
     unsent_since,
+    with_output,
 )
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
@@ -101,5 +102,6 @@ __all__ = [
     "summaries",
     "unknown_client",
     "unsent_since",
+    "with_output",
     "withdraw",
 ]

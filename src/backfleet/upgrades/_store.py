@@ -315,6 +315,22 @@ def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) ->
     return [(_item(row), row.task_created_at) for row in tx.rows(query)]
 
 
+def with_output(
+    tx: Transaction, account_id: str, topic: str, label: str, since: datetime, until: datetime | None
+) -> list[tuple[str, str]]:
+    """Return ids and clients of items that did not succeed and whose hosts said something, the first to end first."""
+    made = tasks.c.created_at >= since
+    query = (
+        sa.select(items.c.id, items.c.client_id)
+        .join(tasks, tasks.c.id == items.c.task_id)
+        .where(tasks.c.account_id == account_id, made if until is None else made & (tasks.c.created_at <= until))
+        .where(tasks.c.topic == topic, tasks.c.label == label)
+        .where(items.c.account_id == account_id, items.c.evidence != "", items.c.state != ItemState.SUCCEEDED.value)
+        .order_by(items.c.completed_at, items.c.id)
+    )
+    return [(row.id, row.client_id) for row in tx.rows(query)]
+
+
 def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[ItemStatus]]:
     """Return the status of each task's items."""
     found: dict[str, list[ItemStatus]] = {task_id: [] for task_id in task_ids}

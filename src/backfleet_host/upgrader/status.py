@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -24,8 +25,16 @@ def status(root: Path) -> Dict[str, Any]:
 
 def status_of(installation: Installation) -> Dict[str, Any]:
     """Return the status of every package of an installation that is already known."""
-    packages = [_package_status(installation, package) for package in installation.packages()]
+    packages = [_package_status(installation, package) for package in installation.packages() if _has_anything(package)]
     return {"platform": platform_here(), "packages": packages}
+
+
+def _has_anything(package: PackageFolder) -> bool:
+    """Return whether anything ever became of a package. A refused `adopt` leaves the folder that its lock is in."""
+    marks = (package.folder / "outcome.json", package.adopted, package.journal, package.settings, package.failed)
+    outcomes = package.folder / "outcomes"
+    left = outcomes.is_dir() and any(outcomes.iterdir())
+    return bool(package.version() or left or _versions_of(package) or any(map(os.path.lexists, marks)))
 
 
 def _package_status(installation: Installation, package: PackageFolder) -> Dict[str, Any]:

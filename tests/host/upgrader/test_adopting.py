@@ -12,6 +12,7 @@ import pytest
 from backfleet_host.upgrader import adopt, give_back, leaving
 from backfleet_host.upgrader.adopting import version_in
 from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.status import status_of
 from host.upgrader.conftest import CLIENT
 
 Host = Any
@@ -316,3 +317,17 @@ def test_nothing_is_given_back_that_was_not_taken(host: Host, system: Path) -> N
 )
 def test_versions_are_read_from_what_programs_print(output: str, name: str, version: str) -> None:
     assert version_in(output, name) == version
+
+
+def test_a_refused_adoption_leaves_the_status_as_it_was(host: Host, system: Path) -> None:
+    """Neither where there is no such program, nor where it does not say its version."""
+    before = status_of(host.installation)
+    for text in ("", "#!/bin/sh\nexit 3\n"):
+        if text:
+            put(system / "usr/bin/courier", "0.9", text)
+        with pytest.raises(OrderFailed):
+            adopt(host.installation, PACKAGE)
+        assert status_of(host.installation) == before
+    put(system / "usr/bin/courier", "0.9")
+    adopt(host.installation, PACKAGE)
+    assert [each["current"] for each in status_of(host.installation)["packages"]] == ["0.9"]

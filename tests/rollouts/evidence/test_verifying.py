@@ -21,12 +21,14 @@ from backfleet.rollouts.evidence import (
     sign,
     verify,
 )
+from backfleet.rollouts.evidence.logs import digest_of_logs, within_bounds
 
+TEXT = "no such option: --fast"
 NOW = datetime(2026, 12, 1, 12, 0, 0, 123000, tzinfo=UTC)
 KEY, OTHER = EvidenceKey(b"k" * 32), EvidenceKey(b"o" * 32)
 PUBLIC = read_public_key(KEY.public.encode())
 POLICY = 'name = "to 2.0"\n'
-EVENTS, HEADS, MEMBERS = range(1, 7), (7, 8), (9, 10)
+EVENTS, HEADS, MEMBERS, LOGS = range(1, 7), (7, 8), (9, 10), (11, 12)
 """The places of the lines in the file: the policy is the first, the seal the last."""
 
 Lines = list[str]
@@ -36,8 +38,8 @@ def statement(kind: str, **more: Any) -> dict[str, Any]:
     return {"statement": kind, "rollout_id": "ro-1", "account_id": "1", "signed_at": "now", **more}
 
 
-def whole(key: EvidenceKey = KEY, why: str = "why") -> Lines:
-    """Return a file with six events, two heads and two members."""
+def whole(key: EvidenceKey = KEY, why: str = "why", *, has_logs: bool = True) -> Lines:
+    """Return a file with six events, two heads, two members, and two logs unless it is of the first format."""
     events: list[Any] = []
     for at in range(3):
         new = [NewEvent("member", f"c-{at}", "upgrading", why), NewEvent("ring", "canary", "finished", "because")]
@@ -49,6 +51,8 @@ def whole(key: EvidenceKey = KEY, why: str = "why") -> Lines:
         for e in events
     ]  # fmt: skip
     members = [{"client_id": f"c-{at}", "state": "succeeded"} for at in range(2)]
+    logs, _ = within_bounds([{"client_id": f"c-{at}", "text": TEXT} for at in range(2)])
+    about_logs = {"logs": 2, "logs_sha256": digest_of_logs(logs), "logs_left_out": 0} if has_logs else {}
     heads = [sign(key, statement("head", events=each, head=events[each - 1].hash)) for each in (2, 6)]
     sealed = statement(
         "seal",
@@ -58,8 +62,9 @@ def whole(key: EvidenceKey = KEY, why: str = "why") -> Lines:
         heads=2,
         members=2,
         members_sha256=digest_of(members),
+        **about_logs,
     )
-    return list(lines_of(POLICY, rows, heads, members, sign(key, sealed)))
+    return list(lines_of(POLICY, rows, heads, members, logs if has_logs else None, sign(key, sealed)))
 
 
 def checked(lines: Lines) -> Found:
@@ -91,6 +96,16 @@ def put(lines: Lines, at: int, line: str) -> Lines:
     return [*lines[:at], line, *lines[at + 1 :]]
 
 
+def relabelled(lines: Lines, number: int) -> Lines:
+    """Return a file that says it is of another format."""
+    return put(lines, 0, line_of({**json.loads(lines[0]), "format": f"backfleet rollout evidence {number}"}))
+
+
+def with_text(line: str, text: str) -> str:
+    """Return a log with another text and the hash of it."""
+    return changed(line, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
 def test_a_file_as_it_was_written_is_intact() -> None:
     """And says what was sealed."""
     found = checked(whole())
@@ -118,6 +133,22 @@ TAMPERED: dict[str, Callable[[Lines], Lines]] = {
     "a member's state is another": lambda lines: put(lines, 9, changed(lines[9], state="failed")),
     "a member is taken out": lambda lines: without(lines, 10),
     "a member is added": lambda lines: [*lines[:10], line_of({"member": {"client_id": "c-9"}}), *lines[10:]],
+    "a log's text is another": lambda lines: put(lines, 11, changed(lines[11], text="all is well")),
+    "a log's text and hash are others": lambda lines: put(lines, 11, with_text(lines[11], "all is well")),
+    "a log is of another client": lambda lines: put(lines, 11, changed(lines[11], client_id="c-9")),
+    "a log is taken out": lambda lines: without(lines, 12),
+    "all logs are taken out": lambda lines: without(lines, *LOGS),
+    "all logs are taken out, and the format is that of before": lambda lines: relabelled(without(lines, *LOGS), 1),
+    "the format is that of before": lambda lines: relabelled(lines, 1),
+    "logs change places": lambda lines: swapped(lines, 11, 12),
+    "a log is there twice": lambda lines: [*lines[:12], lines[11], *lines[12:]],
+    "a log is none": lambda lines: put(lines, 11, line_of({"log": 7})),
+    "a log is added to a file of before": lambda lines: [
+        *whole(has_logs=False)[:-1],
+        lines[11],
+        whole(has_logs=False)[-1],
+    ],
+    "a file of before says it is of now": lambda _: relabelled(whole(has_logs=False), 2),
     "the policy is another": lambda lines: put(lines, 0, lines[0].replace("to 2.0", "to 3.0")),
     "the policy is taken out": lambda lines: without(lines, 0),
     "the seal is taken out": lambda lines: lines[:-1],
@@ -146,7 +177,7 @@ def test_whatever_is_changed_is_noticed(tamper: Callable[[Lines], Lines]) -> Non
     assert all(found.faults)
 
 
-@pytest.mark.parametrize("place", range(12))
+@pytest.mark.parametrize("place", range(14))
 def test_every_byte_of_the_file_counts(place: int) -> None:
     """A character of each line is replaced by another, at three places."""
     lines = whole()
@@ -154,6 +185,35 @@ def test_every_byte_of_the_file_counts(place: int) -> None:
     for at in (len(text) // 4, len(text) // 2, len(text) - 3):
         other = text[:at] + ("x" if text[at] != "x" else "y") + text[at + 1 :]
         assert checked(put(lines, place, other)).faults
+
+
+def test_a_file_of_before_there_were_logs_is_intact() -> None:
+    """As it was written then; in it, too, each byte counts."""
+    lines = whole(has_logs=False)
+    assert lines[0].startswith('{"format":"backfleet rollout evidence 1",')
+    assert '"log' not in "".join(lines)
+    assert checked(lines).faults == []
+    assert checked(put(lines, 3, changed(lines[3], why="all is well"))).faults
+
+
+def test_a_file_of_a_later_version_is_refused_with_one_sentence() -> None:
+    """Nothing else is said of it: it may have kinds of lines that nobody here knows."""
+    lines = relabelled(whole(), 3)
+    [fault] = checked([lines[0], line_of({"odd": 1}), *lines[1:]]).faults
+    assert "'backfleet rollout evidence 3'" in fault
+    assert "verify the file with a newer Backfleet" in fault
+
+
+@pytest.mark.parametrize("number", ["0", "02", "-1", "x", "3 ", "9999999"])
+def test_what_is_no_format_is_no_later_one(number: str) -> None:
+    """It was changed."""
+    first = line_of({**json.loads(whole()[0]), "format": f"backfleet rollout evidence {number}"})
+    assert any("expected" in fault for fault in checked(put(whole(), 0, first)).faults)
+
+
+def test_it_is_told_whose_log_was_changed() -> None:
+    """By its place and its client."""
+    assert any("log 2, of 'c-1'" in fault for fault in checked(put(whole(), 12, changed(whole()[12], text=""))).faults)
 
 
 def test_it_is_told_which_event_does_not_follow() -> None:

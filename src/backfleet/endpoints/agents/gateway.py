@@ -40,9 +40,10 @@ def add_to(
     clock: Clock,
     draw: Draw,
     adopters: Adopters | None = None,
+    number: int = 0,
 ) -> "Gateway":
     """Add the agent protocol to an application. The gateway's loops start and stop with it."""
-    gateway = Gateway(database, settings, pubsub, clock, draw, adopters)
+    gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number)
     gateway.add_routes(app.router)
     app.cleanup_ctx.append(gateway.run_loops)
     return gateway
@@ -59,7 +60,9 @@ class Gateway:
         clock: Clock,
         draw: Draw,
         adopters: Adopters | None = None,
+        number: int = 0,
     ) -> None:
+        """Open the gateway of one process; `number` is its place among those of this server."""
         self._pubsub = pubsub
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="assist")
         self._node = Node(
@@ -74,7 +77,7 @@ class Gateway:
             adopters,
         )
         self._authenticator = Authenticator(self._node)
-        self._reports = Reports(self._node, self._authenticator)
+        self._reports = Reports(self._node, self._authenticator, number)
         self._kicking = Kicking(self._node, self._authenticator)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

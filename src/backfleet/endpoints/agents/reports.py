@@ -11,7 +11,7 @@ from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
-from backfleet.endpoints.agents.spool import CannotKeep, Spool
+from backfleet.endpoints.agents.spool import CannotKeep, Spool, former_folders, spool_folder, take_over
 from backfleet.endpoints.agents.spooled_report import SpooledReport
 from backfleet.storage import Transaction, Unavailable
 
@@ -21,14 +21,21 @@ log = logging.getLogger(__name__)
 class Reports:
     """Receives the reports of one node's agents."""
 
-    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+    def __init__(self, node: Node, authenticator: Authenticator, number: int = 0) -> None:
+        """Receive them in the process of this number."""
         self._node, self._authenticator = node, authenticator
         self._lease = timedelta(seconds=node.settings.lease_seconds)
-        self._spool = Spool(node.settings.data / "reports")
+        self._number, self._folder = number, spool_folder(node.settings.data, number)
+        self._spool = Spool(self._folder)
 
     async def open(self) -> None:
         """Find the reports that an earlier process left on the disk."""
-        await self._node.in_thread(self._spool.open)
+        await self._node.in_thread(self._open)
+
+    def _open(self) -> None:
+        if self._number == 0:
+            take_over(self._folder, former_folders(self._node.settings.data, self._node.settings.processes))
+        self._spool.open()
 
     async def receive(self, request: web.Request, signature: AgentSignature, kind: str) -> bool:
         """Store a report, or spool it while the database does not take it. Return whether it changed something.

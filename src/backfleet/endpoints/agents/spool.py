@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from prometheus_client import Gauge
 
 from backfleet.endpoints.agents.spooled_report import SpooledReport, Unreadable
 from backfleet.storage import Unavailable
-from backfleet_host.files import hold_lock, make_folder, write_file
+from backfleet_host.files import hold_lock, make_folder, sync_folder, write_file
 from backfleet_host.retries import backoff_seconds
 
 MOST_REPORTS = 100_000
@@ -200,6 +200,38 @@ class Spool:
         finally:
             if lock is not None:
                 os.close(lock)
+
+
+def spool_folder(data: Path, number: int) -> Path:
+    """Return where the process of this number keeps reports: each has a folder, and 0 the one of a single process."""
+    return data / (f"reports-{number}" if number else "reports")
+
+
+def former_folders(data: Path, processes: int) -> list[Path]:
+    """Return the folders of processes that a server of so many has no longer."""
+    found = ((path, path.name.removeprefix("reports-")) for path in sorted(data.glob("reports-*")))
+    return [path for path, number in found if number.isdecimal() and int(number) >= processes]
+
+
+def take_over(folder: Path, others: Iterable[Path]) -> None:
+    """Move what waits in other folders into this one: those of processes that this server has no longer. Blocks."""
+    for other in others:
+        try:
+            lock = hold_lock(other / ".lock")
+        except OSError:  # nothing was ever written there, or nothing can be
+            continue
+        if lock is None:
+            continue
+        try:
+            make_folder(folder)
+            for path in sorted(other.iterdir()):
+                if path.name != ".lock":
+                    path.rename(folder / path.name)
+            sync_folder(folder)
+        except OSError as problem:
+            log.warning("reports of a process that is no more cannot be moved: %s", problem)
+        finally:
+            os.close(lock)
 
 
 def _named(path: Path, report: SpooledReport) -> dict[str, str]:

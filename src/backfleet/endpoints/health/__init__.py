@@ -28,8 +28,14 @@ class NotReady(Exception):
     """A part does not work; the text may be shown to everybody."""
 
 
-def add_to(app: web.Application, checks: dict[str, Check]) -> None:
-    """Add the three addresses. The server is ready if all `checks` (by name) pass."""
+def add_to(app: web.Application, checks: dict[str, Check], figures: Callable[[], bytes] | None = None) -> None:
+    """Add the three addresses. The server is ready if all `checks` (by name) pass.
+
+    Args:
+        app: Where.
+        checks: What must work, by name.
+        figures: Makes the text of /metrics of several processes. It may block. None = those of this process.
+    """
     parts = {name: _Part(name, check) for name, check in checks.items()}
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -44,7 +50,8 @@ def add_to(app: web.Application, checks: dict[str, Check]) -> None:
     async def metrics(request: web.Request) -> web.Response:
         if request.secure:
             raise web.HTTPNotFound
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = generate_latest() if figures is None else await asyncio.to_thread(figures)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
 

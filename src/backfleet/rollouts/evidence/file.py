@@ -1,10 +1,13 @@
 """The file of a rollout's evidence: a JSON text a line, and the seal over all of them as the last.
 
-{"format", "policy"}   {"event": ...} ...   {"head": ...} ...   {"member": ...} ...   {"seal": ...}
+{"format", "policy"}   {"event": ...} ...   {"head": ...} ...   {"member": ...} ...   {"log": ...} ...   {"seal": ...}
+
+Files of format 1 have no logs; they stay valid.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +17,18 @@ from securesystemslib.signer import Key
 
 from backfleet.rollouts.events import hash_of
 from backfleet.rollouts.evidence.envelopes import Unsigned, opened
+from backfleet.rollouts.evidence.lines import line_of
+from backfleet.rollouts.evidence.logs import digest_of_logs, faults_of_logs
 
-FORMAT: Final = "backfleet rollout evidence 1"
+NEWEST: Final = 2
+FORMAT: Final = f"backfleet rollout evidence {NEWEST}"
+WITHOUT_LOGS: Final = "backfleet rollout evidence 1"
+_FORMATS: Final = (WITHOUT_LOGS, FORMAT)
+_NUMBERED: Final = re.compile(r"backfleet rollout evidence ([1-9][0-9]{0,5})")
 MOST_FAULTS: Final = 20
 LONGEST_LINE: Final = 1 << 20  # characters
 _EVENT: Final = {"number": int, "at": int, "what": str, "name": str, "change": str, "why": str, "hash": str}
-_ORDER: Final = ("event", "head", "member", "seal")
+_ORDER: Final = ("event", "head", "member", "log", "seal")
 
 
 @dataclass(slots=True)
@@ -28,11 +37,6 @@ class Found:
 
     seal: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-
-
-def line_of(value: Mapping[str, Any]) -> str:
-    """Return a value as the one text that stands for it."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def digest_of(members: Iterable[Mapping[str, Any]]) -> str:
@@ -48,6 +52,7 @@ def lines_of(
     events: Iterable[Mapping[str, Any]],
     heads: Iterable[Any],
     members: Iterable[Mapping[str, Any]],
+    logs: Iterable[Any] | None,
     seal: Any,
 ) -> Iterator[str]:
     """Yield the lines of a file, without their ends.
@@ -57,10 +62,12 @@ def lines_of(
         events: every event, oldest first; `at` in milliseconds since 1970.
         heads: the envelopes that were signed on the way, oldest first.
         members: every member as it is now.
+        logs: what hosts said of orders that failed, as it is sealed; None where the seal does not cover any.
         seal: the envelope over all of that.
     """
-    yield line_of({"format": FORMAT, "policy": policy})
-    for kind, values in (("event", events), ("head", heads), ("member", members), ("seal", [seal])):
+    yield line_of({"format": WITHOUT_LOGS if logs is None else FORMAT, "policy": policy})
+    parts = {"event": events, "head": heads, "member": members, "log": logs or (), "seal": [seal]}
+    for kind, values in parts.items():
         for value in values:
             yield line_of({kind: value})
 
@@ -74,7 +81,10 @@ def verify(lines: Iterable[str], key: Key) -> Found:
     """
     found = Found()
     parts: dict[str, list[Any]] = {kind: [] for kind in _ORDER}
-    policy = _read(lines, parts, found)
+    form, policy = _read(lines, parts, found)
+    if _is_newer(form):
+        found.faults = [_newer(form)]
+        return found
     if len(parts["seal"]) != 1:
         found.faults.append(
             "the seal is missing: the file was cut off, or is none" if not parts["seal"] else "two seals"
@@ -87,14 +97,15 @@ def verify(lines: Iterable[str], key: Key) -> Found:
         return found
     hashes = _chain(parts["event"], found)
     _compare_seal(found, policy, hashes, parts)
+    _compare_logs(found, form, parts["log"])
     _check_heads(parts["head"], hashes, key, found)
     del found.faults[MOST_FAULTS:]
     return found
 
 
-def _read(lines: Iterable[str], parts: dict[str, list[Any]], found: Found) -> str | None:
-    """Sort lines into parts; return the policy."""
-    policy: str | None = None
+def _read(lines: Iterable[str], parts: dict[str, list[Any]], found: Found) -> tuple[str, str | None]:
+    """Sort lines into parts; return the format and the policy."""
+    form, policy = "", None
     place = 0
     for number, text in enumerate(lines, 1):
         line = text.rstrip("\n")
@@ -102,10 +113,11 @@ def _read(lines: Iterable[str], parts: dict[str, list[Any]], found: Found) -> st
         if value is None or len(value) != (2 if number == 1 else 1):
             found.faults.append(f"line {number}: it is no line of evidence, or was changed")
         elif number == 1:
-            if value.get("format") != FORMAT or not isinstance(value.get("policy"), str):
-                found.faults.append(
-                    f"line 1: found {str(value.get('format'))[:60]!r}, expected {FORMAT!r} and a policy"
-                )
+            form = str(value.get("format"))[:60]
+            if _is_newer(form):
+                break
+            if form not in _FORMATS or not isinstance(value.get("policy"), str):
+                found.faults.append(f"line 1: found {form!r}, expected {FORMAT!r} and a policy")
             else:
                 policy = value["policy"]
         else:
@@ -117,7 +129,16 @@ def _read(lines: Iterable[str], parts: dict[str, list[Any]], found: Found) -> st
             parts[kind].append(part)
         if len(found.faults) >= MOST_FAULTS:
             break
-    return policy
+    return form, policy
+
+
+def _is_newer(form: str) -> bool:
+    numbered = _NUMBERED.fullmatch(form)
+    return numbered is not None and int(numbered[1]) > NEWEST
+
+
+def _newer(form: str) -> str:
+    return f"line 1: found {form!r}, this version reads up to {FORMAT!r}: verify the file with a newer Backfleet"
 
 
 def _value(line: str) -> dict[str, Any] | None:
@@ -164,6 +185,18 @@ def _compare_seal(found: Found, policy: str | None, hashes: Sequence[str], parts
         "members_sha256": digest_of(members),
     }
     for name, value in here.items():
+        if found.seal.get(name) != value:
+            found.faults.append(f"{name}: the file has {value}, sealed was {found.seal.get(name)}")
+
+
+def _compare_logs(found: Found, form: str, logs: Sequence[Any]) -> None:
+    """Compare what hosts said with what was sealed. Seals of format 1 cover none, and have no word of them."""
+    if form == WITHOUT_LOGS:
+        if logs or "logs" in found.seal:
+            found.faults.append("logs: the seal and the format do not agree: logs were taken out, or added")
+        return
+    found.faults += faults_of_logs(logs)
+    for name, value in {"logs": len(logs), "logs_sha256": digest_of_logs(logs)}.items():
         if found.seal.get(name) != value:
             found.faults.append(f"{name}: the file has {value}, sealed was {found.seal.get(name)}")
 

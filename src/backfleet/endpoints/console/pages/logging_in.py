@@ -142,7 +142,7 @@ def network_of(address: str) -> str:
 
 @lru_cache(maxsize=8)
 def _throttle(console: Console) -> Throttle:
-    return Throttle(console.services.database, ATTEMPTS)
+    return Throttle(console.services.database, ATTEMPTS, processes=console.services.settings.processes)
 
 
 ROUTES = [

@@ -37,19 +37,20 @@ class GetEvidenceKey:
     "GetRolloutEvidence",
     action="backfleet:GetRolloutEvidence",
     resources=one_rollout,
-    answer={"RolloutId": str, "Seal": str, "Heads": [str]},
+    answer={"RolloutId": str, "Seal": str, "Heads": [str], "Logs": [str]},
     errors=ERRORS,
 )
 def get_rollout_evidence(call: Call, asked: GetRolloutEvidence) -> dict[str, Any]:
-    """Sign everything that is stored of a rollout now: the number and head of its events, its members, its policy.
+    """Sign everything that is stored of a rollout now: its policy, events and members, and what hosts said.
 
-    Seal and Heads are DSSE envelopes as JSON. `backfleet rollout evidence export` makes a file of them, with the events
-    and members that they cover.
+    Seal and Heads are DSSE envelopes as JSON. Logs are JSON, too: the first and last lines that hosts sent of orders
+    that failed or were rolled back, the first that failed first: at most 200, 3 of a member, 4,000 characters each,
+    262,144 in all. The seal says how many are left out. `backfleet rollout evidence export` makes a file of all that.
     """
     with refusals(), call.services.database.reading() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id)
-        seal, heads = rollouts.seal(tx, record, key_of(call.services), now=call.now)
-    return {"RolloutId": record.id, "Seal": seal, "Heads": heads}
+        found = rollouts.seal(tx, record, key_of(call.services), now=call.now)
+    return {"RolloutId": record.id, "Seal": found.envelope, "Heads": list(found.heads), "Logs": list(found.logs)}
 
 
 @operation(BACKFLEET, "GetEvidenceKey", action="backfleet:GetEvidenceKey", answer={"KeyId": str, "PublicKey": str})

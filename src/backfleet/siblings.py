@@ -1,0 +1,102 @@
+"""What the processes of one server have in common: descriptors that their parent makes and hands to each of them.
+
+Nothing of it has a name on a disk or in the network: it vanishes with the processes. The parent keeps all of it open,
+so that a process that replaces another one finds what that had.
+
+- An inbox for each process, a datagram socket on which the others send it notifications and questions for its figures.
+- A file in memory for each process, with its counters as they were last shown (see `figures`).
+- Two locks at which the processes take turns to write to SQLite (see `storage`).
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Final
+
+VARIABLE: Final = "BACKFLEET_SIBLINGS"  # number:count:first descriptor
+LOCKS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """What one process has of it.
+
+    Args:
+        number: Of this process; 0 has the workers.
+        inbox: Where this process receives.
+        outboxes: Where it sends to each other process, by number.
+        figures: A file in memory for each process, by number.
+        locks: Two files to lock, opened by this process for itself.
+    """
+
+    number: int
+    inbox: socket.socket
+    outboxes: dict[int, socket.socket]
+    figures: tuple[int, ...]
+    locks: tuple[int, int]
+
+    def close(self) -> None:
+        """Let go of all of it."""
+        for one in (self.inbox, *self.outboxes.values()):
+            one.close()
+        for descriptor in (*self.figures, *self.locks):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """All of it, as the parent holds it."""
+
+    inboxes: tuple[tuple[socket.socket, socket.socket], ...]  # what the process reads, what the others write
+    figures: tuple[int, ...]
+    locks: tuple[int, ...]
+
+    @classmethod
+    def make(cls, count: int) -> "Shared":
+        """Make it for so many processes."""
+        pairs = tuple(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count))
+        figures = tuple(os.memfd_create(f"figures-{number}") for number in range(count))
+        return cls(pairs, figures, tuple(os.memfd_create(f"turns-{number}") for number in range(LOCKS)))
+
+    def descriptors_of(self, number: int) -> list[int]:
+        """Return what one process gets, in the order in which `inherited_siblings` expects it."""
+        inboxes = [reading.fileno() for reading, _ in self.inboxes[number : number + 1]]
+        return [*inboxes, *(writing.fileno() for _, writing in self.inboxes), *self.figures, *self.locks]
+
+    def close(self) -> None:
+        """Let go of all of it."""
+        for pair in self.inboxes:
+            for one in pair:
+                one.close()
+        for descriptor in (*self.figures, *self.locks):
+            os.close(descriptor)
+
+
+def inherited_siblings(environment: MutableMapping[str, str] = os.environ) -> Siblings | None:
+    """Return what the parent handed over, or None if this process is the only one of its server.
+
+    The variable is removed from the environment, so that processes we start do not take it for theirs.
+    """
+    value = environment.pop(VARIABLE, "")
+    if not value:
+        return None
+    number, count, first = map(int, value.split(":"))
+    descriptors = range(first, first + 1 + 2 * count + LOCKS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    inbox, *others = (socket.socket(fileno=descriptor) for descriptor in descriptors[: 1 + count])
+    others.pop(number).close()
+    numbers = [other for other in range(count) if other != number]
+    # Opened anew: a lock belongs to what was opened, and the parent's is the same for all of its children.
+    one, two = (_opened_anew(descriptor) for descriptor in descriptors[1 + 2 * count :])
+    outboxes = dict(zip(numbers, others, strict=True))
+    return Siblings(number, inbox, outboxes, tuple(descriptors[1 + count : 1 + 2 * count]), (one, two))
+
+
+def _opened_anew(descriptor: int) -> int:
+    found = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
+    os.close(descriptor)
+    return found
