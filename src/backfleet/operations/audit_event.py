@@ -13,7 +13,7 @@ from typing import Any, Final
 from backfleet.identity import Caller
 from backfleet.wire.parameters import Parameter
 
-READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode")
+READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode", "Preview", "Simulate")
 REASON: Final = "Reason"  # why somebody put a pin or a minimum version, or took it away: kept, too
 LONGEST_REASON: Final = 200  # characters
 NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")

@@ -74,6 +74,14 @@ def test_what_changes_something_asks_once(admin: Browser) -> None:
     assert "HTTP 200" in run(admin, "ram/GetUser", UserName="bob").text
 
 
+@pytest.mark.parametrize("name", ["backfleet/PreviewClients", "backfleet/PreviewRollout", "backfleet/SimulateRollout"])
+def test_what_only_shows_what_would_be_is_run_at_once(admin: Browser, name: str) -> None:
+    """It changes nothing: the trail calls it a read."""
+    page = run(admin, name, ClientIds='["c-1"]', Policy="name = 1")
+    assert "Nothing was done" not in page.text
+    assert '"eventRW": "Write"' not in page.text
+
+
 def test_opening_a_page_runs_nothing(admin: Browser) -> None:
     """Also with everything that a form would send in the address."""
     admin.get("/explorer/ram/CreateUser?UserName=eve&do=run&confirmed=yes")
