@@ -164,6 +164,11 @@ def instances_of(tx: Transaction, account_id: str, instance_ids: Sequence[str]) 
     return _store.instances.by_id(tx, account_id, None, instance_ids)
 
 
+def names_of(tx: Transaction, account_id: str, instance_ids: Sequence[str]) -> dict[str, str]:
+    """Return what people call instances of the account, by id: also of those that are deregistered."""
+    return _store.instances.names_of(tx, account_id, instance_ids)
+
+
 def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
     """Return a condition for another module's query: the instance in this column can be given work, or is gone.
 

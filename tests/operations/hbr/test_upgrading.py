@@ -118,6 +118,19 @@ def test_a_client_beside_its_own_instance_is_one_target(env: Environment) -> Non
     assert (item["clientId"], item["instanceId"]) == (client, instance)
 
 
+def test_an_item_says_what_people_call_its_host(env: Environment) -> None:
+    """Its name, or else its hostname; also after the host has left."""
+    env.release("2.0")
+    named, nameless = env.host(name="db-berlin"), env.host()
+    answer = started(env, ClientIds=[env.client(named), env.client(nameless)])
+    hostname = f"web-{next(env.numbers) - 1}"
+    assert {item["instanceId"]: item["instanceName"] for item in items(env, answer)} == {
+        named: "db-berlin", nameless: hostname
+    }  # fmt: skip
+    env.ask("2014-05-26", "DeregisterManagedInstance", RegionId=REGION, InstanceId=named)
+    assert "db-berlin" in {item["instanceName"] for item in items(env, answer)}
+
+
 def test_an_instances_id_means_all_of_its_clients(env: Environment) -> None:
     """A host may have several; a client's id means one of them."""
     env.release("2.0")

@@ -57,6 +57,11 @@ _ENROLLED: Final = sa.select(instances).where(
 )
 _OF_ACCOUNT: Final = Prepared(_ENROLLED)
 _OF_REGION: Final = Prepared(_ENROLLED.where(instances.c.region == sa.bindparam("of_region")))
+_NAMES: Final = Prepared(
+    sa.select(instances.c.id, instances.c.name, instances.c.hostname).where(
+        instances.c.id.in_(sa.bindparam("ids", expanding=True)), instances.c.account_id == sa.bindparam("in")
+    )
+)
 _CARRIERS: Final = Prepared(
     sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
@@ -99,6 +104,12 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
     else:
         found = tx.rows(_OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
     return {row.id: _instance(row) for row in found}
+
+
+def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return what people call the account's instances with these ids, also of those that are deregistered."""
+    found = tx.rows(_NAMES, {"ids": ids, "in": account_id}) if ids else ()
+    return {row.id: row.name or row.hostname for row in found}
 
 
 def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:

@@ -140,14 +140,14 @@ def seconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
 
 
-def task_answer(task: Task, hosts: Mapping[str, Instance]) -> dict[str, Any]:
-    """Return the answer of DescribeTask. `hosts` are the instances of its items, by their ids."""
+def task_answer(task: Task, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the answer of DescribeTask. `names` are what people call the instances of its items, by their ids."""
     return common(
         Name=task_name(task),
         Description=task.state.value,
         Progress=task.progress,
         Result=json.dumps(
-            [item_answer(item, hosts.get(item.instance_id)) for item in task.items], separators=(",", ":")
+            [item_answer(item, names.get(item.instance_id, "")) for item in task.items], separators=(",", ":")
         ),
         CreatedTime=seconds(task.created_at),
         UpdatedTime=seconds(task.updated_at),
@@ -161,7 +161,7 @@ def task_name(task: Task) -> str:
     return task.label or NAMES[task.kind]
 
 
-def item_answer(item: Item, host: Instance | None) -> dict[str, Any]:
+def item_answer(item: Item, name: str) -> dict[str, Any]:
     """Return one object of DescribeTask's Result.
 
     `packageName` is ours: a host can have several clients. So is `instanceName`, for people, and `evidence`: what a
@@ -169,7 +169,7 @@ def item_answer(item: Item, host: Instance | None) -> dict[str, Any]:
     """
     return {
         "instanceId": item.instance_id,
-        "instanceName": (host.name or host.hostname) if host else "",
+        "instanceName": name,
         "clientId": item.client_id,
         "clientStatus": item.client_status.value,
         "errorCode": item.code,

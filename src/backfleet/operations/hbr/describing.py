@@ -197,8 +197,8 @@ def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
         task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now, reachable_within=within)
         if task is None:
             raise TaskNotFound
-        hosts = fleet.instances_of(tx, call.account_id, sorted({item.instance_id for item in task.items}))
-    return task_answer(task, hosts)
+        names = fleet.names_of(tx, call.account_id, sorted({item.instance_id for item in task.items}))
+    return task_answer(task, names)
 
 
 @dataclass(frozen=True, slots=True)
