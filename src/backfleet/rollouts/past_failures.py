@@ -6,10 +6,9 @@ from typing import Final
 from backfleet import backups, upgrades
 from backfleet.backups import RunFilter
 from backfleet.rollouts.orders import failed_by_release
-from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.simulation import Failures, FailuresRefused
 from backfleet.storage import Transaction
-from backfleet.upgrades import ItemState
+from backfleet.upgrades import ItemState, Kind
 
 PAST: Final = timedelta(days=30)
 
@@ -40,8 +39,8 @@ def past_failures(tx: Transaction, account_id: str, region: str, package: str, n
 def _count_upgrades(tx: Transaction, account_id: str, package: str, since: datetime) -> tuple[int, int]:
     """Return how many upgrades of an account's clients succeeded and failed."""
     good = bad = 0
-    for (of, name, kind, state, code), number in upgrades.count_ended(tx, since=since).items():
-        if (of, name, kind) != (account_id, package, Kind.UPGRADE):
+    for (_, name, kind, state, code), number in upgrades.count_ended(tx, since=since, account_id=account_id).items():
+        if (name, kind) != (package, Kind.UPGRADE):
             continue
         if state == ItemState.SUCCEEDED and code != "AlreadyCurrent":
             good += number

@@ -114,7 +114,7 @@ def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
     tx.run(sa.update(tasks).where(still).values(deadline=now))
 
 
-def begin_anew(tx: Transaction, task_end: datetime, order_end: datetime) -> None:
+def begin_anew(tx: Transaction, end: datetime) -> None:
     """Let the time of open tasks, and of orders that are out although they waited for their hosts, end then.
 
     How long a task may wait for hosts stays as it is.
@@ -122,10 +122,10 @@ def begin_anew(tx: Transaction, task_end: datetime, order_end: datetime) -> None
     is_open = sa.and_(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None))
     waiting = sa.select(items.c.task_id).where(is_open)
     running = waiting.where(items.c.state != ItemState.WAITING)
-    either = sa.or_(tasks.c.id.not_in(waiting), sa.and_(tasks.c.deadline < task_end, tasks.c.id.in_(running)))
-    tx.run(sa.update(tasks).where(tasks.c.state == TaskState.CREATED, either).values(deadline=task_end))
+    either = sa.or_(tasks.c.id.not_in(waiting), sa.and_(tasks.c.deadline < end, tasks.c.id.in_(running)))
+    tx.run(sa.update(tasks).where(tasks.c.state == TaskState.CREATED, either).values(deadline=end))
     out = sa.and_(is_open, items.c.order_until.is_not(None))
-    tx.run(sa.update(items).where(out).values(order_until=order_end))
+    tx.run(sa.update(items).where(out).values(order_until=end))
 
 
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
@@ -144,14 +144,15 @@ def ended_badly(tx: Transaction, account_id: str, since: datetime, limit: int) -
     return [EndedBadly(row.id, row.kind, row.bad, row.code) for row in rows]
 
 
-def count_ended(tx: Transaction, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
-    """Return how many items ended since a moment, by account, package, kind, state and code."""
+def count_ended(tx: Transaction, since: datetime, account_id: str | None) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many items ended since a moment, by account, package, kind, state and code; None = of any account."""
     by = (tasks.c.account_id, items.c.package, items.c.kind, items.c.state, items.c.code)
     recent = sa.or_(tasks.c.completed_at.is_(None), tasks.c.completed_at >= since)
     query = sa.select(*by, sa.func.count().label("number")).select_from(
         tasks.join(items, items.c.task_id == tasks.c.id)
     )
-    rows = tx.rows(query.where(recent, items.c.completed_at >= since).group_by(*by))
+    where = [] if account_id is None else [tasks.c.account_id == account_id]
+    rows = tx.rows(query.where(recent, items.c.completed_at >= since, *where).group_by(*by))
     return {tuple(row[:5]): row.number for row in rows}
 
 

@@ -71,7 +71,7 @@ def begin_anew(tx: Transaction, *, time: timedelta, now: datetime) -> None:
         time: what a task, and an order that waited for its host, have.
         now: the time.
     """
-    _store.begin_anew(tx, now + time, now + time)
+    _store.begin_anew(tx, now + time)
 
 
 def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -> set[str]:

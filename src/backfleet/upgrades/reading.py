@@ -31,9 +31,17 @@ def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int
     return _store.ended_badly(tx, account_id, since, limit)
 
 
-def count_ended(tx: Transaction, *, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
-    """Return how many clients' orders ended since a moment, by account, package, kind, state and code."""
-    return _store.count_ended(tx, since)
+def count_ended(
+    tx: Transaction, *, since: datetime, account_id: str | None = None
+) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many clients' orders ended since a moment, by account, package, kind, state and code.
+
+    Args:
+        tx: the transaction to read in.
+        since: the moment.
+        account_id: only of its tasks; None = of those of every account.
+    """
+    return _store.count_ended(tx, since, account_id)
 
 
 def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
