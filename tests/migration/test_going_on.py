@@ -1,6 +1,7 @@
 """A server and two hosts that an earlier version left behind, in the middle of an upgrade, go on with this one."""
 
 import base64
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +72,8 @@ def moved(task: dict[str, Any], old: OldInstallation) -> dict[str, Any]:
     changed = {}
     for name, value in task.items():
         if name == "Result":
-            changed[name] = [{"evidence": "", **moved(item, old)} for item in value]  # no earlier version had any
+            since = {"evidence": "", "instanceName": socket.gethostname()}  # what no earlier version told
+            changed[name] = [{**since, **moved(item, old)} for item in value]
         elif name.lower().endswith("time") and value:
             changed[name] = value + old.moved_ms // 1000
         elif name != "RequestId":

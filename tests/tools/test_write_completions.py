@@ -21,7 +21,7 @@ def completed(*words: str) -> list[str]:
     ("words", "offered"),
     [
         (("e",), ["enrol"]),
-        (("r",), ["run", "remove", "recover"]),
+        (("r",), ["rehearse", "run", "remove", "recover"]),
         (("adopt", "--p"), ["--path"]),
         (("remove", "--clients", ""), ["keep", "remove"]),
         (("remove", "--cl"), ["--clients"]),

@@ -123,7 +123,10 @@ class SiblingPubSub:
                 self._outboxes[number].send(TOPICS + "\n".join(some).encode())
             except OSError:
                 with self._changed:  # those first: a kick that waits longest is due first
-                    self._waiting[number] = dict.fromkeys([*some, *self._waiting[number]])
+                    waiting = [topic for topic in self._waiting[number] if topic not in some]
+                    room = MOST_WAITING - len(some)  # others may have come meanwhile
+                    DROPPED.inc(len(waiting[room:]))
+                    self._waiting[number] = dict.fromkeys([*some, *waiting[:room]])
                 return False
 
     def _receive(self) -> None:
