@@ -103,8 +103,8 @@ class Sockets:
                 if message.type is WSMsgType.PING:
                     await channel.pong(message.data)
             if not socket.ended_by_us and self._open.get(instance_id) is socket and message.type in _BY_THE_AGENT:
-                said = message.type is WSMsgType.CLOSE and message.data == WSCloseCode.OK
-                ended(CLOSED_SECONDS if said else DROPPED_SECONDS)
+                says_so = message.type is WSMsgType.CLOSE and message.data == WSCloseCode.OK
+                ended(CLOSED_SECONDS if says_so else DROPPED_SECONDS)
         finally:
             SOCKETS.dec()
             self._forget(socket)
