@@ -71,7 +71,8 @@ def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         browser.get("/fleet")
         print(f"{'page':28} {'wall ms':>8} {'CPU ms':>8} {'KiB':>6}")
         for path in ("/login", "/fleet", "/fleet?state=Behind", "/fleet?state=Failed", "/fleet?q=host-04999",
-                     f"/fleet?page={asked.clients // 50}", f"/fleet?page={asked.clients // 100}", f"/hosts/{host}", "/tasks", f"/tasks?page={TASKS // 25}",
+                     f"/fleet?page={asked.clients // 50}", f"/fleet?page={asked.clients // 100}",
+                     f"/hosts/{host}", "/tasks", f"/tasks?page={TASKS // 25}",
                      "/rollouts", "/trail"):  # fmt: skip
             browser.report(path, asked.rounds)
         before = memory_of(process.pid)
