@@ -103,9 +103,7 @@ def plan(
         if client.id not in there
     ]
     pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
-    candidates = [  # nothing is learned from pinned canaries
-        replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates
-    ]
+    candidates = _away_if_pinned(candidates, pinned)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _minimum_faults(policy, target, minimum, scheme)
@@ -134,6 +132,11 @@ def _pinned(
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
     versions = {each.client_id: each.version for each in candidates}
     return refused_by(tx, policy.package, target, holds, places, versions)
+
+
+def _away_if_pinned(candidates: Sequence[Candidate], pinned: Mapping[str, Pin]) -> list[Candidate]:
+    """Return candidates of which pinned ones are no canaries: nothing is learned from them."""
+    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
 
 
 def _held(
