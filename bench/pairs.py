@@ -2,9 +2,10 @@
 
     .venv/bin/python bench/pairs.py --before CHECKOUT [--blocks 6] [--hosts 120] [--engine sqlite|postgresql]
 
-Both servers run at the same time, each with a database of its own, and this checkout's Python, libraries, seeds and
-simulated agents. A block of calls goes to one, then to the other, then the next one in the other order, so that other
-work on the machine slows both down alike. CPU is user and system time of the server process, from /proc; PostgreSQL's
+Both servers run at the same time, each with a database of its own that is filled through its own commands and API, so
+that any two commits can be compared that speak the same protocols. Python, libraries and simulated agents are those of
+this checkout. A block of calls goes to one, then to the other, then the next one in the other order, so that other work
+on the machine slows both down alike. CPU is user and system time of the server process, from /proc; PostgreSQL's
 processes are not counted.
 """
 
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,19 +29,17 @@ import aiohttp
 
 import api
 import fleet as fleet_bench
-from backfleet import fleet
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from backfleet.ids import draw
-from backfleet.opening import open_services
-from backfleet.pubsub import InProcessPubSub
-from backfleet.settings import read_settings
 from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
-from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations, offer_release
+from backfleet_sim.seeding import NEW, OLD, PACKAGE, PER_ACTIVATION
 
 BLOCKS_OF = {"UpgradeBackupClients, 100 ids": 8, "DescribeTask, 100 items": 40, "GetCallerIdentity": 100}
 REST_SECONDS = 20.0
+AGENTS_RETURN_SECONDS = 15.0  # after their server was away
+REGION = "cn-hangzhou"  # the default of every commit
+MOST_IN_A_CALL, INSTALL_AT_ONCE = 100, 20
 HERE = Path(__file__).resolve().parent.parent
 
 
@@ -62,9 +61,12 @@ class Side:
 
     async def cost(self, what: str, pid: int, count: int, work: Awaitable[Any]) -> None:
         """Note what the server spent on some work, for each of so many parts of it."""
-        before = fleet_bench.cpu_of(pid)
+        before = cpu_of(pid)
         await work
-        self.milliseconds.setdefault(what, []).append((fleet_bench.cpu_of(pid) - before) * 1000 / count)
+        self.note(what, cpu_of(pid) - before, count)
+
+    def note(self, what: str, seconds: float, count: int) -> None:
+        self.milliseconds.setdefault(what, []).append(seconds * 1000 / count)
 
 
 def main() -> None:
@@ -75,10 +77,6 @@ def main() -> None:
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--only-calls", action="store_true")
     asked = parser.parse_args()
-    missing = sorted(migrations(HERE) - migrations(asked.before))
-    if missing:
-        parser.error(f"{asked.before} lacks migration {missing[0]}, so its server cannot open these databases; "
-                     f"compare with a commit that has all of them: {missing[-1]} is the last")  # fmt: skip
     before, after = Side(asked.before.resolve()), Side(HERE)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; {asked.engine}; "
           f"before: {before.commit()}, after: {after.commit()}; load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
@@ -94,136 +92,192 @@ def main() -> None:
               f"   {' '.join(f'{ratio:.2f}' for ratio in ratios)}")  # fmt: skip
 
 
-def migrations(checkout: Path) -> set[str]:
-    folder = checkout / "src" / "backfleet" / "storage" / "migrations" / "versions"
-    return {each.stem for each in folder.glob("[0-9]*.py")}
-
-
 async def measure_calls(sides: list[Side], folder: Path, engine: str, blocks: int) -> None:
     """Single calls, one after another, at servers without workers."""
     async with AsyncExitStack() as until_done:
         session = await until_done.enter_async_context(aiohttp.ClientSession())
-        work = [
-            await calls_of(side, folder / f"calls-{number}", engine, session, until_done)
+        fleets = [
+            await Fleet.of(side, folder / f"calls-{number}", engine, MOST_IN_A_CALL, until_done)
             for number, side in enumerate(sides)
         ]
+        work = [(each, await each.without_workers(session)) for each in fleets]
         for block in range(-1, blocks):
             for what, count in BLOCKS_OF.items():
                 for at in (0, 1) if block % 2 == 0 else (1, 0):
-                    pid, refresh, calls = work[at]
-                    refresh()
+                    one, calls = work[at]
                     side = sides[at] if block >= 0 else Side(sides[at].checkout)  # the first block warms up
-                    await side.cost(what, pid, count, repeated(calls[what], session, count))
+                    side.note(what, await cost_of(calls[what], one, session, count), count)
 
 
-async def repeated(call: api.Call, session: aiohttp.ClientSession, count: int) -> None:
+async def cost_of(call: api.Call, one: "Fleet", session: aiohttp.ClientSession, count: int) -> float:
+    """Return the seconds of CPU of so many calls, without what tidies up after each of them."""
+    spent = 0.0
     for _ in range(count):
+        before = cpu_of(one.pid)
         await call(session)
+        spent += cpu_of(one.pid) - before
+        await asyncio.to_thread(one.cancel_open_task)
+    return spent
 
 
-async def calls_of(
-    side: Side, folder: Path, engine: str, session: aiohttp.ClientSession, until_done: AsyncExitStack
-) -> tuple[int, Callable[[], None], dict[str, api.Call]]:
-    """A server of one checkout: its process, how its hosts are kept reachable, and the calls to it."""
-    services, data, url = opened(folder, engine, until_done)
-    ids = api.seed(services)
-    process, ready = started(side, data, url, ["--only", "openapi,agents,downloads"], until_done)
-    client = Client(connect(ConnectionFlags(endpoint=ready["http"], data=data), {}), utc_now)
-
-    def refresh() -> None:
-        with services.database.transaction() as tx:
-            beats = [fleet.Heartbeat(each, utc_now(), reachable_at=utc_now()) for each in ids]
-            fleet.note_heartbeats(tx, beats)
-
-    refresh()
-    upgrade = api.upgrading(client, services, ids)
-    await upgrade(session)
-    task = (await asyncio.to_thread(partial(client.call, "backfleet", "ListTasks", PageSize=1)))["Tasks"][0]["TaskId"]
-    calls = (
-        upgrade,
-        api.posts(ready["http"], client, "DescribeTask", TaskId=task),
-        api.posts(ready["http"], client, "GetCallerIdentity", product="sts"),
-    )
-    return process.pid, refresh, dict(zip(BLOCKS_OF, calls, strict=True))
+def cpu_of(pid: int) -> float:
+    """Return the seconds that the threads of a process ran: by the scheduler, which counts nanoseconds."""
+    return sum(int((each / "schedstat").read_text().split()[0]) for each in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 async def measure_waves(sides: list[Side], folder: Path, engine: str, blocks: int, hosts: int) -> None:
     """Fleets at rest, and waves of upgrades through them."""
     async with AsyncExitStack() as until_done:
         fleets = [
-            await fleet_of(side, folder / f"fleet-{number}", engine, hosts, until_done)
+            await Fleet.of(side, folder / f"fleet-{number}", engine, hosts, until_done)
             for number, side in enumerate(sides)
         ]
         await asyncio.sleep(3)
         await asyncio.gather(
             *(
                 side.cost(
-                    "at rest: a heartbeat with its ping", one[0], int(hosts * REST_SECONDS / 60), asyncio.sleep(20)
+                    "at rest: a heartbeat with its ping", one.pid, int(hosts * REST_SECONDS / 60), asyncio.sleep(20)
                 )
                 for side, one in zip(sides, fleets, strict=True)
             )
         )
         for block in range(blocks):
             for at in (0, 1) if block % 2 == 0 else (1, 0):
-                pid, client, ids = fleets[at]
-                share = ids[block * len(ids) // blocks : (block + 1) * len(ids) // blocks]
-                await sides[at].cost("wave: an upgrade", pid, len(share), through(client, share))
+                one = fleets[at]
+                share = one.ids[block * hosts // blocks : (block + 1) * hosts // blocks]
+                work = through(one.client, "UpgradeBackupClients", share)
+                await sides[at].cost("wave: an upgrade", one.pid, len(share), work)
 
 
-async def fleet_of(
-    side: Side, folder: Path, engine: str, hosts: int, until_done: AsyncExitStack
-) -> tuple[int, Client, list[str]]:
-    """A server of one checkout with connected agents: its process, a client of it, and the hosts."""
-    services, data, url = opened(folder, engine, until_done)
-    admin = json.loads((data / "admin.json").read_text())
-    offer_release(services)
-    process, ready = started(side, data, url, [], until_done)
-    connector = aiohttp.TCPConnector(limit=100)
-    session = await until_done.enter_async_context(aiohttp.ClientSession(connector=connector))
-    simulation = Simulation([Server("127.0.0.1", int(ready["http"].rpartition(":")[2]), None)], make_keys(20), session)
-    agents = [Agent(simulation, number) for number in range(hosts)]
-    await enrol(agents, make_activations(services, admin["account_id"], hosts), per_code=PER_ACTIVATION)
-    ids = [agent.instance_id for agent in agents]
-    await asyncio.to_thread(give_clients, services, admin["account_id"], ids)
-    until_done.push_async_callback(simulation.end)
-    for agent in agents:
-        simulation.start(agent.run())
-    await all_connected(agents, 600)
-    return process.pid, Client(connect(ConnectionFlags(endpoint=ready["http"], data=data), {}), utc_now), ids
+@dataclass
+class Fleet:
+    """A server of one checkout, and simulated hosts with an old client that are connected to it."""
+
+    side: Side
+    folder: Path
+    url: str
+    until_done: AsyncExitStack
+    pid: int = 0
+    address: str = ""
+    ids: list[str] = field(default_factory=list)
+    _cancelled: str = ""
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    async def of(cls, side: Side, folder: Path, engine: str, hosts: int, until_done: AsyncExitStack) -> "Fleet":
+        url, close = await asyncio.to_thread(opened, engine, folder)
+        until_done.callback(close)
+        made = cls(side, folder, url, until_done)
+        made.serve()
+        until_done.callback(made.stop)
+        made.offer(OLD)
+        await made.enrol(hosts)
+        for start in range(0, hosts, INSTALL_AT_ONCE):
+            await through(made.client, "InstallBackupClients", made.ids[start : start + INSTALL_AT_ONCE])
+        made.offer(NEW)
+        return made
+
+    @property
+    def client(self) -> Client:
+        return Client(connect(ConnectionFlags(endpoint=self.address, data=self.folder / "data"), {}), utc_now)
+
+    def serve(self, *words: str) -> None:
+        """Start the server, on the port it had."""
+        port = self.address.rpartition(":")[2] or "0"
+        words = ("serve", "--log-level", "ERROR", "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0", *words)
+        if self.url:
+            words += ("--database-url", self.url)
+        process = subprocess.Popen(self._command(*words), stdout=subprocess.PIPE, env=self.side.environment())
+        self._stack.callback(api.ended, process)
+        assert process.stdout is not None
+        self.pid, self.address = process.pid, json.loads(process.stdout.readline())["http"]
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def offer(self, version: str) -> None:
+        """Add a release of the small client, by the checkout's own command line."""
+        artifact = self.folder / f"{PACKAGE}-{version}"
+        artifact.write_text(f"#!/bin/sh\necho {PACKAGE} {version}\n")
+        words = ("release", "add", str(artifact), "--package", PACKAGE, "--version", version)
+        asked = self._command(*words, "--platform", "linux-amd64", "--from", "binary")
+        subprocess.run(asked, env=self.side.environment(), check=True, capture_output=True)
+
+    async def enrol(self, hosts: int) -> None:
+        """Register so many simulated agents and connect them."""
+        host, _, port = self.address.removeprefix("http://").rpartition(":")
+        connector = aiohttp.TCPConnector(limit=100)
+        session = await self.until_done.enter_async_context(aiohttp.ClientSession(connector=connector))
+        simulation = Simulation([Server(host, int(port), None)], make_keys(20), session, work_seconds=0.1)
+        agents = [Agent(simulation, number) for number in range(hosts)]
+        codes = []
+        for _ in range(0, hosts, PER_ACTIVATION):
+            create = partial(self.client.call, "ecs", "CreateActivation", InstanceCount=PER_ACTIVATION, RegionId=REGION)
+            answer = await asyncio.to_thread(create)
+            codes.append((answer["ActivationId"], answer["ActivationCode"]))
+        await enrol(agents, codes, per_code=PER_ACTIVATION)
+        self.ids = [agent.instance_id for agent in agents]
+        self.until_done.push_async_callback(simulation.end)
+        for agent in agents:
+            simulation.start(agent.run())
+        await all_connected(agents, 600)
+
+    async def without_workers(self, session: aiohttp.ClientSession) -> dict[str, api.Call]:
+        """Start the server again without workers, and return calls to it."""
+        self.stop()
+        self.serve("--only", f"openapi,{self._agents_part()},downloads")
+        await asyncio.sleep(AGENTS_RETURN_SECONDS)
+        client = self.client
+        post = partial(api.posts, self.address, client)
+        upgrade = post("UpgradeBackupClients", InstanceIds=json.dumps(self.ids))
+        await upgrade(session)
+        described = post("DescribeTask", TaskId=await asyncio.to_thread(self._newest_task))
+        await asyncio.to_thread(self.cancel_open_task)
+        return dict(zip(BLOCKS_OF, (upgrade, described, post("GetCallerIdentity", product="sts")), strict=True))
+
+    def cancel_open_task(self) -> None:
+        """Let the next call find idle clients."""
+        newest = self._newest_task()
+        if newest != self._cancelled:
+            self.client.call("backfleet", "CancelTask", TaskId=newest)
+            self._cancelled = newest
+
+    def _newest_task(self) -> str:
+        found: str = self.client.call("backfleet", "ListTasks", PageSize=1)["Tasks"][0]["TaskId"]
+        return found
+
+    def _agents_part(self) -> str:
+        """Return the name of the part that agents connect to: it had another one once."""
+        asked = subprocess.run(
+            self._command("serve", "--help"), env=self.side.environment(), check=True, capture_output=True, text=True
+        )
+        return "assist" if "assist" in asked.stdout else "agents"
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "backfleet.cli", *words, "--data", str(self.folder / "data")]
 
 
-async def through(client: Client, ids: list[str]) -> None:
-    """Upgrade these hosts in one call, and return when its task is over."""
+def opened(engine: str, folder: Path) -> tuple[str, Callable[[], None]]:
+    """Make a folder and a database in it; return its address and how it ends."""
+    folder.mkdir()
+    return api.database_of(engine, folder)
+
+
+async def through(client: Client, action: str, ids: list[str]) -> None:
+    """Do this to these hosts in one call, and return when its task is over.
+
+    Raises:
+        AssertionError: it failed on one of them.
+    """
     call = partial(client.call, "hbr")
-    task_id = (await asyncio.to_thread(partial(call, "UpgradeBackupClients", InstanceIds=ids)))["TaskId"]
+    package = {"PackageName": PACKAGE} if action == "InstallBackupClients" else {}
+    task_id = (await asyncio.to_thread(partial(call, action, InstanceIds=ids, **package)))["TaskId"]
     while True:
         task = await asyncio.to_thread(partial(call, "DescribeTask", TaskId=task_id))
         if task["Description"] in fleet_bench.FINAL:
             assert not any(item["errorCode"] for item in json.loads(task["Result"])), task
             return
         await asyncio.sleep(0.5)
-
-
-def opened(folder: Path, engine: str, until_done: AsyncExitStack) -> tuple[Any, Path, str]:
-    folder.mkdir()
-    url, close = api.database_of(engine, folder)
-    until_done.callback(close)
-    flags = {"data": folder / "data", "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": url or None}
-    services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
-    until_done.callback(services.database.close)
-    return services, folder / "data", url
-
-
-def started(
-    side: Side, data: Path, url: str, words: list[str], until_done: AsyncExitStack
-) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
-    program = [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(data), "--log-level", "ERROR"]
-    program += ["--database-url", url] if url else []
-    program += ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", *words]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, env=side.environment())
-    until_done.callback(api.ended, process)
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
 
 
 if __name__ == "__main__":

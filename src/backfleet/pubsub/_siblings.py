@@ -124,9 +124,9 @@ class SiblingPubSub:
             except OSError:
                 with self._changed:  # those first: a kick that waits longest is due first
                     waiting = [topic for topic in self._waiting[number] if topic not in some]
-                    room = MOST_WAITING - len(some)  # others may have come meanwhile
-                    DROPPED.inc(len(waiting[room:]))
-                    self._waiting[number] = dict.fromkeys([*some, *waiting[:room]])
+                    left = MOST_WAITING - len(some)  # others may have come meanwhile
+                    DROPPED.inc(len(waiting[left:]))
+                    self._waiting[number] = dict.fromkeys([*some, *waiting[:left]])
                 return False
 
     def _receive(self) -> None:

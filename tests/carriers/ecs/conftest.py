@@ -16,6 +16,7 @@ from backfleet.carriers.ecs.model import (
     CloudInstance,
     EcsAccount,
     EcsProblem,
+    Page,
     Result,
     Selection,
     Source,
@@ -43,6 +44,7 @@ class ScriptedCloud:
     fail: dict[str, list[EcsProblem]] = field(default_factory=dict)  # by operation: before anything happens
     lose_answers: int = 0  # of RunCommand: it happens, and nobody hears of it
     before_call: Callable[[], None] = lambda: None
+    page_size: int = 50
     sent: list[str] = field(default_factory=list)  # the token of each RunCommand
 
     def open(
@@ -56,13 +58,19 @@ class ScriptedCloud:
         if self.fail.get(operation):
             raise self.fail[operation].pop(0)
 
-    def instances(self, selection: Selection) -> list[CloudInstance]:
+    def page(self, selection: Selection, token: str = "") -> Page:
         self._act("instances")
         wanted = selection.instance_ids
-        return [one for one in self.instances_there.values() if not wanted or one.remote_id in wanted]
+        found = [one for one in self.instances_there.values() if not wanted or one.remote_id in wanted]
+        at = int(token or 0)
+        following = str(at + self.page_size) if len(found) > at + self.page_size else ""
+        return Page(tuple(found[at : at + self.page_size]), following)
 
     def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
-        yield self.instances(selection)
+        yield list(self.page(selection).instances)
+
+    def check_permission(self) -> None:
+        self._act("permission")
 
     def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
         self._act("agents")

@@ -2,10 +2,12 @@
 
 import base64
 import gc
+import gzip
 import http.server
 import itertools
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -17,7 +19,16 @@ from alibabacloud_tea_openapi.models import Config
 
 from backfleet.carriers.ecs.cloud import LONGEST_ANSWER, MOST_PAGES, Cloud
 from backfleet.carriers.ecs.loading import check
-from backfleet.carriers.ecs.model import Batch, CloudCommand, EcsAccount, EcsProblem, Run, Selection, Source
+from backfleet.carriers.ecs.model import (
+    Batch,
+    CloudCommand,
+    CloudInstance,
+    EcsAccount,
+    EcsProblem,
+    Run,
+    Selection,
+    Source,
+)
 from backfleet.library_internals import limit_answers
 from journeys.installation import free_ports
 
@@ -33,6 +44,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.answer: Answer = lambda query: (200, {})
+        self.headers: dict[str, str] = {}
         self.where = ""
         self.queries: list[dict[str, list[str]]] = []
 
@@ -48,6 +60,8 @@ def asked() -> Iterator[tuple[Asked, Cloud]]:
             status, body = found.answer(query)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
+            for name, value in found.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Connection", "close")
             self.end_headers()
@@ -66,6 +80,10 @@ def asked() -> Iterator[tuple[Asked, Cloud]]:
     thread.join()
     server.server_close()
     gc.collect()
+
+
+def instances(cloud: Cloud, selection: Selection) -> list[CloudInstance]:
+    return list({one.remote_id: one for page in cloud.listing(selection) for one in page}.values())
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -104,10 +122,10 @@ def test_an_answer_that_is_none_is_a_problem_that_passes(asked: tuple[Asked, Clo
 def test_a_list_that_does_not_end_is_left(asked: tuple[Asked, Cloud]) -> None:
     server, cloud = asked
     server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": "again"})
-    assert "does not end" in code_of(lambda: cloud.instances(Selection("cn-beijing")))
+    assert "does not end" in code_of(lambda: instances(cloud, Selection("cn-beijing")))
     assert len(server.queries) == 2
     server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": str(len(server.queries))})
-    assert "does not end" in code_of(lambda: cloud.instances(Selection("cn-beijing")))
+    assert "does not end" in code_of(lambda: instances(cloud, Selection("cn-beijing")))
     assert len(server.queries) == 2 + MOST_PAGES
 
 
@@ -141,7 +159,7 @@ def test_an_account_is_held_anew_for_each_page(asked: tuple[Asked, Cloud]) -> No
     server.answer = lambda query: (
         200, {"Instances": {"Instance": [{"InstanceId": "i-1"}]}, "NextToken": pages[len(server.queries) - 1]}
     )  # fmt: skip
-    assert len(cloud.instances(Selection("cn-beijing"))) == 1
+    assert len(instances(cloud, Selection("cn-beijing"))) == 1
     assert calls == [0, 1, 2]
 
 
@@ -153,6 +171,37 @@ def test_an_answer_that_is_too_long_is_left(asked: tuple[Asked, Cloud]) -> None:
     assert cloud.run(BATCH) == "t-7"
 
 
+def test_a_packed_answer_is_unpacked_as_far_as_it_may_be_long(asked: tuple[Asked, Cloud]) -> None:
+    """A bomb of 64 KB is 64 MB. It is left as soon as it is too long, and takes no more memory than that."""
+    server, cloud = asked
+    server.headers = {"Content-Encoding": "gzip"}
+    server.answer = lambda query: (200, gzip.compress(b'{"InvokeId":"t-7"}'))
+    assert cloud.run(BATCH) == "t-7"
+    server.answer = lambda query: (200, gzip.compress(b'{"Invoke') + gzip.compress(b'Id":"t-7"}'))
+    assert cloud.run(BATCH) == "t-7"
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    server.answer = lambda query: (200, bomb)
+    tracemalloc.start()
+    try:
+        assert f"more than {LONGEST_ANSWER} bytes" in code_of(lambda: cloud.run(BATCH))
+        assert tracemalloc.get_traced_memory()[1] < 4 * LONGEST_ANSWER
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "found"),
+    [("gzip", b"none", "is none"), ("br", b"x", "packed as br"), ("gzip, gzip", b"x", "packed as gzip, gzip")],
+)
+def test_what_is_packed_in_another_way_is_left(
+    asked: tuple[Asked, Cloud], encoding: str, content: bytes, found: str
+) -> None:
+    server, cloud = asked
+    server.headers = {"Content-Encoding": encoding}
+    server.answer = lambda query: (200, content)
+    assert found in code_of(lambda: cloud.run(BATCH))
+
+
 def test_an_answer_that_does_not_end_is_left() -> None:
     """Each byte is in time, all of them together are not: the SDK alone would read on for as long as they come."""
 
@@ -162,11 +211,11 @@ def test_an_answer_that_does_not_end_is_left() -> None:
 
     class Adapter:
         def send(self, *_words: object, **_options: object) -> Any:
-            return SimpleNamespace(raw=Raw(), close=lambda: None)
+            return SimpleNamespace(raw=Raw(), headers={}, close=lambda: None)
 
     limit_answers(Adapter, 2**40, 0.05)
     with pytest.raises(TimeoutError, match="did not end in time"):
-        Adapter().send("a request")
+        Adapter().send(SimpleNamespace(headers={}))
 
 
 def test_results_of_other_invocations_are_left_out(asked: tuple[Asked, Cloud]) -> None:
@@ -187,12 +236,12 @@ def test_an_empty_list_without_permission_is_no_empty_list(asked: tuple[Asked, C
     server, cloud = asked
     empty = {"Instances": {"Instance": []}}
     server.answer = lambda query: (200, empty)
-    assert code_of(lambda: cloud.instances(Selection("cn-beijing"))).startswith(
+    assert code_of(lambda: instances(cloud, Selection("cn-beijing"))).startswith(
         "EcsPermissionMissing ecs:DescribeInstances is not permitted"
     )
     dry = {"Code": "DryRunOperation", "Message": "all is well"}
     server.answer = lambda query: (400, dry) if "DryRun" in query else (200, empty)
-    assert cloud.instances(Selection("cn-beijing", tags=(("env", "prod"),), resource_group="rg-1")) == []
+    assert instances(cloud, Selection("cn-beijing", tags=(("env", "prod"),), resource_group="rg-1")) == []
     query = server.queries[-2]
     assert [query[name][0] for name in ("Tag.1.Key", "Tag.1.Value", "ResourceGroupId")] == ["env", "prod", "rg-1"]
 

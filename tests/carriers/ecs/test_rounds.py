@@ -7,7 +7,7 @@ import pytest
 
 from backfleet import fleet
 from backfleet.carriers.ecs import _store
-from backfleet.carriers.ecs.model import Batch, CloudInstance, EcsHost, EcsProblem, Result, Selection, Trouble
+from backfleet.carriers.ecs.model import Batch, EcsHost, EcsProblem, Page, Result, Selection, Trouble
 from backfleet.commands import State
 from carriers.ecs.conftest import OUT_OF_REACH, Scene
 
@@ -115,7 +115,7 @@ def test_a_key_that_is_refused_after_a_lost_answer_leaves_the_command_in_doubt(t
 def test_a_cloud_out_of_reach_is_asked_more_and_more_slowly(two: Scene) -> None:
     pauses = [0.0]
     for _ in range(8):
-        two.cloud.fail["open"] = [OUT_OF_REACH]
+        two.cloud.fail["open"] = [OUT_OF_REACH] * 5
         two.send("i-1")
         pauses.append(two.round(after=100, pause=pauses[-1]))
     assert pauses[1:5] == [1.0, 2.0, 4.0, 8.0]
@@ -174,14 +174,14 @@ def test_a_region_that_is_refused_keeps_no_other_from_being_asked_about(
 ) -> None:
     with two.database.transaction() as tx:
         _store.add_host(tx, EcsHost("i-0", two.account.account_id, "cloud", "cn-a", "i-0"))
-    ask = two.cloud.instances
+    ask = two.cloud.page
 
-    def instances(selection: Selection) -> list[CloudInstance]:
+    def page(selection: Selection, token: str = "") -> Page:
         if selection.region == "cn-a":
             raise REFUSED
-        return ask(selection)
+        return ask(selection, token)
 
-    monkeypatch.setattr(two.cloud, "instances", instances)
+    monkeypatch.setattr(two.cloud, "page", page)
     two.cloud.instances_there["i-1"] = replace(two.cloud.instances_there["i-1"], status="Stopped")
     two.round(after=61)
     assert two.reachability("i-1") == "InstanceNotRunning"

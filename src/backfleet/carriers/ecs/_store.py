@@ -88,6 +88,16 @@ def refresh_at(tx: Transaction, account: EcsAccount, moment: datetime) -> None:
     tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(next_refresh_at=moment))
 
 
+def progress_of(tx: Transaction, account: EcsAccount) -> str:
+    """Return how far the refresh is that is under way; "" if none is."""
+    return str(tx.scalar(sa.select(ecs_accounts.c.progress).where(_is(ecs_accounts, account))) or "")
+
+
+def note_progress(tx: Transaction, account: EcsAccount, text: str) -> None:
+    """Record how far a refresh is; "" = it is over, or begins again."""
+    tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(progress=text))
+
+
 def note_account(tx: Transaction, account: EcsAccount, code: str, problem: str, asked_at: datetime | None) -> None:
     """Record whether a cloud account answers, and since when not."""
     values: dict[str, Any] = {"problem_code": code, "problem": problem}
@@ -138,6 +148,36 @@ def add_host(tx: Transaction, host: EcsHost) -> None:
 def hosts_of(tx: Transaction, account: EcsAccount) -> list[EcsHost]:
     """Return what is imported from a cloud account."""
     return [_host(row) for row in tx.rows(sa.select(ecs_hosts).where(_is(ecs_hosts, account)))]
+
+
+def regions_to_ask(tx: Transaction, account: EcsAccount, since: datetime) -> list[str]:
+    """Return the regions with instances that were not asked about since a moment."""
+    query = sa.select(ecs_hosts.c.region).where(_is(ecs_hosts, account), _not_asked(since)).distinct()
+    return [row.region for row in tx.rows(query)]
+
+
+def next_to_ask(tx: Transaction, account: EcsAccount, region: str, since: datetime, limit: int) -> tuple[str, ...]:
+    """Return the cloud's ids of instances of a region that were not asked about since a moment."""
+    mine = sa.and_(_is(ecs_hosts, account), ecs_hosts.c.region == region, _not_asked(since))
+    query = sa.select(ecs_hosts.c.remote_id).where(mine).order_by(ecs_hosts.c.remote_id).limit(limit)
+    return tuple(row.remote_id for row in tx.rows(query))
+
+
+def _not_asked(since: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(ecs_hosts.c.checked_at.is_(None), ecs_hosts.c.checked_at < since)
+
+
+def hosts_in(tx: Transaction, account: EcsAccount, region: str, remote_ids: Collection[str]) -> list[EcsHost]:
+    """Return the instances of a region that have these ids in the cloud."""
+    mine = sa.and_(_is(ecs_hosts, account), ecs_hosts.c.region == region)
+    query = sa.select(ecs_hosts).where(mine, ecs_hosts.c.remote_id.in_(remote_ids)).order_by(ecs_hosts.c.remote_id)
+    return [_host(row) for row in tx.rows(query)]
+
+
+def overdue_hosts(tx: Transaction, account: EcsAccount, after: datetime, before: datetime) -> list[EcsHost]:
+    """Return the instances that were last told of between two moments, and were well then."""
+    well = sa.and_(ecs_hosts.c.problem_code == "", ecs_hosts.c.asked_at.between(after, before))
+    return [_host(row) for row in tx.rows(sa.select(ecs_hosts).where(_is(ecs_hosts, account), well))]
 
 
 def hosts(tx: Transaction, instance_ids: Collection[str]) -> dict[str, EcsHost]:

@@ -25,6 +25,7 @@ ecs_accounts = sa.Table(
     sa.Column("asked_at", Moment),
     sa.Column("taken_until", Moment),  # by the process that works on it
     sa.Column("next_refresh_at", Moment, nullable=False, index=True),
+    sa.Column("progress", sa.Text, nullable=False, server_default=""),  # JSON, of the refresh that is under way
 )
 
 ecs_imports = sa.Table(
@@ -53,7 +54,8 @@ ecs_hosts = sa.Table(
     sa.Column("misses", sa.Integer, nullable=False, server_default="0"),
     sa.Column("problem_code", sa.String(32), nullable=False, server_default=""),
     sa.Column("problem", sa.Text, nullable=False, server_default=""),
-    sa.Column("asked_at", Moment),
+    sa.Column("asked_at", Moment),  # when the cloud last told of it
+    sa.Column("checked_at", Moment),  # when it last said whether there is one
     # What is imported twice is one host.
     sa.UniqueConstraint("account_id", "ecs_account", "region", "remote_id"),
 )

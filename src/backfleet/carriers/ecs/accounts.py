@@ -87,6 +87,7 @@ def add_import(
     tx.publish(TOPIC)
     for one in known:
         if (one.ecs_account, one.selection) == (name, selection):
+            _store.note_progress(tx, account, "")  # a refresh that is under way may be past it
             _store.note_import(tx, one.import_id, {"synced_at": None, "problem_code": "", "problem": ""})
             return replace(one, synced_at=None, problem_code="", problem="")
     if len(known) >= MOST_IMPORTS:
@@ -135,12 +136,13 @@ def register(
     Raises:
         TooMany: the account has as many instances as it may.
     """
-    known = {(host.region, host.remote_id) for host in _store.hosts_of(tx, account)}
+    known = {host.remote_id for host in _store.hosts_in(tx, account, region, [one.remote_id for one in found])}
     free = MOST_HOSTS - _store.count_hosts(tx, account.account_id)
     made: list[EcsHost] = []
     for one in found:
-        if (region, one.remote_id) in known:
+        if one.remote_id in known:
             continue
+        known.add(one.remote_id)
         if len(made) >= free:
             raise TooMany
         name = one.name or one.remote_id

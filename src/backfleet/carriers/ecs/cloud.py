@@ -25,6 +25,7 @@ from backfleet.carriers.ecs.model import (
     Batch,
     CloudInstance,
     EcsProblem,
+    Page,
     Result,
     Selection,
     Trouble,
@@ -35,6 +36,7 @@ from backfleet_host.texts import printable
 
 PAGE: Final = 50  # items of one page
 MOST_PAGES: Final = 200
+LONGEST_TOKEN: Final = 4096  # characters of the token of a next page
 MOST_RESULT_PAGES: Final = 10  # of one invocation, which has at most 50 instances
 CONNECT_MS, READ_MS = 5_000, 15_000
 LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of output each are 1.7 MB
@@ -84,28 +86,35 @@ class Cloud:
         """HOST or HOST:PORT that it asks."""
         return str(self._client._endpoint)
 
-    def instances(self, selection: Selection) -> list[CloudInstance]:
-        """Return the instances of a selection. Raises EcsProblem, also where an empty list means a permission."""
-        return list({one.remote_id: one for page in self.listing(selection) for one in page}.values())
+    def page(self, selection: Selection, token: str = "") -> Page:
+        """Return one page of a selection that names at most 50 instances. Raises EcsProblem."""
+        asked = self._asked(selection, selection.instance_ids, token)
+        action, call = "ecs:DescribeInstances", self._client.describe_instances_with_options
+        found: Page = calling(action, lambda: _page(call(asked, runtime()).body))
+        return found
 
     def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
         """Return the instances of a selection page by page, each page when it is asked for. Raises EcsProblem."""
-        tags = [models.DescribeInstancesRequestTag(key=key, value=value) for key, value in selection.tags]
         ids, is_empty = selection.instance_ids, True
         for some in [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)] or [()]:
-            asked = models.DescribeInstancesRequest(
-                region_id=self._region,
-                instance_ids=json.dumps(list(some)) if some else None,
-                tag=tags or None,
-                resource_group_id=selection.resource_group or None,
-                max_results=PAGE,
-            )
+            asked = self._asked(selection, some)
             for body in self._pages("ecs:DescribeInstances", asked, self._client.describe_instances_with_options):
-                found = [_instance(one) for one in (body.instances.instance if body.instances else None) or []]
+                found = list(_page(body).instances)
                 is_empty = is_empty and not found
                 yield [one for one in found if not ids or one.remote_id in ids]
         if is_empty:
             self.check_permission()
+
+    def _asked(self, selection: Selection, ids: Sequence[str], token: str = "") -> models.DescribeInstancesRequest:
+        tags = [models.DescribeInstancesRequestTag(key=key, value=value) for key, value in selection.tags]
+        return models.DescribeInstancesRequest(
+            region_id=self._region,
+            instance_ids=json.dumps(list(ids)) if ids else None,
+            tag=tags or None,
+            resource_group_id=selection.resource_group or None,
+            max_results=PAGE,
+            next_token=token or None,
+        )
 
     def check_permission(self) -> None:
         """Find out whether instances may be listed at all: without permission the cloud's list is empty."""
@@ -202,6 +211,14 @@ class Cloud:
                 raise bad_answer(action, f"a list that does not end (page {len(tokens) + 1})")
             tokens.add(token)
             asked.next_token = token
+
+
+def _page(body: Any) -> Page:
+    listed = (body.instances.instance if body.instances else None) or []
+    token = str(body.next_token or "")
+    if len(token) > LONGEST_TOKEN:
+        raise bad_answer("ecs:DescribeInstances", f"a token of {len(token)} characters")
+    return Page(tuple(_instance(one) for one in listed), token)
 
 
 def _instance(one: Any) -> CloudInstance:

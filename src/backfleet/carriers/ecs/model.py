@@ -133,6 +133,14 @@ class CloudInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list of instances. `following` is the token of the next page; "" = it was the last one."""
+
+    instances: tuple[CloudInstance, ...]
+    following: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """What the cloud says of an instance's Cloud Assistant agent."""
 

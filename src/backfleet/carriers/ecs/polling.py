@@ -1,7 +1,7 @@
 """From the cloud to the queue: what has become of a batch, of many instances with one call."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from backfleet.carriers.ecs import _batches
@@ -11,8 +11,6 @@ from backfleet.carriers.ecs.round import Round
 from backfleet.storage import Transaction
 
 OVERDUE: Final = timedelta(minutes=5)  # beyond a command's own time, until nobody waits for its end any more
-FIRST_POLL, LONGEST_POLL = 1.0, 10.0  # seconds
-SLOWER: Final = 1.5  # each pause, compared with the last one
 
 
 def poll(this: Round, batch: Batch) -> None:
@@ -30,15 +28,16 @@ def poll(this: Round, batch: Batch) -> None:
         with this.means.database.transaction() as tx:
             this.end(tx, batch, batch.runs, IN_DOUBT)
         return
+    this.has_heard = True
     with this.means.database.transaction() as tx:
         _note(this, tx, batch, found)
-        _batches.note(tx, batch.token, {"polls": batch.polls + 1, "next_poll_at": _next(this, batch)})
+        _batches.note(tx, batch.token, {"polls": batch.polls + 1, "next_poll_at": this.next_poll(batch.polls)})
 
 
 def _put_off(this: Round, batch: Batch) -> None:
     """Ask again later. What is long overdue by then is in doubt."""
     with this.means.database.transaction() as tx:
-        _batches.note(tx, batch.token, {"polls": batch.polls + 1, "next_poll_at": _next(this, batch)})
+        _batches.note(tx, batch.token, {"polls": batch.polls + 1, "next_poll_at": this.next_poll(batch.polls)})
         if _is_overdue(this, batch):
             this.end(tx, batch, batch.runs, IN_DOUBT)
 
@@ -63,9 +62,3 @@ def _note(this: Round, tx: Transaction, batch: Batch, found: Sequence[Result]) -
 def _is_overdue(this: Round, batch: Batch) -> bool:
     limit = timedelta(seconds=batch.command.timeout_seconds) + OVERDUE
     return this.means.clock() > batch.created_at + limit
-
-
-def _next(this: Round, batch: Batch) -> datetime:
-    most = min(LONGEST_POLL, this.means.lease.total_seconds() / 3)
-    pause = min(FIRST_POLL * SLOWER ** min(batch.polls, 20), most)
-    return this.means.clock() + timedelta(seconds=pause * this.means.spread())

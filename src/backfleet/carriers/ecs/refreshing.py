@@ -1,185 +1,204 @@
-"""What the cloud says of instances: which there are, whether they run, whether their agents are there."""
+"""Bring imports and instances up to date, one call of the cloud after the other. What was read stays read.
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+How far a refresh is, is stored with every answer: the next round goes on there, in whichever process.
+"""
+
+from dataclasses import replace
 from typing import Any, Final
 
-from backfleet import commands, fleet
-from backfleet.carriers.ecs import _store
-from backfleet.carriers.ecs.accounts import TooMany, register, remove_gone
+from backfleet.carriers.ecs import _store, progress
+from backfleet.carriers.ecs.accounts import TooMany, register
+from backfleet.carriers.ecs.judging import RUNNING, WORD_LASTS, judge_missing, judge_running, judge_stopped, vouch
 from backfleet.carriers.ecs.model import (
-    AGENT_NOT_RUNNING,
+    BAD_ANSWER,
     COMMAND_REFUSED,
     INSTANCE_NOT_FOUND,
-    INSTANCE_NOT_RUNNING,
-    AgentStatus,
+    MOST_AT_ONCE,
     CloudInstance,
-    EcsHost,
     EcsImport,
     EcsProblem,
     Selection,
     Trouble,
 )
+from backfleet.carriers.ecs.progress import Progress, Stream
 from backfleet.carriers.ecs.round import Round
-from backfleet.carriers.facts import FACTS, read_facts
-from backfleet.commands import NewInvocation, State
-from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction
 
-RUNNING: Final = "Running"
-SILENT_FOR: Final = timedelta(minutes=10)  # an agent that the cloud has not heard for longer is not there
-MOST_MISSES: Final = 3  # refreshes in a row that do not find an instance, until it is gone
-QUESTIONS: Final = "ecs facts"  # the topic of questions to hosts what they are
-QUESTION_SECONDS: Final = 60
-ASK_AGAIN: Final = 300  # seconds until a host is asked again what it is
+CALLS_AT_ONCE: Final = 20  # in one round: what runs in the cloud is asked about in between
 
 
-def refresh(this: Round) -> None:
-    """Bring the imports and the instances of a cloud account up to date.
+def refresh(this: Round) -> bool:
+    """Go on with the refresh of a cloud account. Return whether it is over.
 
     Raises:
-        EcsProblem: the cloud was not reached, or refuses all of it.
+        EcsProblem: a call had no answer, and is made again in a later round; or the refresh is over, and something of
+            it was refused.
     """
-    means, account = this.means, this.account
-    with means.database.reading() as tx:
-        imports = _store.imports_of(tx, account.account_id, account.name)
-    refused: EcsProblem | None = None
-    for one in imports:
+    for _ in range(CALLS_AT_ONCE):
+        so_far, imports, name = _next(this)
+        if name is None:
+            _finish(this, so_far)
+            return True
         try:
-            _bring_in(this, one)
+            if name.startswith("import/"):
+                _read_import(this, so_far, name, imports[name.removeprefix("import/")])
+            else:
+                _read_region(this, so_far, name)
         except EcsProblem as problem:
-            _note_import(this, one, {"problem_code": problem.code, "problem": problem.message})
+            _note_problem(this, so_far, name, problem, imports)
             if problem.trouble is Trouble.PASSES:
                 raise
-            refused = problem
-    with means.database.reading() as tx:
-        hosts = _store.hosts_of(tx, account)
-    for region in sorted({host.region for host in hosts}):
-        try:
-            _ask_about(this, region, [host for host in hosts if host.region == region])
-        except EcsProblem as problem:
-            if problem.trouble is Trouble.PASSES:
-                raise
-            refused = problem  # one region's: the instances of the others are asked about all the same
-    with means.database.transaction() as tx:
-        _store.refresh_at(tx, account, means.clock() + means.every)
-    if refused is not None:
-        raise refused
+        else:
+            this.has_heard = True
+    return False
 
 
-def _bring_in(this: Round, one: EcsImport) -> None:
-    """Register what is new of a selection."""
-    means = this.means
-    found = this.cloud(one.selection.region).instances(one.selection)
-    missing = sorted(set(one.selection.instance_ids) - {each.remote_id for each in found})
-    problem = {"problem_code": "", "problem": ""}
-    if missing or not found:
-        what = (
-            f"{missing[0]} and {len(missing) - 1} more are" if len(missing) > 1 else f"{(missing or ['nothing'])[0]} is"
-        )
-        problem = {"problem_code": INSTANCE_NOT_FOUND, "problem": f"{what} not in {one.selection.region}"}
-        if not missing:
-            problem["problem"] = f"no instance of {one.selection.region} is selected"
+def _next(this: Round) -> tuple[Progress, dict[str, EcsImport], str | None]:
+    account = this.account
+    with this.means.database.reading() as tx:
+        so_far = progress.from_text(_store.progress_of(tx, account)) or Progress(this.means.clock())
+        imports = {one.import_id: one for one in _store.imports_of(tx, account.account_id, account.name)}
+        regions = _store.regions_to_ask(tx, account, so_far.began_at)
+    return so_far, imports, progress.next_stream(so_far, list(imports), regions)
+
+
+def _finish(this: Round, so_far: Progress) -> None:
+    with this.means.database.transaction() as tx:
+        _store.note_progress(tx, this.account, "")
+        _store.refresh_at(tx, this.account, this.means.clock() + this.means.every)
+    code, text = so_far.problem
+    if code:
+        raise EcsProblem(code, text, Trouble.ACCOUNT)
+
+
+def _note(this: Round, tx: Transaction, so_far: Progress, name: str, stream: Stream) -> None:
+    _store.note_progress(tx, this.account, progress.as_text(so_far.having(name, stream)))
+
+
+def _note_problem(this: Round, so_far: Progress, name: str, problem: EcsProblem, imports: dict[str, EcsImport]) -> None:
+    """Record a call that failed. What was read before, and what is known of instances, stays."""
+    reason, now = (problem.code, problem.message), this.means.clock()
+    stream = so_far.of(name)
+    again = progress.begun_again(stream) if problem.trouble is Trouble.COMMAND else None
+    if again is not None:
+        after = so_far.having(name, again)
+    elif problem.trouble is Trouble.PASSES:
+        after = progress.failed(so_far, name, reason)
+    else:
+        after = progress.refused(so_far, name, reason)
+    with this.means.database.transaction() as tx:
+        if problem.trouble is Trouble.PASSES and (not after.vouched_at or now >= after.vouched_at + this.means.every):
+            after = replace(after, vouched_at=now)
+            vouch(tx, _store.overdue_hosts(tx, this.account, now - WORD_LASTS, now - this.means.every), now=now)
+        _store.note_progress(tx, this.account, progress.as_text(after))
+        if name.startswith("import/") and again is None:
+            values = {"problem_code": problem.code, "problem": problem.message}
+            _store.note_import(tx, imports[name.removeprefix("import/")].import_id, values)
+
+
+def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> None:
+    """Read the next page of an import, and register what is new on it."""
+    stream, chosen, means = so_far.of(name), one.selection, this.means
+    if stream.is_unsure:
+        this.cloud(chosen.region).check_permission()
+        with means.database.transaction() as tx:
+            _end_import(this, tx, one, stream, _what_is_missing(one, stream))
+            _note(this, tx, so_far, name, progress.permission_is_there(stream))
+        return
+    ids = chosen.instance_ids
+    parts = [ids[at : at + MOST_AT_ONCE] for at in range(0, len(ids), MOST_AT_ONCE)] or [()]
+    page = this.cloud(chosen.region).page(replace(chosen, instance_ids=parts[stream.part]), stream.token)
+    found = [each for each in page.instances if not ids or each.remote_id in ids]
+    after = progress.page_read(stream, [each.remote_id for each in found], page.following, len(parts))
+    if page.following and (page.following == stream.token or after.pages >= progress.MOST_PAGES):
+        text = f"ecs:DescribeInstances lists without an end (page {after.pages}). Is it the endpoint?"
+        raise EcsProblem(BAD_ANSWER, text, Trouble.ACCOUNT)
+    present = {each.remote_id for each in found} if ids else set()
+    after = replace(after, present=tuple(sorted({*stream.present, *present})))
+    problem = _what_is_missing(one, after)
     try:
         with means.database.transaction() as tx:
-            register(tx, this.account, one.selection.region, means.region, found, now=means.clock(), draw=means.draw)
+            register(tx, this.account, chosen.region, means.region, found, now=means.clock(), draw=means.draw)
     except TooMany:
-        problem = {"problem_code": COMMAND_REFUSED, "problem": "the account has as many instances as it may"}
-    _note_import(this, one, {"synced_at": means.clock(), "found": len(found), **problem})
+        problem = _problem(COMMAND_REFUSED, "the account has as many instances as it may")
+        after = replace(after, is_over=True, is_unsure=False)
+    with means.database.transaction() as tx:
+        if after.is_over:
+            _end_import(this, tx, one, after, problem)
+        _note(this, tx, so_far, name, after)
 
 
-def _note_import(this: Round, one: EcsImport, values: dict[str, Any]) -> None:
-    with this.means.database.transaction() as tx:
-        _store.note_import(tx, one.import_id, values)
+def _what_is_missing(one: EcsImport, stream: Stream) -> dict[str, str]:
+    missing = sorted(set(one.selection.instance_ids) - set(stream.present))
+    if missing:
+        what = f"{missing[0]} and {len(missing) - 1} more are" if len(missing) > 1 else f"{missing[0]} is"
+        return _problem(INSTANCE_NOT_FOUND, f"{what} not in {one.selection.region}")
+    if not stream.found:
+        return _problem(INSTANCE_NOT_FOUND, f"no instance of {one.selection.region} is selected")
+    return _problem("", "")
 
 
-def _ask_about(this: Round, region: str, hosts: Sequence[EcsHost]) -> None:
-    """Ask about instances, and record what is said of each."""
-    ids = tuple(host.remote_id for host in hosts)
-    found = {one.remote_id: one for one in this.cloud(region).instances(Selection(region, ids))}
-    running = [each for each in ids if each in found and found[each].status == RUNNING]
-    agents = this.cloud(region).agents(running) if running else {}
-    now = this.means.clock()
-    for at in range(0, len(hosts), 100):
-        with this.means.database.transaction() as tx:
-            for host in hosts[at : at + 100]:
-                _note(this, tx, host, found.get(host.remote_id), agents.get(host.remote_id), now)
-
-
-def _note(
-    this: Round,
-    tx: Transaction,
-    host: EcsHost,
-    one: CloudInstance | None,
-    agent: AgentStatus | None,
-    now: datetime,
-) -> None:
-    if one is None:
-        if host.misses + 1 >= MOST_MISSES:
-            remove_gone(tx, host, now=now)
-            return
-        text = f"the cloud has no instance {host.remote_id} in {host.region}"
-        _store.note_host(tx, host.instance_id, {**_problem(INSTANCE_NOT_FOUND, text), "misses": host.misses + 1})
-        return
-    values: dict[str, Any] = {"misses": 0, "asked_at": now}
-    if one.status != RUNNING:
-        fleet.note_shutdown(tx, host.instance_id, now=now)
-        _store.note_host(tx, host.instance_id, values | _problem(INSTANCE_NOT_RUNNING, f"it is {one.status}"))
-        return
-    is_there = agent is not None and agent.is_installed and not _is_silent(agent, now)
-    fleet.note_heartbeats(tx, [Heartbeat(host.instance_id, now, reachable_at=now if is_there else None)])
-    if is_there:
-        _ask_what_it_is(this, tx, host, one, agent, now)
-    text = "" if is_there else "its Cloud Assistant agent is not installed, or not heard by the cloud"
-    _store.note_host(tx, host.instance_id, values | _problem("" if is_there else AGENT_NOT_RUNNING, text))
-
-
-def _is_silent(agent: AgentStatus, now: datetime) -> bool:
-    return agent.heard_at is not None and agent.heard_at < now - SILENT_FOR
-
-
-def _problem(code: str, text: str) -> dict[str, Any]:
+def _problem(code: str, text: str) -> dict[str, str]:
     return {"problem_code": code, "problem": text}
 
 
-def _ask_what_it_is(
-    this: Round, tx: Transaction, host: EcsHost, one: CloudInstance, agent: AgentStatus | None, now: datetime
-) -> None:
-    """Have a host say what the cloud does not: which processor it has. It is asked until it is known."""
-    known = fleet.instance(tx, host.account_id, host.instance_id)
-    if known is None or known.platform:
-        return
-    fleet.note_facts(
-        tx, host.instance_id, hostname=one.hostname, machine_id="", os_type=one.os_type or "linux",
-        os_version=one.os_name, platform="", address=one.address,
-        agent_version=f"cloud assistant {agent.version if agent else ''}".strip(),
-    )  # fmt: skip
-    if one.os_type not in ("", "linux"):
-        return
-    number = int(now.timestamp()) // ASK_AGAIN
-    question = NewInvocation(host.account_id, host.instance_id, FACTS, QUESTION_SECONDS, f"{host.instance_id}/{number}")
-    commands.send(tx, [question], topic=QUESTIONS, now=now, draw=this.means.draw)
+def _end_import(this: Round, tx: Transaction, one: EcsImport, stream: Stream, problem: dict[str, str]) -> None:
+    values: dict[str, Any] = {"synced_at": this.means.clock(), "found": stream.found, **problem}
+    _store.note_import(tx, one.import_id, values)
 
 
-def read_answers(this: Round) -> None:
-    """Record what hosts answered to the question what they are."""
-    means = this.means
-    with means.database.reading() as tx:
-        if not commands.has_news(tx, QUESTIONS):
-            return
-    with means.database.transaction() as tx:
-        news = commands.outcomes(tx, QUESTIONS, limit=100)
-        for one in news:
-            host = _store.hosts(tx, [one.instance_id]).get(one.instance_id)
-            known = fleet.instance(tx, host.account_id, one.instance_id) if host else None
-            if known is None or one.state is not State.FINISHED:
-                continue
-            try:
-                facts = read_facts(one.output.decode(errors="replace"))
-            except ValueError as problem:
-                _store.note_host(tx, one.instance_id, _problem(COMMAND_REFUSED, str(problem)[:300]))
-                continue
-            facts = {name: facts[name] for name in ("platform", "os_type", "os_version", "hostname", "machine_id")}
-            fleet.note_facts(tx, one.instance_id, **facts, address=known.intranet_ip, agent_version=known.agent_version)
-        commands.mark_collected(tx, news)
-        commands.drop_before(tx, QUESTIONS, means.clock() - timedelta(hours=1))
+def _read_region(this: Round, so_far: Progress, name: str) -> None:
+    """Ask about the next instances of a region, or about the agents of those that were found to run."""
+    region, stream = name.removeprefix("region/"), so_far.of(name)
+    if progress.is_stale(stream, this.means.clock()):
+        stream = progress.all_judged(stream)
+    if stream.is_unsure:
+        this.cloud(region).check_permission()
+        _judge_listed(this, so_far, name, progress.permission_is_there(stream), {})
+    elif stream.listed:
+        _judge_agents(this, so_far, name, stream)
+    else:
+        with this.means.database.reading() as tx:
+            ids = _store.next_to_ask(tx, this.account, region, so_far.began_at, MOST_AT_ONCE)
+        found = _named(this, region, ids)
+        running = tuple(one for one in found.values() if one.status == RUNNING)
+        after = progress.instances_listed(stream, ids, running, found=len(found), now=this.means.clock())
+        _judge_listed(this, so_far, name, after, {each: one.status for each, one in found.items()})
+
+
+def _named(this: Round, region: str, ids: tuple[str, ...]) -> dict[str, CloudInstance]:
+    """Return what the cloud says of these instances, at most 50. Raises EcsProblem."""
+    found: dict[str, CloudInstance] = {}
+    token = ""
+    for _ in range(len(ids)):  # one page, but for a cloud that makes shorter ones than were asked for
+        page = this.cloud(region).page(Selection(region, ids), token)
+        found |= {one.remote_id: one for one in page.instances if one.remote_id in ids}
+        token = page.following
+        if not token:
+            break
+    return found
+
+
+def _judge_listed(this: Round, so_far: Progress, name: str, stream: Stream, statuses: dict[str, str]) -> None:
+    """Record which instances are missing, or do not run. Of those that run, the agents are still to be asked about."""
+    now, region = this.means.clock(), name.removeprefix("region/")
+    with this.means.database.transaction() as tx:
+        if not stream.is_unsure:
+            for host in _store.hosts_in(tx, this.account, region, stream.asked):
+                if host.remote_id not in statuses:
+                    judge_missing(tx, host, now=now)
+                elif statuses[host.remote_id] != RUNNING:
+                    judge_stopped(tx, host, statuses[host.remote_id], now=now)
+            if not stream.listed:
+                stream = progress.all_judged(stream)
+        _note(this, tx, so_far, name, stream)
+
+
+def _judge_agents(this: Round, so_far: Progress, name: str, stream: Stream) -> None:
+    region, listed = name.removeprefix("region/"), {one.remote_id: one for one in stream.listed}
+    agents = this.cloud(region).agents(list(listed))
+    now = this.means.clock()
+    with this.means.database.transaction() as tx:
+        for host in _store.hosts_in(tx, this.account, region, list(listed)):
+            judge_running(this, tx, host, listed[host.remote_id], agents.get(host.remote_id), now=now)
+        _note(this, tx, so_far, name, progress.all_judged(stream))

@@ -12,6 +12,7 @@ from backfleet.carriers.ecs.model import (
     Batch,
     CloudInstance,
     EcsAccount,
+    Page,
     Result,
     Run,
     Selection,
@@ -20,17 +21,22 @@ from backfleet.commands import FinalReport
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Database, Transaction
 
+FIRST_POLL, LONGEST_POLL = 1.0, 10.0  # seconds until the cloud is asked about a batch again
+SLOWER: Final = 1.5  # each pause, compared with the last one
 HELD_FOR: Final = timedelta(seconds=30)  # by a process, from each call of the cloud on: longer than one takes
 
 
 class CloudApi(Protocol):
     """One region of a cloud account. Everything may raise EcsProblem."""
 
-    def instances(self, selection: Selection) -> list[CloudInstance]:
-        """Return the instances of a selection."""
+    def page(self, selection: Selection, token: str = "") -> Page:
+        """Return one page of a selection that names at most 50 instances, by one call."""
+
+    def check_permission(self) -> None:
+        """Find out, by one call, whether instances may be listed at all: without permission a list is empty."""
 
     def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
-        """Return them page by page."""
+        """Return a selection page by page; at its end, `check_permission` if it is empty."""
 
     def agents(self, remote_ids: Sequence[str]) -> dict[str, AgentStatus]:
         """Return what is said of the agents of these instances."""
@@ -70,12 +76,13 @@ class Means:
     spread: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Round:
-    """One round with a cloud account."""
+    """One round with a cloud account. `has_heard` becomes True when the cloud has done what it was asked."""
 
     means: Means
     account: EcsAccount
+    has_heard: bool = False
 
     def cloud(self, region: str) -> CloudApi:
         """Return a client for the next call. The account stays this process's while the call lasts, page by page.
@@ -93,6 +100,12 @@ class Round:
     def new_token(self) -> str:
         """Return a ClientToken."""
         return new_id("bf", self.means.draw)
+
+    def next_poll(self, tries: int) -> datetime:
+        """Return when the cloud is asked about a batch again, after so many times."""
+        most = min(LONGEST_POLL, self.means.lease.total_seconds() / 3)
+        pause = min(FIRST_POLL * SLOWER ** min(tries, 20), most)
+        return self.means.clock() + timedelta(seconds=pause * self.means.spread())
 
     def note_running(self, tx: Transaction, run: Run, output: bytes = b"", *, has_begun: bool = False) -> bool:
         """Record that a command is on its way, or runs; False if it is over here."""

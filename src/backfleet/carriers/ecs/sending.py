@@ -74,11 +74,14 @@ def send(this: Round, batch: Batch) -> None:
         invoke_id = this.cloud(batch.region).run(batch)
     except EcsProblem as problem:
         if problem.trouble is Trouble.PASSES:
+            with means.database.transaction() as tx:
+                _batches.note(tx, batch.token, {"next_poll_at": this.next_poll(batch.tries)})
             raise
         _refused(this, batch, problem)
         if problem.trouble is Trouble.ACCOUNT:
             raise
         return
+    this.has_heard = True
     with means.database.transaction() as tx:
         _batches.note(tx, batch.token, {"invoke_id": invoke_id, "next_poll_at": means.clock() + timedelta(seconds=1)})
 
