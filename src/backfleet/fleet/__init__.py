@@ -12,9 +12,9 @@ a transaction.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
   `carriers_of` how orders reach it;
   `remember_request` is the replay cache.
-- Presence: `note_heartbeats`, `note_shutdown` and `note_clock_set_back` record whether a host is there, `reachability`
-  says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and
-  `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
+- Presence: `note_heartbeats`, `note_left`, `note_shutdown` and `note_clock_set_back` record whether a host is there,
+  `reachability` says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can;
+  `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
 - Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
 - Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client`,
   `set_clients` and `forget_client` maintain what is known of them, `doubt_clients` has their host asked,
@@ -78,6 +78,7 @@ from backfleet.fleet.instances import (
     note_boot,
     note_clock_set_back,
     note_heartbeats,
+    note_left,
     note_shutdown,
     out_of_reach,
     reachability,
@@ -275,6 +276,7 @@ __all__ = [
     "note_clock_set_back",
     "note_facts",
     "note_heartbeats",
+    "note_left",
     "note_run",
     "note_shutdown",
     "oldest_readers",

@@ -79,7 +79,8 @@ def absence(on: Instance | None, *, now: datetime, reachable_within: timedelta) 
     if found is Reachability.NOT_RUNNING and on.stopped_at is not None:
         return f"stopped since {_text(on.stopped_at)}"
     if found is Reachability.AGENT_NOT_RUNNING:
-        return f"offline since {_text(on.reachable_at or on.registered_at)}"
+        since = max(filter(None, (on.reachable_at, on.left_at)), default=on.registered_at)
+        return f"offline since {_text(since)}"
     return ""
 
 

@@ -74,6 +74,7 @@ class Instance:
     public_key: str = field(repr=False)
     signed_ms: int | None = field(default=None, repr=False)
     reachable_at: datetime | None = None  # when its agent last used its socket, or asked for its tasks
+    left_at: datetime | None = None  # when its agent closed its socket, and did not come back within seconds
     agent_started_at: datetime | None = None  # by our clock; None if its agent has not reported it
     time_zone: str = ""  # a name such as Europe/Berlin; "" if its agent has not reported one
     carrier: CarrierKind = CarrierKind.ASSIST
