@@ -18,8 +18,8 @@ FORMER_PART_NAMES = {"assist": "agents"}
 """Names of parts in earlier builds, still accepted in settings files and scripts."""
 
 MAY_BE_ZERO = frozenset(
-    {"host_bytes_per_second", "most_connections", "most_connections_per_address", "backup_days"}
-)  # 0 means no limit
+    {"host_bytes_per_second", "most_connections", "most_connections_per_address", "backup_days", "delta_megabytes"}
+)  # 0 means no limit, or none at all
 
 MOST_PROCESSES = 64
 
@@ -52,6 +52,7 @@ class Settings:
     body_limit: int = 1 << 20  # bytes of a request's body; uploads stream and have their own limit
     line_limit: int = 256 * 1024  # bytes of a request line (SendFile and CommandContent travel in the URL)
     upload_limit: int = 8 << 30  # bytes of one artifact
+    delta_megabytes: int = 2048  # of memory that making a delta between two releases may take; 0 = none is made
     time_window_seconds: int = 900  # between a request's time and the server's, either way
     nonce_seconds: int = 1900  # how long a nonce is remembered; must be more than twice the window
     console_https: bool = False  # serve the console on the https listener too, and not only on the plain one

@@ -36,6 +36,7 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 VISITS = timedelta(seconds=1)  # between two looks for hosts that the server goes to
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+DELTAS = timedelta(seconds=30)  # between two looks for deltas that are to be made
 MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
 LOOKING = timedelta(seconds=15)  # between two looks for what people are notified of
 DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifications
@@ -107,9 +108,16 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("commands", lambda: _act_on_leases(database, settings, clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("deltas", lambda: _make_deltas(services, clock()), DELTAS),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def _make_deltas(services: Services, now: datetime) -> bool:
+    return releases.make_deltas_once(
+        services.database, services.repository, now=now, megabytes=services.settings.delta_megabytes
+    )
 
 
 def _move_tasks(services: Services, carrier: carriers.Carrier, now: datetime) -> bool:

@@ -28,3 +28,8 @@ def delta_path(package: str, version: str, platform: str, base: str) -> str:
 def deltas_of(path: str) -> str:
     """Return what the names of all deltas to a release begin with, by its own name."""
     return f"{path}/from/"
+
+
+def is_delta(path: str) -> bool:
+    """Return whether a name, or an address made of it, is that of a delta."""
+    return path.count("/") == 4 and path.split("/")[3] == "from"

@@ -1,7 +1,7 @@
 """Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables `releases`, `release_offers`, `default_packages`, `package_schemes`, `signed_metadata` and
-`signed_metadata_floors`, the artifacts folder and the release-signing keys.
+Owns the tables `releases`, `release_offers`, `release_deltas`, `default_packages`, `package_schemes`,
+`signed_metadata` and `signed_metadata_floors`, the artifacts folder and the release-signing keys.
 
 - `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
 - `withdraw` stops offering a release, `offer` offers it again or on another channel.
@@ -10,6 +10,7 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
   would make of them, and `change_scheme` changes it.
 - `offered`, `offered_for`, `packages_offered`, `package_meant`, `find` and `find_all` read; `select` and `newest`
   choose. The last two are pure.
+- `make_deltas_once` is the worker that makes deltas between versions, `deltas_to` reads those to a release.
 - `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
@@ -19,12 +20,14 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
 """
 
 from backfleet.releases.acceptance import NotSigned, accept_signatures, pending_signatures
+from backfleet.releases.deltas import run_once as make_deltas_once
 from backfleet.releases.errors import ReleaseConflict, ReleaseRefused, TooManyReleases, UnusualPackage
-from backfleet.releases.model import STABLE, Prepared, Release
+from backfleet.releases.model import STABLE, Delta, Prepared, Release
 from backfleet.releases.registry import (
     add,
     count_releases,
     default_packages,
+    deltas_to,
     find,
     find_all,
     is_noted_as_fetched,
@@ -70,6 +73,7 @@ from backfleet_host.manifest import Health, Manifest, Service
 __all__ = [
     "LIFETIMES",
     "STABLE",
+    "Delta",
     "Health",
     "Manifest",
     "NotSigned",
@@ -89,6 +93,7 @@ __all__ = [
     "change_scheme",
     "count_releases",
     "default_packages",
+    "deltas_to",
     "endings",
     "find",
     "find_all",
@@ -96,6 +101,7 @@ __all__ = [
     "is_withdrawn",
     "keep_artifact",
     "lowest_readers",
+    "make_deltas_once",
     "may_be_sent",
     "may_sign",
     "metadata",

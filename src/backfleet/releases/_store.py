@@ -1,7 +1,7 @@
 """Run every SQL statement on releases, offers and signed metadata."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +9,14 @@ import sqlalchemy as sa
 
 from backfleet.releases._tables import (
     default_packages,
+    deltas,
     metadata_floors,
     offers,
     package_schemes,
     releases,
     signed_metadata,
 )
-from backfleet.releases.model import Prepared, Release
+from backfleet.releases.model import Delta, Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
 from backfleet_host.versions import FIRST_SCHEME
@@ -61,12 +62,15 @@ def restore(tx: Transaction, package: str, version: str, platform: str) -> None:
 def remove_unfetched(tx: Transaction, package: str, version: str, platform: str) -> bool:
     """Remove a release and its offers; return False if its artifact was sent to somebody. Then roll back."""
     tx.run(_offers_of(package, version, platform))
+    either = sa.or_(deltas.c.version == version, deltas.c.base_version == version)
+    tx.run(sa.delete(deltas).where(deltas.c.package == package, deltas.c.platform == platform, either))
     return tx.run(sa.delete(releases).where(_named(package, version, platform), releases.c.fetched_at.is_(None))) == 1
 
 
 def is_named(tx: Transaction, sha256: str) -> bool:
-    """Return whether any release has this artifact."""
-    return tx.first(sa.select(releases.c.sha256).where(releases.c.sha256 == sha256)) is not None
+    """Return whether any release has this artifact, or a delta is this file."""
+    found = [sa.select(table.c.sha256).where(table.c.sha256 == sha256) for table in (releases, deltas)]
+    return any(tx.first(query) is not None for query in found)
 
 
 def is_fetched(tx: Transaction, sha256: str) -> bool:
@@ -79,6 +83,18 @@ def note_fetched(tx: Transaction, sha256: str, now: datetime) -> None:
     """Note that an artifact is sent to somebody, unless that is noted already."""
     unfetched = sa.and_(releases.c.sha256 == sha256, releases.c.fetched_at.is_(None))
     tx.run(sa.update(releases).where(unfetched).values(fetched_at=now))
+
+
+def add_delta(tx: Transaction, delta: Delta, now: datetime) -> None:
+    """Add a delta, or why there is none; what is known of the same two versions stays."""
+    tx.add_if_new(deltas, {**asdict(delta), "made_at": now})
+
+
+def every_delta(tx: Transaction) -> list[Delta]:
+    """Return what was made or tried of every two versions, by their names."""
+    query = sa.select(deltas).order_by(deltas.c.package, deltas.c.version, deltas.c.platform, deltas.c.base_version)
+    names = [field.name for field in fields(Delta)]
+    return [Delta(**{name: getattr(row, name) for name in names}) for row in tx.rows(query)]
 
 
 def packages(tx: Transaction) -> list[str]:

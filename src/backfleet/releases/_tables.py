@@ -32,6 +32,24 @@ offers = sa.Table(
     ),
 )
 
+# What was made, or tried, of two versions of a package: what makes the content of one of that of the other.
+deltas = sa.Table(
+    "release_deltas",
+    metadata,
+    sa.Column("package", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("platform", sa.String(64), primary_key=True),
+    sa.Column("base_version", sa.String(64), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),  # "": there is none, and the note says why
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("base_sha256", sa.String(64), nullable=False),
+    sa.Column("base_length", sa.BigInteger, nullable=False),
+    sa.Column("result_sha256", sa.String(64), nullable=False),
+    sa.Column("result_length", sa.BigInteger, nullable=False),
+    sa.Column("note", sa.String(300), nullable=False),
+    sa.Column("made_at", Moment, nullable=False),
+)
+
 package_schemes = sa.Table(
     "package_schemes",
     metadata,

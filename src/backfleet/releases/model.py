@@ -54,3 +54,25 @@ class Prepared:
     file_name: str
     libraries: tuple[str, ...] = ()  # that its commands need, by name
     notes: tuple[str, ...] = ()  # what the administrator should know of it
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What makes the content of a release of that of an older version; or why there is no such file."""
+
+    package: str
+    version: str
+    platform: str
+    base_version: str
+    sha256: str = ""  # "" = there is none
+    size: int = 0  # bytes
+    base_sha256: str = ""
+    base_length: int = 0  # bytes
+    result_sha256: str = ""
+    result_length: int = 0  # bytes
+    note: str = ""  # why there is none
+
+    @property
+    def target_path(self) -> str:
+        """The delta's name in the signed metadata."""
+        return download_paths.delta_path(self.package, self.version, self.platform, self.base_version)

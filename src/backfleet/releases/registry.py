@@ -11,7 +11,7 @@ from backfleet.releases.contents import examine, format_of, upstream_versions
 from backfleet.releases.describing import FILE_NAME, check_name, describe, packages_with_recipe
 from backfleet.releases.errors import ReleaseConflict, UnusualPackage
 from backfleet.releases.inspecting import inspect
-from backfleet.releases.model import Prepared, Release
+from backfleet.releases.model import Delta, Prepared, Release
 from backfleet.releases.package_names import similar_package
 from backfleet.releases.repository import Repository
 from backfleet.releases.schemes import check_has_own_place, check_readable, fix_scheme
@@ -299,6 +299,15 @@ def lowest_readers(tx: Transaction, wanted: Collection[tuple[str, str]]) -> dict
                 highest = other
         found[each] = highest.readable_by
     return found
+
+
+def deltas_to(tx: Transaction, package: str, version: str, platform: str) -> list[Delta]:
+    """Return the deltas to a release, and why there are none from other versions, by the versions' names."""
+    return [
+        delta
+        for delta in _store.every_delta(tx)
+        if (delta.package, delta.version, delta.platform) == (package, version, platform)
+    ]
 
 
 def find_all(tx: Transaction, package: str | None) -> list[Release]:

@@ -19,6 +19,7 @@ from backfleet.releases.errors import TooManyReleases
 from backfleet.releases.offline_signing import ROOT_LIFE, TARGETS_LIFE
 from backfleet.releases.repository import ROLES, Repository
 from backfleet.storage import Database, Transaction
+from backfleet_host.download_paths import target_path
 
 LIFETIMES: Final = {
     "root": ROOT_LIFE,
@@ -35,6 +36,8 @@ KEPT_VERSIONS = 20  # of snapshot and targets, for clients in the middle of a re
 LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients accept at most 5,000,000
 LARGEST_ROOT: Final = 450_000  # bytes; they accept at most 512,000, and could never get past a larger one
 EMBEDDED: Final = "backfleet"  # the key of the manifest in a target's custom metadata
+EMBEDDED_DELTA: Final = "backfleet_delta"  # the same of a delta, in a target of its own: older hosts pass over it
+DELTA_FIELDS: Final = ("base_version", "base_sha256", "base_length", "result_sha256", "result_length")
 
 
 def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
@@ -49,7 +52,13 @@ def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     if not may_sign(tx, repository, "targets"):
         return False
     targets = next_targets(tx, now)
-    _sign(tx, repository, "targets", targets)
+    releases = dict(targets.targets)
+    targets.targets.update(_delta_files(tx, releases))
+    try:
+        _sign(tx, repository, "targets", targets)
+    except TooManyReleases:  # hosts can do without deltas
+        targets.targets = releases
+        _sign(tx, repository, "targets", targets)
     publish_snapshot(tx, repository, targets.version, now)
     _store.note_published(tx, now)
     return True
@@ -153,7 +162,9 @@ def unsigned(tx: Transaction) -> list[str]:
     """Return the names of the releases that were added or withdrawn since the targets were signed."""
     if not exists(tx):
         return []
-    signed, wanted = _as_text(cast(Targets, read(tx, "targets").signed).targets), _as_text(_target_files(tx))
+    targets = cast(Targets, read(tx, "targets").signed).targets
+    releases = {name: file for name, file in targets.items() if EMBEDDED in (file.custom or {})}
+    signed, wanted = _as_text(releases), _as_text(_target_files(tx))
     return sorted(name for name in signed.keys() | wanted.keys() if signed.get(name) != wanted.get(name))
 
 
@@ -186,6 +197,26 @@ def _target_files(tx: Transaction) -> dict[str, TargetFile]:
         )
         for release in _store.every_release(tx, None)
         if release.withdrawn_at is None
+    }
+
+
+def _delta_files(tx: Transaction, releases: Mapping[str, TargetFile]) -> dict[str, TargetFile]:
+    """Return every delta between two releases that are offered.
+
+    Only this server signs deltas. A person who signs elsewhere can compare an artifact with its hash, but not what a
+    delta makes of it: a server in other hands could make anything of it.
+    """
+    return {
+        delta.target_path: TargetFile(
+            length=delta.size,
+            hashes={"sha256": delta.sha256},
+            path=delta.target_path,
+            unrecognized_fields={"custom": {EMBEDDED_DELTA: {name: getattr(delta, name) for name in DELTA_FIELDS}}},
+        )
+        for delta in _store.every_delta(tx)
+        if delta.sha256
+        and target_path(delta.package, delta.version, delta.platform) in releases
+        and target_path(delta.package, delta.base_version, delta.platform) in releases
     }
 
 

@@ -201,11 +201,12 @@ def test_the_newest_release_is_listed_first(api: Api) -> None:
 
 
 def test_a_release_can_be_read(api: Api) -> None:
-    """It has the fields of the list, and its manifest."""
+    """It has the fields of the list, its manifest, and its deltas."""
     api.add()
     (listed,) = api("ListReleases")["Releases"]
     found = api("GetRelease", **NAMES)["Release"]
     manifest = found.pop("Manifest")
+    assert found.pop("Deltas") == []
     assert found == listed
     assert (manifest["package"], manifest["format"]) == ("rclone", "tar")
 

@@ -23,7 +23,7 @@ from backfleet.clock import Clock
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import DownloadResponse
 from backfleet.storage import Database, Unavailable
-from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_BINARY, HOST_PROGRAM, METADATA, TARGETS
+from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_BINARY, HOST_PROGRAM, METADATA, TARGETS, is_delta
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
 ASK_AGAIN = "no-cache"  # a cache must ask whether its copy is still current
@@ -115,7 +115,10 @@ class _Downloads:
 
     async def target(self, request: web.Request) -> web.StreamResponse:
         """Send an artifact by its name in the signed metadata: `<package>/<version>/<sha256>.<platform>`."""
-        sha256 = request.match_info["path"].rsplit("/", 1)[-1].partition(".")[0]
+        path = request.match_info["path"]
+        sha256 = path.rsplit("/", 1)[-1].partition(".")[0]
+        if is_delta(path):
+            request[KIND] = "delta"
         return await self._artifact(request, sha256)
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:

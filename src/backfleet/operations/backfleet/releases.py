@@ -72,6 +72,7 @@ RELEASE: Final = {
     "Scheme": str,
     "Fetched": bool,
 }
+DELTA: Final = {"FromVersion": str, "Size": int, "Note": str}  # the note says why there is none, of 0 bytes
 NO_HEALTH_NOTE: Final = "it has no health command: hosts only check that its commands start"
 OTHER_MANIFEST_NOTE: Final = "it keeps the manifest that it has: hosts may know the version with it"
 UNPUBLISHED_NOTE: Final = (
@@ -228,16 +229,18 @@ class GetRelease:
     BACKFLEET,
     "GetRelease",
     action="backfleet:GetRelease",
-    answer={"Release": {**RELEASE, "Manifest": Anything}},
+    answer={"Release": {**RELEASE, "Manifest": Anything, "Deltas": [DELTA]}},
     errors=(ReleaseNotFound,),
 )
 def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
-    """Return a release and its manifest."""
+    """Return a release, its manifest, and the deltas by which hosts with an older version download it."""
+    names = asked.package_name or "", asked.release_version or "", asked.platform or ""
     with call.services.database.reading() as tx:
-        found = releases.find(tx, asked.package_name or "", asked.release_version or "", asked.platform or "")
+        found, deltas = releases.find(tx, *names), releases.deltas_to(tx, *names)
     if found is None:
         raise ReleaseNotFound
-    return {"Release": release_answer(found) | {"Manifest": found.manifest.to_json()}}
+    listed = [{"FromVersion": each.base_version, "Size": each.size, "Note": each.note} for each in deltas]
+    return {"Release": release_answer(found) | {"Manifest": found.manifest.to_json(), "Deltas": listed}}
 
 
 @dataclass(frozen=True, slots=True)

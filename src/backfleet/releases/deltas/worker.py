@@ -1,0 +1,135 @@
+"""Make the deltas that are wanted, one after the other, each in a process of its own.
+
+Making one takes minutes and a gigabyte for a large program: the server must neither wait nor run out of memory for it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from backfleet.releases import _store
+from backfleet.releases.deltas.choosing import wanted
+from backfleet.releases.model import Delta, Release
+from backfleet.releases.registry import keep_artifact
+from backfleet.releases.repository import Repository
+from backfleet.releases.signed_metadata import exists, may_sign, publish
+from backfleet.storage import Database
+
+SECONDS: Final = 1800  # for one delta
+TIMES_THE_BASE: Final = 18  # of memory
+PREFIX: Final = ".delta-"
+
+
+def run_once(database: Database, repository: Repository, *, now: datetime, megabytes: int) -> bool:
+    """Make one delta and sign it; return whether there may be more to make.
+
+    Args:
+        megabytes: of memory for it; 0 = no deltas are made.
+    """
+    if not megabytes:
+        return False
+    with database.reading() as tx:
+        if not exists(tx) or not may_sign(tx, repository, "targets"):
+            return False
+        pairs = wanted(_store.every_release(tx, None), _store.every_delta(tx))
+    free = _free_megabytes()
+    pairs = [pair for pair in pairs if not free < _needed(*pair) <= megabytes]  # they wait until there is memory
+    with _alone(repository) as is_alone:
+        if not pairs or not is_alone:
+            return False
+        with _folder(repository) as folder:
+            delta, file = _made(repository, *pairs[0], folder, megabytes)
+            if delta.sha256:
+                keep_artifact(repository, file, delta.sha256)
+            _add(database, repository, delta, pairs[0], now)
+    return True
+
+
+def _add(
+    database: Database, repository: Repository, delta: Delta, pair: tuple[Release, Release], now: datetime
+) -> None:
+    """Note a delta and sign it, unless one of its releases has other bytes by now."""
+    with database.transaction() as tx:
+        _store.lock(tx)
+        for release in pair:
+            known = _store.release(tx, release.package, release.version, release.platform)
+            if known is None or known.sha256 != release.sha256:
+                return
+        _store.add_delta(tx, delta, now)
+        if delta.sha256:
+            publish(tx, repository, now=now)
+
+
+def _made(repository: Repository, new: Release, base: Release, folder: Path, megabytes: int) -> tuple[Delta, Path]:
+    """Return a delta and its file, or a note why there is none."""
+    names, file = (new.package, new.version, new.platform, base.version), folder / "delta"
+    needed = _needed(new, base)
+    if needed > megabytes:
+        return Delta(*names, note=f"making it needs {needed} MB, and delta_megabytes is {megabytes}"), file
+    asked = {
+        "folder": str(folder), "file": str(file), "megabytes": megabytes, "artifact_bytes": new.size,
+        "artifacts": [[str(repository.path_of(one.sha256)), one.manifest.to_json()] for one in (base, new)],
+    }  # fmt: skip
+    found = _run(asked)
+    return Delta(*names, **found), file
+
+
+def _needed(new: Release, base: Release) -> int:
+    """Return the megabytes of memory that making a delta takes."""
+    return (TIMES_THE_BASE * base.manifest.unpacked_bytes + 3 * new.manifest.unpacked_bytes) >> 20
+
+
+def _free_megabytes() -> int:
+    """Return the memory that this machine can give without swapping. Source: proc_meminfo(5), MemAvailable."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) >> 10 if found else 0
+
+
+def _run(asked: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "backfleet.releases.deltas"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(asked).encode(), capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"note": f"making it took more than {SECONDS} s"}
+    if done.returncode == 0:
+        return dict(json.loads(done.stdout))
+    if done.returncode == -signal.SIGKILL:
+        return {"note": "making it was ended by the system: there was not enough memory"}
+    last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return {"note": f"making it failed: {last}"[:300]}
+
+
+@contextlib.contextmanager
+def _alone(repository: Repository) -> Iterator[bool]:
+    """Hold the lock by which one process of a machine makes deltas; yield whether it is ours."""
+    with open(repository.path_of(".deltas.lock"), "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextlib.contextmanager
+def _folder(repository: Repository) -> Iterator[Path]:
+    """Yield a folder for what is on the way, on the disk of the artifacts. What a crash left there is removed."""
+    artifacts = repository.path_of("").resolve()
+    for left in artifacts.glob(f"{PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=artifacts) as folder:
+        os.chmod(folder, 0o700)
+        yield Path(folder)

@@ -1,0 +1,139 @@
+"""Deltas are made after a release was added, signed, and withdrawn with it."""
+
+import json
+import random
+
+import pytest
+
+from backfleet import releases
+from backfleet.releases import signed_metadata
+from backfleet.releases.deltas import unpack_to_the_same
+from backfleet.releases.deltas.contents import result_of
+from backfleet_host.archives import FORMATS
+from backfleet_host.deltas import apply_delta
+from releases.artifacts import file, folder, hard_link, link, program, tar, zipped
+
+NOISE = random.Random(3).randbytes(150_000)
+NAME = "rclone/1.1.0/linux-amd64/from/1.0.0"
+
+
+def packed(version: str, noise: bytes = NOISE) -> bytes:
+    return tar(program("rclone", version), file("noise", noise), file("version", version.encode()), compression="gz")
+
+
+@pytest.fixture
+def two(add):
+    """Two versions of rclone with much in common."""
+    return [add(version, content=packed(version), platform="linux-amd64")[0] for version in ("1.0.0", "1.1.0")]
+
+
+def make(shop, repository, now, megabytes=1024):
+    while releases.make_deltas_once(shop, repository, now=now, megabytes=megabytes):
+        pass
+
+
+def signed(shop):
+    with shop.reading() as tx:
+        return dict(signed_metadata.read(tx, "targets").signed.targets)
+
+
+def deltas(shop):
+    with shop.reading() as tx:
+        return releases.deltas_to(tx, "rclone", "1.1.0", "linux-amd64")
+
+
+def test_a_delta_is_made_signed_and_makes_the_new_content(shop, repository, two, now, tmp_path):
+    make(shop, repository, now)
+    (delta,) = deltas(shop)
+    assert 0 < delta.size < two[1].size / 10
+    target = signed(shop)[NAME]
+    assert (target.length, target.hashes["sha256"]) == (delta.size, delta.sha256)
+    assert target.custom["backfleet_delta"]["base_version"] == "1.0.0"
+    made, base = bytearray(), tmp_path / "base"
+    base.write_bytes(NOISE + program("rclone", "1.0.0").content + b"1.0.0")
+    lengths = delta.base_length, delta.result_length
+    apply_delta(repository.artifact(delta.sha256), base, lengths, made.extend)
+    assert bytes(made) == result_of(repository.path_of(two[1].sha256), two[1].manifest)
+    with shop.reading() as tx:
+        assert releases.may_be_sent(tx, delta.sha256)
+        assert releases.unsigned(tx) == []
+
+
+def test_a_withdrawn_release_takes_its_deltas_along_and_brings_them_back(shop, repository, two, now):
+    make(shop, repository, now)
+    for withdrawn in two:
+        names = withdrawn.package, withdrawn.version, withdrawn.platform
+        with shop.transaction() as tx:
+            releases.withdraw(tx, repository, *names, now=now)
+        assert NAME not in signed(shop)
+        with shop.transaction() as tx:
+            releases.offer(tx, repository, *names, channel="stable", now=now)
+        assert NAME in signed(shop)
+
+
+def test_a_version_that_is_given_to_other_bytes_loses_its_deltas(shop, repository, two, now, add):
+    make(shop, repository, now)
+    with shop.transaction() as tx:
+        releases.withdraw(tx, repository, "rclone", "1.1.0", "linux-amd64", now=now)
+    add("1.1.0", content=packed("1.1.0", NOISE + b"more"), platform="linux-amd64")
+    assert deltas(shop) == []
+    assert NAME not in signed(shop)
+
+
+def test_too_little_memory_or_too_little_gain_is_said(shop, repository, add, now):
+    for version in ("1.0.0", "1.1.0"):
+        add(version, content=packed(version, random.Random(version).randbytes(150_000)), platform="linux-amd64")
+    make(shop, repository, now)
+    (delta,) = deltas(shop)
+    assert "the whole artifact has" in delta.note
+    assert NAME not in signed(shop)
+
+
+def test_what_needs_more_memory_than_allowed_is_not_begun(shop, repository, two, now):
+    make(shop, repository, now, megabytes=1)
+    assert [delta.note for delta in deltas(shop)] == ["making it needs 3 MB, and delta_megabytes is 1"]
+
+
+def test_no_memory_makes_none(shop, repository, two, now):
+    assert not releases.make_deltas_once(shop, repository, now=now, megabytes=0)
+
+
+def test_what_people_sign_elsewhere_has_no_deltas(shop, repository, two, now):
+    make(shop, repository, now)
+    with shop.transaction() as tx:
+        pending = json.loads(releases.pending_signatures(tx, repository, now=now).to_bytes())
+    assert sorted(pending["targets"]["signed"]["targets"]) == [
+        "rclone/1.0.0/linux-amd64",
+        "rclone/1.1.0/linux-amd64",
+    ]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form in ("tar", "zip", "binary")])
+def test_the_uncompressed_form_unpacks_to_the_same(form, prepare, tmp_path):
+    long = "/".join(["a" * 100] * 4)
+    things = [
+        folder("leer/é"),
+        program("bin/rclone"),
+        file(f"{long}/ü", b"x" * 1000),
+        link("bin/more", "../bin/rclone"),
+    ]
+    content = {
+        "tar": lambda: tar(*things, hard_link("bin/same", "bin/rclone"), compression="gz"),
+        "zip": lambda: zipped(*things),
+        "binary": lambda: b"#!/bin/sh\necho\n",
+    }[form]()
+    (tmp_path / "artifact").write_bytes(content)
+    prepared = prepare(
+        "1.0", content=content, form=form, given={"bin": ["rclone" if form == "binary" else "bin/rclone"]}
+    )
+    (tmp_path / "result").write_bytes(result_of(tmp_path / "artifact", prepared.manifest))
+    assert unpack_to_the_same(tmp_path / "artifact", tmp_path / "result", prepared.manifest)
+
+
+def test_a_delta_waits_until_there_is_memory(shop, repository, two, now, monkeypatch):
+    monkeypatch.setattr("backfleet.releases.deltas.worker._free_megabytes", lambda: 1)
+    make(shop, repository, now)
+    assert deltas(shop) == []
+    monkeypatch.undo()
+    make(shop, repository, now)
+    assert [delta.base_version for delta in deltas(shop)] == ["1.0.0"]
