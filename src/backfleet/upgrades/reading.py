@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
+from backfleet.upgrades.ending import is_out_of_time
 from backfleet.upgrades.model import EndedBadly, Item, Origin, Task
 from backfleet.upgrades.waiting import REACHABLE_WITHIN, with_reasons
 
@@ -18,7 +19,10 @@ def read(
     Items that wait for their hosts say why, and until when.
     """
     task = _store.task(tx, account_id, task_id)
-    return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
+    if task is None:
+        return None
+    shown = task.as_of(now) if is_out_of_time(tx, task, now) else task
+    return with_reasons(tx, shown, now=now, reachable_within=reachable_within)
 
 
 def unsent_since(tx: Transaction, account_id: str, *, now: datetime, reachable_since: datetime) -> datetime | None:
