@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,13 @@ class SelfUpgradingHost:
 
 
 @contextlib.contextmanager
-def hosts_moved_over(folder: Path, count: int) -> Iterator[tuple[Installation, list[SelfUpgradingHost]]]:
-    """A server, and hosts that were moved over to version 1.0, as docs/host-program.md says."""
+def hosts_moved_over(
+    folder: Path, count: int, prepare: Callable[[Path], object] = lambda _root: None
+) -> Iterator[tuple[Installation, list[SelfUpgradingHost]]]:
+    """A server, and hosts that were moved over to version 1.0, as docs/host-program.md says.
+
+    `prepare` is called with the empty folder of each root.
+    """
     server = Installation(folder / "s")
     server.folder.mkdir()
     with contextlib.ExitStack() as switched_on:
@@ -95,6 +100,7 @@ def hosts_moved_over(folder: Path, count: int) -> Iterator[tuple[Installation, l
             for number in range(count):
                 root = folder / f"h{number}"
                 root.mkdir()
+                prepare(root)
                 machine = machines.switched_on(folder / f"m{number}", [server.folder, (root, DEFAULT_ROOT)])
                 hosts.append(SelfUpgradingHost(server, switched_on.enter_context(machine), root))
             with ThreadPoolExecutor(count) as pool:

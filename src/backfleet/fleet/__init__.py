@@ -157,7 +157,16 @@ from backfleet.fleet.tagging import (
     set_tags,
     tags_of,
 )
-from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
+from backfleet.fleet.watching import (
+    changed,
+    cloned,
+    count_host_versions,
+    deaf,
+    lost,
+    quarantined,
+    with_host_versions,
+    with_wrong_clocks,
+)
 from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
@@ -222,6 +231,7 @@ __all__ = [
     "count_by_release",
     "count_changed",
     "count_cloned",
+    "count_host_versions",
     "count_installed",
     "count_instances",
     "count_presence",
@@ -298,6 +308,7 @@ __all__ = [
     "take_boots",
     "take_turn",
     "take_unchecked",
+    "with_host_versions",
     "with_wrong_clocks",
     "without_password",
 ]

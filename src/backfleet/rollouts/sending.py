@@ -10,6 +10,7 @@ from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client, Hold, Preferences
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
+from backfleet.rollouts import traces
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord
@@ -131,6 +132,7 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget], 
         topic=TOPIC,
         settings=brings,
         origin=record.id,
+        traceparent=traces.traceparent_of(record.id),
     )
 
 

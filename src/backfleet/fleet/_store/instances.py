@@ -299,6 +299,20 @@ def count(tx: Transaction, account_id: str) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
 
 
+def count_agent_versions(tx: Transaction, account_id: str) -> dict[str, int]:
+    """Return how many enrolled instances of the account have each version of the agent of ours."""
+    column, number = instances.c, sa.func.count().label("number")
+    mine = sa.and_(column.account_id == account_id, column.deregistered_at.is_(None))
+    own = column.agent_kind == AgentKind.BACKFLEET.value
+    query = sa.select(column.agent_version, number).where(mine, own).group_by(column.agent_version)
+    return {row.agent_version: row.number for row in tx.rows(query)}
+
+
+def with_agent_versions(tx: Transaction, account_id: str, versions: Sequence[str], limit: int) -> list[Watched]:
+    """Return hosts that were not shut down and have one of these versions of the agent."""
+    return _watched(tx, _running(account_id), instances.c.agent_version.in_(versions), limit)
+
+
 def forget_presence(tx: Transaction) -> None:
     """Forget when each host could last be given work."""
     tx.run(sa.update(instances).values(reachable_at=None))

@@ -15,6 +15,7 @@
   staged.json            the versions that are staged for an order to come, and until when they stay
   settings.json          what the server set for the client, for whatever runs it here
   adopted.json           which programs of others the client took the place of, and where these are now
+  adoption-refused.json  why a program of others could not be taken over
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
   aside/                 copies of files that somebody changed or added and an order replaced or removed
@@ -197,6 +198,11 @@ class PackageFolder:
     def adopted(self) -> Path:
         """Which programs of others the client took the place of."""
         return self.folder / "adopted.json"
+
+    @property
+    def refused(self) -> Path:
+        """Why a program that is there could not be taken over."""
+        return self.folder / "adoption-refused.json"
 
     def tree(self, version: str) -> Path:
         """Return the tree of a version, there or not."""
