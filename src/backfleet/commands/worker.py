@@ -55,7 +55,7 @@ def note_round(
         if _is_noted(last, now):
             return False
         _store.note_round(tx, now)
-        if _goes_on(last, now):
+        if last is None or _goes_on(last, now):
             return False
         also(tx)
         _store.renew(tx, State.HANDED, now + handed)
