@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
+import sqlalchemy as sa
+
 from backfleet import identity
 from backfleet.clock import utc_now
 from backfleet.endpoints.console.live import MOST_STREAMS_EACH
@@ -69,7 +71,8 @@ def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         browser.get("/fleet")
         print(f"{'page':28} {'wall ms':>8} {'CPU ms':>8} {'KiB':>6}")
         for path in ("/login", "/fleet", "/fleet?state=Behind", "/fleet?state=Failed", "/fleet?q=host-04999",
-                     f"/fleet?page={asked.clients // 50}", f"/hosts/{host}", "/tasks", f"/tasks?page={TASKS // 25}",
+                     f"/fleet?page={asked.clients // 50}", f"/fleet?page={asked.clients // 100}",
+                     f"/hosts/{host}", "/tasks", f"/tasks?page={TASKS // 25}",
                      "/rollouts", "/trail"):  # fmt: skip
             browser.report(path, asked.rounds)
         before = memory_of(process.pid)
@@ -144,6 +147,9 @@ def fill(services: Services, account: str, number: int) -> str:
         for start in range(0, len(rows), BATCH):
             with services.database.transaction() as tx:
                 tx.add(table, rows[start : start + BATCH])
+    if services.database.engine.dialect.name == "postgresql":
+        with services.database.transaction() as tx:
+            tx.run(sa.text("ANALYZE"))  # as it does by itself within a minute or two, where a fleet grew
     return str(hosts[0]["id"])
 
 

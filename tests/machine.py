@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SYSTEMD = Path("/lib/systemd/systemd")
@@ -44,7 +44,11 @@ else
   mount -o remount,ro sys/fs/cgroup  # no other controllers, which it would share with this machine
 fi
 mount --rbind /dev dev
-printf '%s\n' "$SHARED" | while IFS= read -r folder; do mkdir -p ".$folder"; mount --bind "$folder" ".$folder"; done
+tab=$(printf '\t')
+printf '%s\n' "$SHARED" | while IFS="$tab" read -r folder there; do
+  mkdir -p ".$there"
+  mount --bind "$folder" ".$there"
+done
 mount --bind "$UNITS" etc/systemd/system
 mount -t tmpfs tmpfs lib/systemd/system/multi-user.target.wants  # what this machine starts is not what that one is for
 rm -f etc/machine-id && echo 0123456789abcdef0123456789abcdef > etc/machine-id
@@ -82,8 +86,10 @@ def why_not() -> str:
 class Machine:
     """A machine that is booted, runs programs, and loses its power."""
 
-    def __init__(self, folder: Path, shared: list[Path]) -> None:
-        self.folder, self._shared = folder, [*shared, *_on_other_disks()]
+    def __init__(self, folder: Path, shared: Sequence[Path | tuple[Path, Path]]) -> None:
+        """Name its own folder, and folders to share: each at its own path, or at that beside it."""
+        self.folder = folder
+        self._shared = [each if isinstance(each, tuple) else (each, each) for each in [*shared, *_on_other_disks()]]
         self.units = folder / "units"
         self.units.mkdir(parents=True)
         (folder / "home").mkdir()
@@ -103,8 +109,8 @@ class Machine:
         """Switch the machine on, and wait until it is up."""
         given = {
             "PATH": os.environ["PATH"], "HOME_OF_IT": str(self.folder / "home"), "UNITS": str(self.units),
-            "SHARED": "\n".join(map(str, self._shared)), "SYSTEMD": str(SYSTEMD), "BOOT": _BOOT,
-            "GROUPS": " ".join(map(str, self._groups)),
+            "SHARED": "\n".join(f"{here}\t{there}" for here, there in self._shared), "SYSTEMD": str(SYSTEMD),
+            "BOOT": _BOOT, "GROUPS": " ".join(map(str, self._groups)),
         }  # fmt: skip
         for group in self._groups:
             group.mkdir()
@@ -183,7 +189,7 @@ def _on_other_disks() -> list[Path]:
 
 
 @contextlib.contextmanager
-def switched_on(folder: Path, shared: list[Path]) -> Iterator[Machine]:
+def switched_on(folder: Path, shared: Sequence[Path | tuple[Path, Path]]) -> Iterator[Machine]:
     """Provide a machine that is up, and remove it afterwards."""
     machine = Machine(folder, shared)
     try:

@@ -112,6 +112,29 @@ def test_what_cannot_be_compared_is_chosen_neither_by_a_condition_nor_by_its_opp
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("host_version<0.10", True),  # as text it would be newer
+        ("host_version<0.9.1", False),
+        ("host_version>=0.9.1 and version<1.75", True),
+        ("host_version=0.9.1", True),
+        ("host_version~0.9.*", True),
+        ("host_version<newest", None),  # the version of another package
+        ("version<host_version", None),
+    ],
+)
+def test_the_host_program_compares_by_its_own_scheme(text: str, expected: bool | None) -> None:
+    """Whatever the scheme of the client's package is; hosts with another agent have none."""
+    expression = read_expression(text, (*FIELDS, "host_version"))
+    fields = {**WEB.fields, "host_version": "0.9.1"}
+    assert expression.holds(Subject(fields, {}, "pep440")) is expected
+    if "version<1.75" not in text:
+        assert expression.holds(Subject({"host_version": "0.9.1", "newest": "1"}, {}, "")) is expected
+    of_another_agent = Subject({**fields, "host_version": ""}, {}, "pep440")
+    assert not expression.holds(of_another_agent)
+
+
+@pytest.mark.parametrize(
     ("text", "position", "message"),
     [
         ("", 1, "a field is wanted, the end was found; fields are hostname, name, newest, package, version, tag:KEY"),

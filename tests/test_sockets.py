@@ -20,6 +20,7 @@ from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet_host.layout import DEFAULT_ROOT
 
 UNITS = Path(__file__).parent.parent / "packaging" / "systemd"
+GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "a-server-that-stays.md"
 # As systemd starts a service: the listeners are descriptors 3 and 4, and the variables name this very process.
 START = """
 import os, sys
@@ -118,10 +119,10 @@ def test_the_units_fit_together() -> None:
 
 def test_the_unit_its_environment_and_the_page_name_the_same_places() -> None:
     """What an operator copies works where the page puts it, and is no host's folder."""
-    unit, page = (UNITS / "backfleet.service").read_text(), (UNITS.parent.parent / "docs" / "operations.md").read_text()
+    unit, page = (UNITS / "backfleet.service").read_text(), GUIDE.read_text()
     program = re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE)[0]
     folder = program.removesuffix("/bin/backfleet")
-    assert f"{folder}/bin/pip install backfleet" in page
+    assert f"{folder}/bin/pip install build/backfleet" in page
     assert not folder.startswith(f"{DEFAULT_ROOT}/")
     environment = re.findall(r"^EnvironmentFile=-(\S+)", unit, re.MULTILINE)[0]
     assert f"packaging/systemd/server.env {environment}" in page

@@ -21,9 +21,11 @@ from typing import Final
 
 from backfleet_host.versions import SCHEMES, scheme_of
 
+HOST_VERSION: Final = "host_version"  # of the host program, whatever package the subject is of
+HOST_SCHEME: Final = scheme_of("pep440")
 LONGEST: Final = 2000  # characters of an expression
 DEEPEST: Final = 30  # parentheses and `not` inside each other
-VERSION_FIELDS: Final = frozenset({"version", "newest"})
+VERSION_FIELDS: Final = frozenset({"version", "newest", HOST_VERSION})
 TAG: Final = "tag:"
 _ORDER: Final = ("<=", ">=", "<", ">")
 _OPERATORS: Final = ("==", "!=", "!~", *_ORDER, "=", "~")
@@ -75,7 +77,7 @@ class _Comparison:
 
     def _any(self, found: str | None, subject: Subject, sign: str) -> bool | None:
         if not self.is_tag and self.name in VERSION_FIELDS and sign != "~":
-            return _any_of([_compare_versions(found or "", sign, value, subject) for value in self.values])
+            return _any_of([_compare_versions(self.name, sign, value, subject) for value in self.values])
         if found is None:
             return False
         if sign == "~":
@@ -278,18 +280,20 @@ def _unquoted(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] in ("'", '"') else value
 
 
-def _compare_versions(version: str, sign: str, value: str, subject: Subject) -> bool | None:
-    """Return whether a version is in a range of one bound; None if they do not compare.
+def _compare_versions(name: str, sign: str, value: str, subject: Subject) -> bool | None:
+    """Return whether the version in a field is in a range of one bound; None if they do not compare.
 
     The bound may be another field of the same subject, as in `version<newest`: then its order alone decides.
     """
     is_field = value in VERSION_FIELDS
-    bound = subject.fields.get(value, "") if is_field else value
+    version, bound = subject.fields.get(name, ""), subject.fields.get(value, "") if is_field else value
     if not version or not bound:
         return version == bound if sign == "=" else None
-    if subject.scheme not in SCHEMES:
+    if is_field and HOST_VERSION in (name, value) and name != value:
         return None
-    scheme = scheme_of(subject.scheme)
+    if name != HOST_VERSION and subject.scheme not in SCHEMES:
+        return None
+    scheme = HOST_SCHEME if name == HOST_VERSION else scheme_of(subject.scheme)
     one, other = scheme.order_of(version), scheme.order_of(bound)
     if is_field:
         return None if one is None or other is None else bool(_COMPARE[sign](one, other))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 FILE: Final = Path(__file__).parent / "backfleet-host.pyz"
+OLDEST_SUPPORTED: Final = "0.1.0"  # version on hosts: those that are older may fail orders of this server
 NEEDED_BY: Final = frozenset({"openapi", "downloads", "workers"})  # parts of a process
 _MADE_FOR: Final = re.compile(rb"^made_for=([a-z0-9_]{1,20})\n", re.MULTILINE)  # see packaging/host/unpack.sh
 _HEADER: Final = 2048  # bytes within which that line is

@@ -8,6 +8,7 @@ this name.
 import datetime
 import functools
 import time
+import zlib
 from asyncio import sslproto
 from types import SimpleNamespace
 from typing import IO, Any, Final, NoReturn
@@ -17,6 +18,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from dateutil import rrule
+
+from backfleet_host.texts import printable
 
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
 AIOHTTP_VERSION: Final = "3.14.5"  # the version that the functions and classes here were checked against
@@ -100,7 +103,7 @@ def limit_answers(adapter: Any, most: int, seconds: float) -> None:
 
     Args:
         adapter: the class `darabonba.core._TLSAdapter`; a second call does nothing.
-        most: bytes of a body, unpacked.
+        most: bytes of a body, as it arrives and unpacked. It is unpacked piece by piece, and no further than that.
         seconds: until it ends. One read more may take the SDK's own time limit.
     """
     theirs = adapter.send
@@ -109,9 +112,10 @@ def limit_answers(adapter: Any, most: int, seconds: float) -> None:
 
     @functools.wraps(theirs)
     def send(self: Any, request: Any, *given: Any, **options: Any) -> Any:
+        request.headers["Accept-Encoding"] = "gzip"  # the one that is unpacked here
         response = theirs(self, request, *given, **{**options, "stream": True})
         try:
-            response._content = _bounded(response.raw, most, time.monotonic() + seconds)
+            response._content = _bounded(response, most, time.monotonic() + seconds)
         except BaseException:
             response.close()
             raise
@@ -122,19 +126,46 @@ def limit_answers(adapter: Any, most: int, seconds: float) -> None:
     adapter.send = send
 
 
-def _bounded(raw: Any, most: int, until: float) -> bytes:
-    found = bytearray()
+def _bounded(response: Any, most: int, until: float) -> bytes:
+    encoding = str(response.headers.get("Content-Encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise ConnectionError(f"the answer is packed as {printable(encoding)[:40]}, which was not asked for")
+    unpack = _Gunzip(most).add if encoding != "identity" else bytes
+    found, arrived = bytearray(), 0
     while True:
         try:
-            piece = raw.read1(64 * 1024, decode_content=True)
+            piece = response.raw.read1(64 * 1024, decode_content=False)
         except OSError:
             raise
-        except Exception as problem:  # noqa: BLE001 - urllib3 has its own kinds, and so does each way to unpack
+        except Exception as problem:  # noqa: BLE001 - urllib3 has its own kinds
             raise ConnectionError(f"the answer broke off: {type(problem).__name__}") from None
         if not piece:
             return bytes(found)
-        found += piece
-        if len(found) > most:
+        arrived += len(piece)
+        found += unpack(piece)
+        if max(len(found), arrived) > most:
             raise ConnectionError(f"the answer has more than {most} bytes")
         if time.monotonic() > until:
             raise TimeoutError("the answer did not end in time")
+
+
+class _Gunzip:
+    """Unpacks a gzip stream, and at most so many bytes of it."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most + 1  # the one too many says that there are more
+        self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    def add(self, piece: bytes) -> bytes:
+        """Return what a piece unpacks to, cut at the bound. Raises ConnectionError where it is no gzip."""
+        found = bytearray()
+        while piece and len(found) < self._left:
+            if self._stream.eof:  # a stream may have several members
+                self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            try:
+                found += self._stream.decompress(piece, self._left - len(found))
+            except zlib.error:
+                raise ConnectionError("the answer is packed as gzip, and is none") from None
+            piece = self._stream.unused_data or self._stream.unconsumed_tail
+        self._left -= len(found)
+        return bytes(found)

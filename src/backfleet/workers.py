@@ -211,7 +211,7 @@ def carriers_of(settings: Settings) -> carriers.Carriers:
         {
             CarrierKind.ASSIST: carriers.Gateway(bootstrap),
             CarrierKind.SSH: ssh.Ssh(bootstrap),
-            CarrierKind.ECS: ecs.Ecs(bootstrap),
+            CarrierKind.ECS: ecs.Ecs(bootstrap, releases.newest_root),
         }
     )
 

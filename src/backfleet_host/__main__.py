@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 CODE_VARIABLE = "BACKFLEET_ACTIVATION_CODE"
-VERBS = "enrol|prepare|service|run|adopt|give-back|status|doctor|recover|rehearse|watchdog|remove"
+VERBS = "enrol|prepare|service|run|adopt|give-back|status|doctor|recover|rehearse|watchdog|late-rollback|remove"
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 UNFINISHED = ("RollbackFailed", "InternalError", "UpgradeInProgress")  # codes of a recovery that did not succeed
 
@@ -125,6 +125,7 @@ def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], roo
     for verb, text in (
         ("rehearse", "check that this program can carry orders here: the proof of an upgrade of itself"),
         ("watchdog", "finish or roll back an upgrade of the host program that was cut off"),
+        ("late-rollback", "go back to this version of the host program, if the current one's agent runs no more"),
     ):
         command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
         command.set_defaults(do=_own_package)

@@ -123,6 +123,11 @@ class Places:
         return self.agent / "ready.json"
 
     @property
+    def starts(self) -> Path:
+        """What the watchdog of the host program saw of the agent's starts when it looked last."""
+        return self.agent / "starts.json"
+
+    @property
     def boot(self) -> Path:
         """The boot during which an agent of this root last started."""
         return self.agent / "boot"

@@ -1,6 +1,7 @@
 """A real server, and the command line that calls it."""
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -57,3 +58,10 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
         return file
 
     return build
+
+
+def reasons(cli: Cli, event: str) -> list[str | None]:
+    """Return the reasons that the audit trail has of an operation, newest first; None where none was given."""
+    found = cli("audit", "--event", event, "--json")
+    assert found.exit_code == 0, found.output
+    return [each["requestParameters"].get("Reason") for each in json.loads(found.stdout)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backfleet_host.platforms import platform_here
-from cli.conftest import Cli
+from cli.conftest import Cli, reasons
 from journeys.installation import Installation
 
 
@@ -38,9 +38,10 @@ def test_a_client_follows_its_channel_and_is_below_the_minimum_until_it_is_upgra
     assert cli("client", "upgrade", "--instance", host, "--wait").exit_code == 0
     (found,) = json.loads(cli("minimum", "list", "--json").stdout)
     assert (found["ClientsBelow"], found["Clients"], found["Reason"]) == (0, 1, "a hole in the old ones")
-    gone = cli("minimum", "remove", "courier")
+    gone = cli("minimum", "remove", "courier", "--reason", "the old ones are sold")
     assert (gone.exit_code, "it was 1.2 (a hole in the old ones)" in gone.stdout) == (0, True), gone.output
     assert json.loads(cli("minimum", "list", "--json").stdout) == []
+    assert reasons(cli, "DeleteMinimumVersion") == ["the old ones are sold"]
 
 
 def test_minimum_versions_that_cannot_be_are_refused(cli: Cli) -> None:

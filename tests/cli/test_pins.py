@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backfleet_host.platforms import platform_here
-from cli.conftest import Cli
+from cli.conftest import Cli, reasons
 from journeys.installation import Installation
 
 
@@ -31,8 +31,11 @@ def test_a_client_is_pinned_by_the_name_of_its_host(
     assert [line.split()[0] for line in shown] == ["ON", "site=berlin", host["InstanceId"]]
     assert ("expiring" in shown[1], "active" in shown[2]) == (True, True)
     assert len(json.loads(cli("client", "pins", "--json").stdout)) == 2
-    gone = cli("client", "unpin", host["InstanceName"], "--package", "courier")
+    gone = cli("client", "unpin", host["InstanceName"], "--package", "courier", "--reason", "the books are closed")
     assert (gone.exit_code, "the audit" in gone.stdout) == (0, True), gone.output
+    assert reasons(cli, "DeletePin") == ["the books are closed"]
+    assert cli("client", "unpin", "site=berlin").exit_code == 0, "scripts need not say why"
+    assert reasons(cli, "DeletePin") == [None, "the books are closed"]
     assert cli("client", "upgrade", "--instance", host["InstanceId"], "--wait").exit_code == 0
 
 

@@ -46,6 +46,7 @@ def upgraded(many: Fleet, three: Ids, *arguments: str, text: str | None = None) 
         (["--where", "version<1.75 and tag:site=ber"], ["app-1"]),
         (["--where", "version<2", "--where", "name~app-* or name=x"], ["app-1"]),
         (["--where", "not version<2"], ["app-2"]),
+        (["--where", "host_version<0.2 and name~app-*"], ["app-1", "app-2"]),
         (["--tag", "env=prod", "--where", "tag:site!=ham"], ["app-1"]),
         (["app-1", "app-2", "--where", "version<newest"], ["app-1"]),
         (["--all"], ["app-1", "app-2", "db-1"]),

@@ -56,6 +56,33 @@ def test_an_agent_that_only_sends_heartbeats_cannot_be_given_work(
         assert fleet.count_presence(tx, ACCOUNT, reachable_since=since) == (1, 1)
 
 
+def test_an_agent_that_closed_its_socket_cannot_be_given_work(
+    database: Database, hosts: list[fleet.Instance], now: datetime
+) -> None:
+    """At once, everywhere that is asked; it is not called deaf, and being heard later counts more, wherever it was."""
+    later = now + timedelta(seconds=30)
+    with database.transaction() as tx:
+        fleet.note_left(tx, {hosts[0].id: now, hosts[1].id: now - timedelta(seconds=1), "i-unknown": now})
+    left, stayed = (read(database, host) for host in hosts[:2])
+    assert fleet.reachability(left, now=later, reachable_within=WITHIN) is Reachability.AGENT_NOT_RUNNING
+    assert (left.left_at, stayed.left_at) == (now, None)  # of the other one something newer had come
+    since = later - WITHIN
+    with database.reading() as tx:
+        for connected, expected in ((True, stayed.id), (False, left.id)):
+            wanted = InstanceFilter(connected=connected)
+            found = fleet.find_instances(tx, ACCOUNT, REGION, wanted, Page(1, 10), reachable_since=since)
+            assert [instance.id for instance in found.items] == [expected]
+        assert fleet.count_presence(tx, ACCOUNT, reachable_since=since) == (1, 0)
+        assert fleet.out_of_reach(tx, ACCOUNT, REGION, reachable_since=since) == {left.id}
+        assert fleet.deaf(tx, ACCOUNT, since=since, limit=10) == []
+    with database.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(left.id, later, reachable_at=later)])
+        fleet.note_left(tx, {left.id: now})  # a process that is late with it
+    assert fleet.reachability(read(database, left), now=later, reachable_within=WITHIN) is Reachability.REACHABLE
+    with database.reading() as tx:
+        assert fleet.count_presence(tx, ACCOUNT, reachable_since=since) == (2, 0)
+
+
 def test_an_agent_that_has_never_connected_cannot_be_given_work(
     database: Database, activate: Any, registration: Any, now: datetime, draw: Any
 ) -> None:

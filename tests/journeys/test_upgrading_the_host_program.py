@@ -3,14 +3,11 @@
 The versions are the real program, packed again with another number and, some of them, with a fault in their agent.
 """
 
-import io
 import json
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,41 +18,14 @@ import pytest
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name, watchdog_name
 from backfleet_host.layout import HOST_PACKAGE
-from backfleet_host.platforms import platform_here
+from journeys.host_programs import FAULTS, PROGRAM, offer
 from journeys.installation import LONG, Installation, processes_of, wait_for
-
-PROGRAM = Path(__file__).resolve().parents[2] / "src" / "backfleet" / "backfleet-host.pyz"
-RUNNING = "backfleet_host/agent/running.py"
-AGENT = "    places = Places(root)\n    mode = SHELL if allow_shell else RESTRICTED\n"
-SERVER = "    try:\n        signer = read_request_signer"
-FAULTS = {
-    "crashes": (AGENT, f"    raise SystemExit(1)\n{AGENT}"),
-    "hangs": (AGENT, f"    signal.pause()\n{AGENT}"),
-    "is alone": (SERVER, f"    identity = Identity(**{{**identity.__dict__, 'server': '127.0.0.1:1'}})\n{SERVER}"),
-}
-PROOF_SECONDS = 40
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not()),
 ]
-
-
-def program(version: str, fault: str = "") -> bytes:
-    """Return the host program with this version, and with a fault in its agent."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(PROGRAM) as old, zipfile.ZipFile(packed, "w") as new:
-        for entry in old.infolist():
-            content = old.read(entry).decode("utf-8", "surrogateescape")
-            if entry.filename == "backfleet_host/__init__.py":
-                content += f'\nVERSION = "{version}"\n'
-            if entry.filename == RUNNING and fault:
-                before, after = FAULTS[fault]
-                assert before in content
-                content = content.replace(before, after)
-            new.writestr(entry, content.encode("utf-8", "surrogateescape"))
-    return b"#!" + sys.executable.encode() + b"\n" + packed.getvalue()
 
 
 @dataclass
@@ -73,20 +43,7 @@ class Site:
 
     def offer(self, version: str, fault: str = "") -> None:
         """Offer a version of the host program."""
-        file = self.server.folder / f"{version}.tar.gz"
-        content = program(version, fault)
-        with tarfile.open(file, "w:gz") as archive:
-            info = tarfile.TarInfo(f"bin/{HOST_PACKAGE}")
-            info.mode, info.size = 0o755, len(content)
-            archive.addfile(info, io.BytesIO(content))
-        manifest = {
-            "service": {"unit": self.unit},
-            "health": {"command": [HOST_PACKAGE, "rehearse"], "expect": "", "seconds": PROOF_SECONDS},
-        }
-        words = {"PackageName": HOST_PACKAGE, "ReleaseVersion": version, "Platform": platform_here()}
-        self.server.client().upload(
-            "AddRelease", file, lambda _sent: None, **words, Format="tar", FileName=file.name, Manifest=manifest
-        )
+        offer(self.server, version, self.unit, fault)
 
     def begin(self, action: str) -> str:
         """Give an order to the host; return the id of its task."""
@@ -193,3 +150,30 @@ def test_the_watchdog_takes_back_what_a_power_cut_left(site: Site) -> None:
     result = site.result(task_id)
     assert result["errorCode"] == "RolledBack", result
     assert len(site.agents()) == 1
+
+
+def test_a_version_that_was_kept_and_crashes_later_is_taken_back_by_the_one_before(site: Site) -> None:
+    """At every start, as after an upgrade of Python. The server is away: the way back needs what was there before."""
+    before = site.current()
+    site.offer("4.0", "later")
+    assert site.result(site.begin("UpgradeBackupClients"))["errorCode"] == ""
+    watchdog = watchdog_name(site.unit, "service")
+    site.machine.systemctl("start", watchdog)
+    assert site.current() == "4.0", "it works, and stays"
+    site.machine.systemctl("stop", site.unit)
+    for _ in range(3):
+        site.machine.systemctl("start", watchdog)
+    assert site.current() == "4.0", "somebody has stopped it, and it stays"
+    (site.root / "broken").touch()
+    site.machine.systemctl("start", site.unit)
+    site.server.kill()
+    for _ in range(3):
+        site.machine.systemctl("start", watchdog)
+    assert site.current() == before, site.machine.log.read_text()[-3000:]
+    own = json.loads((site.root / HOST_PACKAGE / "outcome.json").read_bytes())["report"]
+    assert (own["code"], own["current_version"]) == ("RolledBack", before), own
+    site.server.start()
+    wait_for(site.connected, LONG)
+    assert len(site.agents()) == 1
+    result = site.result(site.begin("UpgradeBackupClients"))
+    assert (result["errorCode"], site.current()) == ("RolledBack", before), "it is quarantined"

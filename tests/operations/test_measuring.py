@@ -91,6 +91,7 @@ def test_a_fleet_is_shown_by_version_with_what_is_behind_offline_or_changed(host
     assert figures(hosts, "backfleet_clients_behind") == {("courier",): 3}
     assert figures(hosts, "backfleet_clients_drifted") == {(): 0}
     assert figures(hosts, "backfleet_instances") == {("reachable",): 5, ("offline",): 0}
+    assert figures(hosts, "backfleet_host_programs") == {("0.1.0",): 5}
     hosts.silent = {hosts.instance_of(client) for client in newer}
     hosts.at += hosts.env.services.settings.fit_seconds + 60
     hosts._hear()

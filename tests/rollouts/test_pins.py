@@ -79,3 +79,20 @@ def test_a_preview_counts_who_is_pinned(sqlite_hosts: Fleet) -> None:
     hosts.ask("PutPin", ClientId=clients[1], Reason="the audit", Until=until, Versions="<3")
     found = hosts.ask("PreviewRollout", Policy=hosts.policy())
     assert (found["Members"], found["Pinned"], found["PinnedClients"]) == (4, 1, [clients[0]])
+
+
+def test_a_preview_names_who_is_pinned_why_by_whom_and_until_when(sqlite_hosts: Fleet) -> None:
+    """Those whose pins end last come first; at most 100 are named, and all are counted."""
+    hosts = sqlite_hosts
+    clients = hosts.grow(103, site="x")
+    pin(hosts, clients[0], 86400 * 3, Versions="<2")
+    until = (hosts.now + timedelta(days=2)).isoformat()
+    hosts.ask("PutPin", TagKey="site", TagValue="x", Reason="the audit", Until=until)
+    hosts.ask("PutPin", ClientId=clients[1], Reason="the year's end", Until=until, Versions="<3")
+    found = hosts.ask("PreviewRollout", Policy=hosts.policy())
+    assert (found["Pinned"], len(found["Pins"]), len(found["PinnedClients"])) == (103, 100, 100)
+    pins = found["Pins"]
+    assert {each["Owner"] for each in pins} == {hosts.env.root.arn}
+    assert {each["Reason"] for each in pins} <= {"the audit", "year's end"}
+    assert [each["ExpiresTime"] for each in pins] == sorted((each["ExpiresTime"] for each in pins), reverse=True)
+    assert all(each["InstanceId"] == hosts.instance_of(each["ClientId"]) and each["Host"] for each in pins[:3])

@@ -56,7 +56,7 @@ def test_every_command_has_a_man_page_that_roff_accepts(tmp_path: Path) -> None:
     assert requests <= {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".I"}
 
 
-def test_what_is_in_the_packages(packages: list[Path], tmp_path: Path) -> None:
+def test_what_is_in_the_packages(packages: list[Path]) -> None:
     """Everything that runs, nothing of tests, and no address of an index."""
     server, host = (
         subprocess.run(["dpkg-deb", "-c", file], check=True, capture_output=True, text=True).stdout for file in packages
@@ -74,12 +74,23 @@ def test_what_is_in_the_packages(packages: list[Path], tmp_path: Path) -> None:
         "vendor_completions.d/backfleet-host.fish",
     ):  # fmt: skip
         assert needed in host, needed
-    if shutil.which("lintian"):  # of the server's it takes minutes on a busy machine, and is run by who builds it
-        own = {**os.environ, "TMPDIR": str(tmp_path)}  # what it leaves if it is interrupted goes with the test's files
-        found = subprocess.run(
-            ["lintian", "--allow-root", packages[1]], capture_output=True, text=True, check=False, env=own
-        ).stdout.splitlines()
-        assert [line for line in found if line.startswith(("E:", "W:"))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="no lintian: tools/system_packages.sh could not install it")
+@pytest.mark.parametrize("at", [pytest.param(0, id="server"), pytest.param(1, id="host")])
+def test_lintian_finds_no_error_and_no_warning(packages: list[Path], tmp_path: Path, at: int) -> None:
+    """But for those that the package itself names, each below a reason."""
+    own = {**os.environ, "TMPDIR": str(tmp_path)}  # what it leaves if it is interrupted goes with the test's files
+    words = ["lintian", "--allow-root", "--display-info", packages[at]]
+    found = subprocess.run(words, capture_output=True, text=True, check=False, env=own).stdout.splitlines()
+    assert any(line.startswith("I: backfleet") for line in found)  # it has read the package
+    assert [line for line in found if line.startswith(("E:", "W:"))] == []
+    overrides = build_debian.COMMON_OVERRIDES + build_debian.OVERRIDES
+    for paragraph in overrides.removeprefix("# ").split("\n# "):
+        reason, *named = paragraph.splitlines()
+        assert reason.endswith(".")
+        assert named
 
 
 @pytest.fixture

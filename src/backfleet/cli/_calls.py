@@ -11,7 +11,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, server_address
-from backfleet.cli._options import calls_the_api, fail
+from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json
 
 if TYPE_CHECKING:
@@ -37,8 +37,16 @@ def _no_bytes(_number: int) -> None:
     help="Take a value from this environment variable: command lines can be read by others.",
 )
 @click.option("--file", type=click.Path(path_type=Path), help="What an operation that takes a file gets.")
+@json_option
 @calls_the_api
-def call(client: Client, operation: str, values: tuple[str, ...], secrets: tuple[str, ...], file: Path | None) -> None:
+def call(
+    client: Client,
+    operation: str,
+    values: tuple[str, ...],
+    secrets: tuple[str, ...],
+    file: Path | None,
+    as_json: bool,  # its answer is JSON in any case, its errors only so
+) -> None:
     """Call an operation with values as they are on the wire, and print its answer as JSON.
 
     OPERATION is a name of docs/reference, such as DescribeTask; hbr:DescribeRegions where two products have it.
@@ -65,6 +73,7 @@ def call(client: Client, operation: str, values: tuple[str, ...], secrets: tuple
 @click.option("--region", help=f"The region of the server. Default: that of the profile, else {REGION}.")
 @click.option("--file", default="FILE", show_default=True, help="What an operation that takes a file gets.")
 @click.option("--data", type=click.Path(path_type=Path), help="The local data folder.")
+@json_option
 def sample(
     operation: str,
     values: tuple[str, ...],
@@ -73,6 +82,7 @@ def sample(
     region: str | None,
     file: str,
     data: Path | None,
+    as_json: bool,
 ) -> None:
     """Print a call of an operation as code that runs as it stands.
 
@@ -90,7 +100,10 @@ def sample(
         code = samples.make_sample(shown, language).code
     except samples.BadCall as problem:
         fail(str(problem))
-    click.echo(code, nl=False)
+    if as_json:
+        print_json({"Language": language, "Code": code})
+    else:
+        click.echo(code, nl=False)
 
 
 def _samples() -> ModuleType:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backfleet.filter_expressions import Expression, Subject
+from backfleet_host.contract import OWN_AGENT
 
 INSTANCE_PREFIXES: Final = ("mi-", "i-")
 CLIENT_PREFIX: Final = "c-"
-HOST_FIELDS: Final = frozenset({"name", "hostname", "instance", "os", "address"})
+HOST_FIELDS: Final = frozenset({"name", "hostname", "instance", "os", "address", "host_version"})
 CLIENT_FIELDS: Final = HOST_FIELDS | {
     "client", "package", "version", "newest", "offer", "channel", "status", "platform"
 }  # fmt: skip
@@ -139,7 +140,7 @@ def fields_of(answer: Mapping[str, Any]) -> dict[str, str]:
         "client": text("ClientId"), "package": text("PackageName"), "version": text("ClientVersion"),
         "newest": text("MaxClientVersion"), "offer": text("OfferState").lower(), "channel": text("Channel"),
         "status": text("Status"), "os": text("OsType"), "platform": f"{text('OsType')}-{text('ArchType')}",
-        "address": text("PrivateIpV4"),
+        "address": text("PrivateIpV4"), "host_version": text("HostVersion"),
     }  # fmt: skip
 
 
@@ -149,9 +150,11 @@ def host_of(answer: Mapping[str, Any]) -> Target:
     def text(name: str) -> str:
         return str(answer.get(name) or "")
 
+    agent = text("AgentVersion")
     fields = {
         "name": text("InstanceName"), "hostname": text("Hostname"), "instance": text("InstanceId"),
         "os": text("OsType").lower(), "address": text("IntranetIp"),
+        "host_version": agent.removeprefix(OWN_AGENT) if agent.startswith(OWN_AGENT) else "",
     }  # fmt: skip
     tags = {str(tag.get("TagKey")): str(tag.get("TagValue")) for tag in answer.get("Tags") or []}
     return Target(fields["instance"], fields["name"], fields["hostname"], "", fields, tags)

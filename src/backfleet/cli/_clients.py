@@ -21,7 +21,14 @@ from backfleet_host.versions import SCHEMES, scheme_of
 
 MOST_UPGRADES = 100  # ids in one call: the API's maximum
 MOST_OTHERS = 20
-FURTHER = ("channel", "platform", "os", "address", "offer")  # columns of a list that are shown where they are named
+FURTHER = (
+    "channel",
+    "platform",
+    "os",
+    "address",
+    "offer",
+    "host_version",
+)  # columns of a list that are shown where they are named
 
 
 @click.group()

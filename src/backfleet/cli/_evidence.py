@@ -29,8 +29,9 @@ def evidence() -> None:
 @evidence.command()
 @click.argument("rollout_id")
 @click.argument("file", type=_NEW_FILE)
+@json_option
 @calls_the_api
-def export(api: Client, rollout_id: str, file: Path) -> None:
+def export(api: Client, rollout_id: str, file: Path, as_json: bool) -> None:
     """Write a rollout's policy, events, members and logs to FILE, with the heads that the server signed and its seal.
 
     Logs are the first and last lines that hosts sent of orders that failed or were rolled back.
@@ -56,9 +57,12 @@ def export(api: Client, rollout_id: str, file: Path) -> None:
         write_file(file, "".join(f"{line}\n" for line in lines).encode())
     except OSError as problem:
         fail(f"{file} cannot be written: {problem.strerror}")
-    say(
-        f"{file}: {len(events)} events, {len(members)} members, {len(heads)} signed heads{_logs(seal)}; {seal['state']}"
-    )
+    if as_json:
+        counts = {"Events": len(events), "Members": len(members), "Heads": len(heads), "Logs": len(logs or [])}
+        print_json({"File": str(file), **counts, "State": seal["state"]})
+    else:
+        found_in = f"{len(events)} events, {len(members)} members, {len(heads)} signed heads{_logs(seal)}"
+        say(f"{file}: {found_in}; {seal['state']}")
 
 
 @evidence.command(name="verify")
@@ -89,10 +93,15 @@ def verify_file(file: Path, key: Path, as_json: bool) -> None:
 
 
 @evidence.command(name="key")
+@json_option
 @calls_the_api
-def show_key(api: Client) -> None:
+def show_key(api: Client, as_json: bool) -> None:
     """Print the public key that verifies the evidence of this installation. Keep it where no server can change it."""
-    for line in api.call("backfleet", "GetEvidenceKey")["PublicKey"].splitlines():
+    key = api.call("backfleet", "GetEvidenceKey")["PublicKey"]
+    if as_json:
+        print_json({"PublicKey": key})
+        return
+    for line in key.splitlines():
         say(line)
 
 

@@ -11,8 +11,8 @@ import click
 
 from backfleet import relay as relaying
 from backfleet import sockets
-from backfleet.cli._options import fail
-from backfleet.cli._print import say
+from backfleet.cli._options import fail, json_option
+from backfleet.cli._print import print_json, say
 from backfleet.clock import utc_now
 from backfleet.logs import log_to_stderr
 
@@ -50,6 +50,7 @@ class _Size(click.ParamType[int]):
 @click.option(
     "--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 )
+@json_option
 def relay(
     upstream: str,
     cache: Path,
@@ -59,6 +60,7 @@ def relay(
     tls_cert: str | None,
     tls_key: str | None,
     log_level: str,
+    as_json: bool,
 ) -> None:
     """Pass releases on to the hosts of a site: each is fetched once over the line to the server.
 
@@ -78,8 +80,15 @@ def relay(
         fail(str(problem))
     place = relaying.Place(address, trusted, listener, tls)
     scheme = "https" if place.tls else "http"
-    ready = f"relay of {place.upstream} at {scheme}://{sockets.reachable_address(sockets.address_of(listener))}"
-    asyncio.run(relaying.run(place, kept, utc_now, lambda: say(ready)))
+    here = f"{scheme}://{sockets.reachable_address(sockets.address_of(listener))}"
+
+    def announce() -> None:
+        if as_json:
+            print_json({"event": "ready", "upstream": place.upstream, "address": here})
+        else:
+            say(f"relay of {place.upstream} at {here}")
+
+    asyncio.run(relaying.run(place, kept, utc_now, announce))
 
 
 def _address(upstream: str) -> str:

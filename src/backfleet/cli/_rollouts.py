@@ -12,6 +12,7 @@ from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import Done, calls_the_api, json_option, print_faults, prints_the_answer
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
+from backfleet.cli._previews import say_what_holds
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
@@ -54,8 +55,7 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"
             say(f"dynamic: whoever may set tags decides what is taken in: the account itself, {others}")
-        if found["Pinned"]:
-            say(f"{found['Pinned']} wait for the end of their pins: {' '.join(found['PinnedClients'][:5])}")
+        say_what_holds(found)
         if found["LeftOut"]:
             say(f"in no ring: {' '.join(found['LeftOut'])}")
         print_faults(found["Faults"], file)

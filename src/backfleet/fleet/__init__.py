@@ -12,9 +12,9 @@ a transaction.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
   `carriers_of` how orders reach it;
   `remember_request` is the replay cache.
-- Presence: `note_heartbeats`, `note_shutdown` and `note_clock_set_back` record whether a host is there, `reachability`
-  says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and
-  `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
+- Presence: `note_heartbeats`, `note_left`, `note_shutdown` and `note_clock_set_back` record whether a host is there,
+  `reachability` says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can;
+  `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
 - Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
 - Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client`,
   `set_clients` and `forget_client` maintain what is known of them, `doubt_clients` has their host asked,
@@ -78,6 +78,7 @@ from backfleet.fleet.instances import (
     note_boot,
     note_clock_set_back,
     note_heartbeats,
+    note_left,
     note_shutdown,
     out_of_reach,
     reachability,
@@ -156,7 +157,16 @@ from backfleet.fleet.tagging import (
     set_tags,
     tags_of,
 )
-from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
+from backfleet.fleet.watching import (
+    changed,
+    cloned,
+    count_host_versions,
+    deaf,
+    lost,
+    quarantined,
+    with_host_versions,
+    with_wrong_clocks,
+)
 from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
@@ -221,6 +231,7 @@ __all__ = [
     "count_by_release",
     "count_changed",
     "count_cloned",
+    "count_host_versions",
     "count_installed",
     "count_instances",
     "count_presence",
@@ -265,6 +276,7 @@ __all__ = [
     "note_clock_set_back",
     "note_facts",
     "note_heartbeats",
+    "note_left",
     "note_run",
     "note_shutdown",
     "oldest_readers",
@@ -296,6 +308,7 @@ __all__ = [
     "take_boots",
     "take_turn",
     "take_unchecked",
+    "with_host_versions",
     "with_wrong_clocks",
     "without_password",
 ]

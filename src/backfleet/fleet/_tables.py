@@ -47,6 +47,9 @@ instances = sa.Table(
     sa.Column("registered_at", Moment, nullable=False),
     sa.Column("last_heard_at", Moment),  # any signed request: its machine lives
     sa.Column("reachable_at", Moment),  # a message on its socket, or a task-list request: it can be given work
+    sa.Column(
+        "left_at", Moment
+    ),  # its agent closed its socket then and did not come back; older than reachable_at: it did
     sa.Column("agent_started_at", Moment),  # by our clock; from the age that its process reports in heartbeats
     sa.Column("time_zone", sa.String(64), nullable=False, server_default=""),  # of the host, by its name
     sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heartbeat

@@ -1,6 +1,6 @@
 """Instances after they enrolled: heartbeats, boots, and whether they can be given work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -86,6 +86,11 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
     _store.instances.note_heartbeats(tx, heartbeats)
 
 
+def note_left(tx: Transaction, left: Mapping[str, datetime]) -> None:
+    """Record agents that closed their sockets, by instance, and when. Being heard later, anywhere, counts more."""
+    _store.instances.note_left(tx, left)
+
+
 def note_clock_set_back(tx: Transaction, *, now: datetime) -> None:
     """Have hosts that were heard at a moment that is still to come be heard now: the clock was set back since."""
     _store.instances.note_clock_set_back(tx, now)
@@ -114,8 +119,9 @@ def reachability(instance: Instance | None, *, now: datetime, reachable_within: 
 
 
 def is_connected(instance: Instance, *, now: datetime, reachable_within: timedelta) -> bool:
-    """Return whether an instance's agent used its socket, or asked for its tasks, recently enough."""
-    return instance.reachable_at is not None and now - instance.reachable_at <= reachable_within
+    """Return whether an agent used its socket, or asked for its tasks, recently enough, and did not leave since."""
+    reached, left = instance.reachable_at, instance.left_at
+    return reached is not None and now - reached <= reachable_within and (left is None or left < reached)
 
 
 def connects_for_the_first_time(instance: Instance, *, now: datetime, reachable_within: timedelta) -> bool:

@@ -1,12 +1,16 @@
 """What of a fleet somebody should look at: hosts that are silent or deaf, copies, clients changed by others."""
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
 from backfleet.fleet.clones import ALIVE, side_by_side
 from backfleet.fleet.model import Watched
+from backfleet.fleet.model.instances import host_version_of
 from backfleet.storage import Transaction
+from backfleet_host.contract import OWN_AGENT
 
 
 def lost(tx: Transaction, account_id: str, *, heard_since: datetime, limit: int) -> list[Watched]:
@@ -17,6 +21,20 @@ def lost(tx: Transaction, account_id: str, *, heard_since: datetime, limit: int)
 def deaf(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[Watched]:
     """Return an account's hosts that were heard of since a moment, and could not be given work since then."""
     return _store.instances.deaf(tx, account_id, since, limit)
+
+
+def count_host_versions(tx: Transaction, account_id: str) -> dict[str, int]:
+    """Return how many of an account's hosts have each version of the host program. Other agents do not count."""
+    found: Counter[str] = Counter()
+    for agent_version, number in _store.instances.count_agent_versions(tx, account_id).items():
+        found[host_version_of(agent_version)] += number
+    return dict(found)
+
+
+def with_host_versions(tx: Transaction, account_id: str, versions: Collection[str], *, limit: int) -> list[Watched]:
+    """Return an account's hosts that have one of these versions of the host program, at most `limit`."""
+    reported = [f"{OWN_AGENT}{version}" for version in sorted(versions)]
+    return _store.instances.with_agent_versions(tx, account_id, reported, limit) if reported else []
 
 
 def cloned(tx: Transaction, account_id: str, *, now: datetime) -> list[str]:

@@ -45,8 +45,11 @@ BELOW: Final = Gauge(
     ["account", "package", "due"],
 )
 DRIFT: Final = Gauge("backfleet_clients_drifted", "Clients that differ from what their last order left.", ["account"])
+HOST_VERSIONS: Final = Gauge(
+    "backfleet_host_programs", "Enrolled instances, by the version of their host program.", ["account", "version"]
+)
 INSTANCES: Final = Gauge("backfleet_instances", "Enrolled instances: reachable or offline.", ["account", "state"])
-_ALL: Final = (STATE, MEMBERS, WAIT, BUDGET, CLIENTS, BEHIND, BELOW, DRIFT, INSTANCES)
+_ALL: Final = (STATE, MEMBERS, WAIT, BUDGET, CLIENTS, BEHIND, BELOW, DRIFT, HOST_VERSIONS, INSTANCES)
 
 
 _BEHIND: Final = ("Behind", "Withdrawn")
@@ -83,6 +86,7 @@ class Measuring:
                 )
                 for account in accounts
             }
+            host_versions = {account: fleet.count_host_versions(tx, account) for account in accounts}
         for gauge in _ALL:
             gauge.clear()
         measuring_work.show(happening, now)
@@ -92,6 +96,8 @@ class Measuring:
             _show_clients(account, installed[account], summaries)
             for minimum, _, number in below[account]:
                 BELOW.labels(account, minimum.package, "yes" if minimum.is_due(now) else "no").set(number)
+            for version, number in _commonest(Counter(host_versions[account])):
+                HOST_VERSIONS.labels(account, version).set(number)
             number, reachable = instances[account]
             INSTANCES.labels(account, "reachable").set(reachable)
             INSTANCES.labels(account, "offline").set(number - reachable)

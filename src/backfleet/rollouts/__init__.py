@@ -31,7 +31,7 @@ from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.evidence import EvidenceKey
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.outside import Asker
-from backfleet.rollouts.planning import Plan
+from backfleet.rollouts.planning import PinnedMember, Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
     RolloutView,
@@ -88,6 +88,7 @@ __all__ = [
     "NameTaken",
     "NotAnApprover",
     "NotNow",
+    "PinnedMember",
     "Plan",
     "Policy",
     "PolicyRefused",

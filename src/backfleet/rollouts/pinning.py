@@ -34,7 +34,8 @@ def pins_of(tx: Transaction, record: RolloutRecord, members: Iterable[Member], *
     places = {(member.instance_id, record.package): member.client_id for member in members}
     holds = fleet.holds_of(tx, record.account_id, record.region, places, now=now)
     versions = {member.client_id: member.from_version for member in members}
-    return refused_by(tx, record.package, record.target_version, holds, places, versions)
+    refused = refused_by(tx, record.package, record.target_version, holds, places, versions)
+    return {client_id: pin.text for client_id, pin in refused.items()}
 
 
 def refused_by(
@@ -44,8 +45,8 @@ def refused_by(
     holds: dict[fleet.Place, fleet.Hold],
     places: dict[fleet.Place, str],
     versions: dict[str, str],
-) -> dict[str, str]:
-    """Return, by client, why what holds it forbids the target.
+) -> dict[str, fleet.Pin]:
+    """Return, by client, the pin that forbids it the target.
 
     Args:
         tx: the transaction to read in.
@@ -61,5 +62,5 @@ def refused_by(
         client_id = places[place]
         pin = hold.refusing(scheme, target, versions[client_id])
         if pin is not None:
-            found[client_id] = pin.text
+            found[client_id] = pin
     return found

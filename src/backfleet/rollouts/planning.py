@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from backfleet import fleet, releases
-from backfleet.fleet import Client, Instance
-from backfleet.releases import Release
+from backfleet.fleet import Client, Instance, Pin
 from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.pinning import refused_by
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.rollouts.policy.zones import zone_of
+from backfleet.rollouts.targets import NotToBeHad, target_of
 from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
 from backfleet_host.versions import scheme_of
@@ -24,11 +24,22 @@ SHOWN: Final = 5  # ids named in a fault
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedMember:
+    """A member that a pin keeps from moving now, and the pin."""
+
+    client_id: str
+    instance_id: str
+    host: str  # what people call it
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The members of a rollout and its target, or the faults that forbid it.
 
     `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
     members. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving now.
+    `not_to_be_had`: for which of the selected hosts there is no such release, and why.
     """
 
     policy: Policy
@@ -37,7 +48,8 @@ class Plan:
     left_out: tuple[str, ...]
     already_there: int
     faults: tuple[Fault, ...]
-    pinned: tuple[str, ...] = ()
+    pinned: tuple[PinnedMember, ...] = ()
+    not_to_be_had: tuple[NotToBeHad, ...] = ()
 
     @property
     def members_sha256(self) -> str:
@@ -82,7 +94,8 @@ def plan(
         if matches(policy.select, candidate_of(client, instance, tags, away, scheme, minimum))
         and (client.is_installed or policy.kind is not Kind.SETTINGS)
     }
-    target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
+    goal = target_of(tx, policy, [instance for _, instance, _ in selected.values()])
+    target, faults = goal.version, list(goal.faults)
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
         candidate_of(client, instance, tags, away, scheme, minimum)
@@ -90,17 +103,17 @@ def plan(
         if client.id not in there
     ]
     pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
-    candidates = [  # nothing is learned from pinned canaries
-        replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates
-    ]
+    candidates = _away_if_pinned(candidates, pinned)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _minimum_faults(policy, target, minimum, scheme)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
-    held = tuple(sorted(member.client_id for member in members if member.client_id in pinned))
-    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held)
+    held = _held(members, pinned, selected)
+    return Plan(
+        policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held, goal.not_to_be_had
+    )
 
 
 def _pinned(
@@ -111,46 +124,33 @@ def _pinned(
     account_id: str,
     region: str,
     now: datetime,
-) -> set[str]:
+) -> dict[str, Pin]:
     """Return the candidates that a pin keeps from the target now. Pins hold versions: settings pass them."""
     if policy.kind is Kind.SETTINGS or not fleet.has_pins(tx, account_id, region, now=now):
-        return set()
+        return {}
     places = {(each.instance_id, policy.package): each.client_id for each in candidates}
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
     versions = {each.client_id: each.version for each in candidates}
-    return set(refused_by(tx, policy.package, target, holds, places, versions))
+    return refused_by(tx, policy.package, target, holds, places, versions)
 
 
-def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:
-    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host.
-
-    Settings go to clients of any version: then it is "".
-    """
-    if policy.kind is Kind.SETTINGS:
-        return "", []
-    every = [release for release in releases.find_all(tx, policy.package) if release.withdrawn_at is None]
-    version = policy.version
-    if not version:
-        newest = releases.newest([release for release in every if policy.channel in release.channels])
-        if newest is None:
-            return "", [Fault(0, "channel", repr(policy.channel), f"no release of {policy.package} is offered on it")]
-        version = newest.version
-    offered = [release for release in every if release.version == version]
-    if not offered:
-        known = ", ".join(sorted({release.version for release in every})[-SHOWN:]) or "none"
-        return version, [
-            Fault(0, "version", version, f"no such release of {policy.package} is offered; known: {known}")
-        ]
-    return version, _missing_platforms(version, offered, instances)
+def _away_if_pinned(candidates: Sequence[Candidate], pinned: Mapping[str, Pin]) -> list[Candidate]:
+    """Return candidates of which pinned ones are no canaries: nothing is learned from them."""
+    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
 
 
-def _missing_platforms(version: str, offered: Sequence[Release], instances: Sequence[Instance]) -> list[Fault]:
-    has = {release.platform for release in offered}
-    lacking = Counter(instance.platform for instance in instances if instance.platform not in has)
-    return [
-        Fault(0, "version", version, f"add its release for {platform or 'an unknown platform'}: {number} hosts need it")
-        for platform, number in sorted(lacking.items())
-    ]
+def _held(
+    members: Sequence[Member], pinned: Mapping[str, Pin], selected: Mapping[str, tuple[Client, Instance, Any]]
+) -> tuple[PinnedMember, ...]:
+    """Return the members that are pinned, those first whose pins end last: they keep a rollout open the longest."""
+    held = []
+    for member in members:
+        if member.client_id in pinned:
+            instance = selected[member.client_id][1]
+            host = instance.name or instance.hostname or instance.id
+            held.append(PinnedMember(member.client_id, instance.id, host, pinned[member.client_id]))
+    latest_first = sorted(held, key=lambda each: (each.pin.expires_at, each.client_id), reverse=True)
+    return tuple(latest_first)
 
 
 def _faults(

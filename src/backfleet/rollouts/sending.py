@@ -10,9 +10,11 @@ from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client, Hold, Preferences
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
+from backfleet.rollouts import traces
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord
+from backfleet.rollouts.targets import why_not
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, NewTask, TaskTarget
@@ -129,6 +131,7 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget], 
         label=record.name,
         topic=TOPIC,
         settings=brings,
+        traceparent=traces.traceparent_of(record.id),
     )
 
 
@@ -140,10 +143,8 @@ def _target(client: Client, platform: str, goal: str) -> TaskTarget:
 
 def _refusal(record: RolloutRecord, release: releases.Release | None) -> tuple[str, str] | None:
     """Return why no client may have the target now; None if they may. Asked when an order leaves."""
-    if release is None or release.withdrawn_at is not None:
-        state = "is not there for its platform" if release is None else "was withdrawn"
-        return ("NoRelease", f"{record.package} {record.target_version} {state}")
-    return None
+    why = why_not(release)
+    return ("NoRelease", f"{record.package} {record.target_version} {why} for this platform") if why else None
 
 
 def _pin(hold: Hold, goal: str, client: Client, scheme: Scheme) -> tuple[str, str] | None:

@@ -84,7 +84,16 @@ def load(database: Database, revision: str, parts: Iterable[tuple[str, bytes]]) 
             _write(connection, table, lines) for name, table in tables.items() for lines in by_table.pop(name, ())
         )
     migrate(database)
+    if database.engine.dialect.name == "postgresql":
+        _count_values(database)
     return count
+
+
+def _count_values(database: Database) -> None:
+    """Let PostgreSQL know its new rows before it plans a query: by itself it looks at them after a minute or more."""
+    with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
+        for table in _tables(connection):
+            connection.execute(sa.text(f'ANALYZE "{table.name}"'))
 
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:

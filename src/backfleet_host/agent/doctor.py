@@ -244,6 +244,9 @@ def _package(package: Dict[str, Any], now: datetime, *, is_running: bool) -> Fin
         return Finding(code, ERROR, f"{version}, and an attempt was cut off", "`backfleet-host recover` finishes it")
     if package["attempt_open"]:
         return Finding(code, NOTE, f"{version}, and an order is being carried out", "")
+    if package.get("adoption_refused"):
+        found = f"what is there was not taken over, and runs as before: {package['adoption_refused']}"
+        return Finding(code, WARNING, found, f"mend that, then `backfleet-host adopt {name}` once more")
     if package["drift"]:
         found = f"{version}, and changed since its last order: {'; '.join(package['drift'][:3])}"
         return Finding(code, WARNING, found, "the next order mends what is ours; `backfleet-host status` shows all")

@@ -52,6 +52,8 @@ def lines_of(host_status: Dict[str, Any]) -> List[str]:
             lines.append(f"{title:10} {', '.join(agent[name])}")
     for package in host_status["packages"]:
         lines.append(_package_line(package))
+        if package.get("adoption_refused"):
+            lines.append(f"{'':10} not taken over, and runs as before: {package['adoption_refused']}")
         lines += [f"{'':10} changed: {found}" for found in package["drift"]]
         lines += [
             f"{'':10} {version} is still in use by the processes {pids}" for version, pids in package["in_use"].items()

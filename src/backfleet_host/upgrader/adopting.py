@@ -104,9 +104,10 @@ def resume(installation: Installation, package: PackageFolder, adoption: Optiona
         return
     try:
         _resume(installation, package, adoption)
-    except OrderFailed:
+    except OrderFailed as problem:
         if not adoption.is_done:
-            _abandon(installation, package)
+            _abandon(installation, package, adoption.version)
+            adopted.note_refusal(package, problem.text, installation.clock())
         raise
 
 
@@ -119,16 +120,19 @@ def _resume(installation: Installation, package: PackageFolder, adoption: Adopti
     manifest = known_manifest(package, package.version())
     if manifest is not None:
         adopted.take_over(installation, package, manifest.programs)
+    disk.remove_file(package.refused)
     failpoint("adopted")
 
 
-def _abandon(installation: Installation, package: PackageFolder) -> None:
+def _abandon(installation: Installation, package: PackageFolder, version: str) -> None:
     """Undo an adoption that cannot be finished: what was there is at its place."""
     with contextlib.suppress(OrderFailed):
         adopted.give_back(installation, package)
     shim.write_shims(installation.bin, package.folder, package.name, {})
     for link in (package.current, package.verified):
         disk.point_link(link, "")
+    disk.remove_tree(package.tree(version))  # nothing runs from it: no shim led there for longer than a moment
+    disk.remove_file(package.facts(version))
     disk.remove_file(package.adopted)
 
 

@@ -31,7 +31,14 @@ def status_of(installation: Installation) -> Dict[str, Any]:
 
 def _has_anything(package: PackageFolder) -> bool:
     """Return whether anything ever became of a package. A refused `adopt` leaves the folder that its lock is in."""
-    marks = (package.folder / "outcome.json", package.adopted, package.journal, package.settings, package.failed)
+    marks = (
+        package.folder / "outcome.json",
+        package.adopted,
+        package.journal,
+        package.settings,
+        package.failed,
+        package.refused,
+    )
     outcomes = package.folder / "outcomes"
     left = outcomes.is_dir() and any(outcomes.iterdir())
     return bool(package.version() or left or _versions_of(package) or any(map(os.path.lexists, marks)))
@@ -50,6 +57,7 @@ def _package_status(installation: Installation, package: PackageFolder) -> Dict[
         "settings": read_json(package.settings) or {},
         "attempt_open": package.journal.exists(),
         "adopted": [place.path for place in adoption.places] if adoption is not None else [],
+        "adoption_refused": adopted.refusal(package),
         "failed": sorted(_evidence_in(package)),
         "failures": _failures_of(package),
         "last": last.get("report"),

@@ -2,10 +2,12 @@
 
 import base64
 import gc
+import gzip
 import http.server
 import itertools
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -42,6 +44,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.answer: Answer = lambda query: (200, {})
+        self.headers: dict[str, str] = {}
         self.where = ""
         self.queries: list[dict[str, list[str]]] = []
 
@@ -57,6 +60,8 @@ def asked() -> Iterator[tuple[Asked, Cloud]]:
             status, body = found.answer(query)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
+            for name, value in found.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Connection", "close")
             self.end_headers()
@@ -166,6 +171,37 @@ def test_an_answer_that_is_too_long_is_left(asked: tuple[Asked, Cloud]) -> None:
     assert cloud.run(BATCH) == "t-7"
 
 
+def test_a_packed_answer_is_unpacked_as_far_as_it_may_be_long(asked: tuple[Asked, Cloud]) -> None:
+    """A bomb of 64 KB is 64 MB. It is left as soon as it is too long, and takes no more memory than that."""
+    server, cloud = asked
+    server.headers = {"Content-Encoding": "gzip"}
+    server.answer = lambda query: (200, gzip.compress(b'{"InvokeId":"t-7"}'))
+    assert cloud.run(BATCH) == "t-7"
+    server.answer = lambda query: (200, gzip.compress(b'{"Invoke') + gzip.compress(b'Id":"t-7"}'))
+    assert cloud.run(BATCH) == "t-7"
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    server.answer = lambda query: (200, bomb)
+    tracemalloc.start()
+    try:
+        assert f"more than {LONGEST_ANSWER} bytes" in code_of(lambda: cloud.run(BATCH))
+        assert tracemalloc.get_traced_memory()[1] < 4 * LONGEST_ANSWER
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "found"),
+    [("gzip", b"none", "is none"), ("br", b"x", "packed as br"), ("gzip, gzip", b"x", "packed as gzip, gzip")],
+)
+def test_what_is_packed_in_another_way_is_left(
+    asked: tuple[Asked, Cloud], encoding: str, content: bytes, found: str
+) -> None:
+    server, cloud = asked
+    server.headers = {"Content-Encoding": encoding}
+    server.answer = lambda query: (200, content)
+    assert found in code_of(lambda: cloud.run(BATCH))
+
+
 def test_an_answer_that_does_not_end_is_left() -> None:
     """Each byte is in time, all of them together are not: the SDK alone would read on for as long as they come."""
 
@@ -175,11 +211,11 @@ def test_an_answer_that_does_not_end_is_left() -> None:
 
     class Adapter:
         def send(self, *_words: object, **_options: object) -> Any:
-            return SimpleNamespace(raw=Raw(), close=lambda: None)
+            return SimpleNamespace(raw=Raw(), headers={}, close=lambda: None)
 
     limit_answers(Adapter, 2**40, 0.05)
     with pytest.raises(TimeoutError, match="did not end in time"):
-        Adapter().send("a request")
+        Adapter().send(SimpleNamespace(headers={}))
 
 
 def test_results_of_other_invocations_are_left_out(asked: tuple[Asked, Cloud]) -> None:

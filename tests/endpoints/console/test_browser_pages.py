@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -22,6 +23,7 @@ from operations.environment import Environment, make_environment
 from samples.running import in_python
 
 pytestmark = NEEDS_CHROMIUM
+WINDOWS: Final[tuple[tuple[Literal["light", "dark"], int], ...]] = (("light", 1440), ("dark", 360))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def env(sqlite_database: Database, tmp_path: Path) -> Environment:
 def test_axe_finds_nothing_serious_on_any_page_and_the_browser_complains_of_none(
     chromium: Browser, env: Environment
 ) -> None:
+    """On a dark screen of 360 px, too, where tables are cards."""
     site, stop = serve(env)
     key = site.key_of("ann", "AdministratorAccess")
     plain = PlainBrowser(site)
@@ -49,7 +52,10 @@ def test_axe_finds_nothing_serious_on_any_page_and_the_browser_complains_of_none
 
     def open_page(path: str) -> str:
         ann.go(path)
-        faults.extend(ann.faults())
+        for scheme, width in WINDOWS:
+            ann.page.emulate_media(color_scheme=scheme)
+            ann.page.set_viewport_size({"width": width, "height": 800})
+            faults.extend(f"{scheme}, {width} px: {fault}" for fault in ann.faults())
         assert ann.page.locator("main h1").count() == 1, path
         return ann.page.content()
 

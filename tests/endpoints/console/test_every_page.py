@@ -70,3 +70,18 @@ def test_no_address_takes_a_form_without_its_token_and_none_but_the_login_s_work
             page = Browser(admin.site).get(path)
             assert (page.status, page.location[:14]) == (303, "/console/login"), route.path
             assert page.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+
+
+def test_an_address_without_a_page_has_a_page_that_says_so(env: Environment, admin: Browser) -> None:
+    """An old link, and the address of a form that a browser opens again after an error."""
+    before = written(admin)
+    forms = {route.path for route in ROUTES} - {route.path for route in ROUTES if route.method == "GET"}
+    wrong = {"/nothing": 404, "/": 303, "/fleet/": 404, "/hosts": 404, "/../openapi.json": 404, "/a" * 500: 404}
+    for path, status in {**wrong, **dict.fromkeys(map(filled_in, sorted(forms)), 405)}.items():
+        page = admin.get(path)
+        assert page.status == status, path
+        assert {name: page.headers.get(name.lower()) for name in HEADERS} == HEADERS, path
+        assert status == 303 or all(text in page.text for text in ("There is no page here", 'href="/console/fleet"'))
+        assert Browser(admin.site).get(path).status == status, "and nobody learns more from it"
+    assert "<b>" not in admin.get("/%3Cb%3E?q=<b>").text
+    assert written(admin) == before

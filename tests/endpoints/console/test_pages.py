@@ -168,6 +168,17 @@ def test_a_policy_that_changes_counts_from_the_next_page_on(site: Site, browser_
     assert eve.get("/fleet").status == 403
 
 
+def test_a_preview_names_what_cannot_be_had_and_who_is_pinned(env: Environment, admin: Browser) -> None:
+    env.release("2.0")
+    env.client(env.host())
+    admin.get("/rollouts/new")
+    env.client(env.host(platform="linux-<arm>"), pin="<2")
+    lacking = admin.post("/rollouts/new", {"policy": POLICY, "action": "preview"}).text
+    assert "courier 2.0 for linux-&lt;arm&gt;: has no release; 1 host cannot have it" in lacking
+    assert re.search(r"1 member waits? for the end of their pins.*pinned to &lt;2 until .* by .*year", lacking, re.S)
+    assert "It would be refused" in lacking
+
+
 def test_a_rollout_is_previewed_created_started_approved_and_rolled_back(env: Environment, admin: Browser) -> None:
     env.release("2.0")
     for number in range(3):

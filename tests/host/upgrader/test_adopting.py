@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from backfleet_host.upgrader import adopt, give_back, leaving
 from backfleet_host.upgrader.adopting import version_in
 from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.host import adopted
 from backfleet_host.upgrader.status import status_of
 from host.upgrader.conftest import CLIENT
 
@@ -110,6 +113,71 @@ def test_a_backup_that_runs_goes_on_while_its_client_is_taken_over(host: Host, s
         assert says(path) == "2.0"
         held.unlink()
         assert backup.stdout.read() == "done 0.9\n"
+
+
+def begin_backup(path: Path, held: Path) -> "subprocess.Popen[str]":
+    """Start a backup that goes on until `held` is removed; return it once it runs."""
+    held.touch()
+    backup = subprocess.Popen([path, "hold", held], stdout=subprocess.PIPE, text=True)
+    assert backup.stdout is not None
+    assert backup.stdout.readline().startswith("holding ")
+    return backup
+
+
+def test_an_order_waits_for_a_backup_that_began_before_its_client_was_taken_over(
+    host: Host, shop: Shop, system: Path, tmp_path: Path
+) -> None:
+    """It has none of our locks. It is not ended, and the order says why it gave up."""
+    shop.add("3.0", switch="idle")
+    path = put(system / "usr/bin/courier", "0.9")
+    with begin_backup(path, tmp_path / "held") as backup:
+        adopt(host.installation, PACKAGE)
+        began = time.monotonic()
+        report = host.carry("install", "3.0", timeout_seconds=2)
+        assert time.monotonic() - began < 30
+        assert (report.code, report.outcome, host.version()) == ("BackupRunning", "failed", "0.9")
+        assert f"process {backup.pid} of " in report.message, report.message
+        assert "before the client was taken over" in report.message
+        assert (backup.poll(), says(path)) == (None, "0.9")
+        threading.Timer(1.0, (tmp_path / "held").unlink).start()
+        report = host.carry("install", "3.0", order_id="patient")
+        assert (report.outcome, says(path)) == ("succeeded", "3.0")
+        assert backup.wait(10) == 0
+    with begin_backup(path, tmp_path / "held"):  # through the shim, from a tree
+        assert adopted.runs_from_before(host.installation.package(PACKAGE)) == []
+        (tmp_path / "held").unlink()
+
+
+def test_a_program_whose_package_was_upgraded_meanwhile_is_waited_for(host: Host, shop: Shop, system: Path) -> None:
+    """A compiled one is told by its file, which has no name any more once its package was upgraded."""
+    shop.add("3.0", switch="idle")
+    path, compiled = system / "usr/bin/courier", Path("/bin/sleep").read_bytes()
+    path.write_bytes(compiled)
+    path.chmod(0o755)
+    with subprocess.Popen([path, "600"]) as backup:
+        (place,) = adopt(host.installation, PACKAGE).places
+        for attempt in ("one", "two"):
+            assert adopted.runs_from_before(host.installation.package(PACKAGE)) == [backup.pid]
+            report = host.carry("install", "3.0", timeout_seconds=1, order_id=attempt)
+            assert (report.code, str(backup.pid) in report.message) == ("BackupRunning", True), report.message
+            fresh = Path(f"{place.aside}.dpkg-new")
+            fresh.write_bytes(compiled)
+            fresh.chmod(0o755)
+            fresh.rename(place.aside)
+        backup.kill()
+    assert host.carry("install", "3.0", order_id="last").outcome == "succeeded"
+
+
+def test_a_backup_from_before_does_not_keep_its_client_from_being_given_back(
+    host: Host, system: Path, tmp_path: Path
+) -> None:
+    """What it runs stays where it is."""
+    path = put(system / "usr/bin/courier", "0.9")
+    with begin_backup(path, tmp_path / "held") as backup:
+        adopt(host.installation, PACKAGE)
+        assert host.carry("uninstall", timeout_seconds=5).outcome == "succeeded"
+        assert (backup.poll(), says(path)) == (None, "0.9")
+        (tmp_path / "held").unlink()
 
 
 def test_a_client_that_runs_a_backup_is_not_given_back(host: Host, system: Path, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.agent.status import lines_of
 from backfleet_host.upgrader import adopt, give_back
 from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.status import status_of
 from host.upgrader.conftest import CLIENT
 from host.upgrader.test_adopting import PACKAGE, says
 
@@ -110,6 +112,29 @@ def test_a_diversion_of_somebody_else_is_respected(host: Host, debian: System) -
     assert (debian.diversions(), says(debian.program), host.version(), host.leftovers()) == (theirs, "0.9", "", [])
     assert (debian.program.is_symlink(), host.shim.exists()) == (False, False)
     assert host.carry("install", "2.0").code == "ManagedElsewhere"
+
+
+def test_a_refusal_of_dpkg_is_in_the_status_until_it_is_mended(host: Host, debian: System) -> None:
+    """With what dpkg says, and what to do."""
+    name = f"/{debian.program.relative_to(debian.folder)}"
+    debian.run("dpkg-divert", "--local", "--no-rename", "--divert", f"{name}.theirs", "--add", name)
+    with pytest.raises(OrderFailed):
+        adopt(host.installation, PACKAGE)
+    (package,) = status_of(host.installation)["packages"]
+    assert (package["current"], package["versions"], package["adopted"]) == ("", [], [])
+    lines = lines_of({"agent": AGENT, "version": "1", "packages": [package]})
+    (line,) = (each for each in lines if "not taken over" in each)
+    assert all(part in line for part in ("runs as before", "dpkg-divert --list", "adopt courier again")), line
+    debian.run("dpkg-divert", "--no-rename", "--remove", name)
+    adopt(host.installation, PACKAGE)
+    (package,) = status_of(host.installation)["packages"]
+    assert (package["current"], package["adoption_refused"]) == ("0.9", "")
+
+
+AGENT = {
+    "enrolled": True, "instance_id": "mi-1", "name": "", "server": "localhost", "running": True,
+    "tasks_open": [], "reports_waiting": [],
+}  # fmt: skip
 
 
 def test_a_diversion_that_somebody_ended_is_drift_and_mended_by_the_same_command(host: Host, debian: System) -> None:

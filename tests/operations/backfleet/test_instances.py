@@ -34,6 +34,7 @@ def test_an_instance_shows_its_agent_and_what_is_installed(env: Environment) -> 
         -7_200_000,
         True,
     )
+    assert found["HostVersion"] == ""
     assert [(one["Type"], one["Count"]) for one in found["Inventory"]] == [("ACS:Application", 150)]
     status, page = env.ask(BACKFLEET, "ListInventory", InstanceId=instance, PageNumber="2")
     assert (status, page["TotalCount"], page["Rows"]) == (200, 150, ROWS[100:])
@@ -43,6 +44,7 @@ def test_an_instance_shows_its_agent_and_what_is_installed(env: Environment) -> 
 def test_an_instance_without_reports_shows_none(env: Environment) -> None:
     """It has no inventory and no clock skew."""
     found = env.ask(BACKFLEET, "DescribeInstance", InstanceId=env.host())[1]
+    assert (found["AgentVersion"], found["HostVersion"]) == ("backfleet-0.1.0", "0.1.0")
     assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
 
 

@@ -110,6 +110,36 @@ def test_a_search_finds_the_same_whether_few_or_many_have_the_text(
     assert [names(env, **asked) for asked, _ in SEARCHES] == [expected for _, expected in SEARCHES]
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("asked", [{}, {"State": "Behind"}, {"Query": "o"}, {"Query": "Lyon", "Site": "Lyon"}])
+def test_pages_are_parts_of_one_list_whichever_end_they_are_read_from(
+    env: Environment, asked: dict[str, str], size: int
+) -> None:
+    for number in range(3):
+        env.client(at(env, "Lyon", name=f"other-{number % 2}"), "1.0")
+    whole = [row["ClientId"] for row in ask(env, **asked)["Clients"]]
+    pages = [ask(env, **asked, PageSize=str(size), PageNumber=str(at))["Clients"] for at in range(1, 10)]
+    assert [len(page) for page in pages] == [min(size, max(0, len(whole) - at * size)) for at in range(9)]
+    assert [row["ClientId"] for page in pages for row in page] == whole
+    assert len(whole) >= 4
+
+
+def test_sqlite_does_not_look_for_those_that_have_drifted_among_all(
+    sqlite_database: Database, tmp_path: Path, now: datetime
+) -> None:
+    """PostgreSQL plans by how many rows there are, and reads the few of a test whole."""
+    plans: list[str] = []
+
+    def explain(_: object, cursor: Any, statement: str, values: Any, *others: object) -> None:
+        if "drift != ''" in statement and " AS drifted" not in statement:
+            found = cursor.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(row[-1] for row in found)
+
+    sa.event.listen(sqlite_database.engine, "before_cursor_execute", explain)
+    ask(make_environment(sqlite_database, tmp_path, now, really_draw))
+    assert plans[0] == "SEARCH clients USING INDEX ix_clients_drifted (account_id=?)", plans
+
+
 def test_what_is_silent_and_what_has_drifted_is_counted_once(env: Environment) -> None:
     """Both are counted apart from the others."""
     with env.services.database.transaction() as tx:

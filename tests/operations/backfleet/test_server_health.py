@@ -95,6 +95,12 @@ def wrong_clock(env: Environment) -> None:
         fleet.note_heartbeats(tx, [fleet.Heartbeat(host, env.now, reachable_at=env.now, clock_skew_ms=-7_200_000)])
 
 
+def old_program(env: Environment) -> None:
+    host = env.host(name="ancient")
+    with env.services.database.transaction() as tx:
+        fleet.note_heartbeats(tx, [fleet.Heartbeat(host, env.now, "backfleet-0.0.9", reachable_at=env.now)])
+
+
 def drifted(env: Environment) -> None:
     _, client = env.host_with_client("1.0")
     with env.services.database.transaction() as tx:
@@ -210,6 +216,13 @@ OF_A_FLEET: tuple[Case, ...] = (
     (deaf, "HostsDeaf", "Error", "1 host(s) send heartbeats", "restart the agent"),
     (cloned, "HostsCloned", "Error", "1 instance(s)", "--new-identity"),
     (wrong_clock, "HostClocks", "Warning", "late (-7200 s)", "timedatectl"),
+    (
+        old_program,
+        "HostPrograms",
+        "Warning",
+        "is older than 0.1.0, the oldest that this server supports: ancient",
+        "apt",
+    ),
     (drifted, "ClientsChanged", "Warning", "bin/courier: changed", "next order"),
     (quarantined, "VersionsQuarantined", "Warning", "(1.1)", "withdraw"),
     (withdrawn, "ClientsWithdrawn", "Warning", "1 with courier 0.9", "upgrade"),

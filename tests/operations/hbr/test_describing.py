@@ -35,7 +35,7 @@ def test_a_client_is_described_in_every_field(env: Environment) -> None:
     assert found == {
         "ClientId": client, "ClientType": "ECS_CLIENT", "PackageName": "courier", "ClientVersion": "1.0",
         "MaxClientVersion": "2.0",
-        "OfferState": "Behind", "Channel": "stable", "VersionScheme": "pep440",
+        "OfferState": "Behind", "Channel": "stable", "VersionScheme": "pep440", "HostVersion": "0.1.0",
         "InstanceId": instance, "InstanceName": found["InstanceName"], "Hostname": "web-0",
         "OsType": "linux", "ArchType": "amd64", "PrivateIpV4": "10.0.0.1", "ZoneId": "", "Status": "ACTIVATED",
         "BackupStatus": "UNPROTECTED", "Appliance": False, "CreatedTime": at, "UpdatedTime": at,

@@ -1,6 +1,6 @@
 """Heartbeats and used request ids, gathered on a node and written together every few seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backfleet import fleet
@@ -13,10 +13,11 @@ MOST_REQUESTS = 200_000  # request ids that wait to be written while the databas
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is written in one transaction."""
+    """What is written together."""
 
     heartbeats: list[Heartbeat]
     requests: list[tuple[int, datetime]]  # the fingerprint of a request id, and until when it is remembered
+    left: dict[str, datetime] = field(default_factory=dict)  # agents that closed their sockets, and when
 
 
 class PendingHeartbeats:
@@ -25,6 +26,7 @@ class PendingHeartbeats:
     def __init__(self) -> None:
         self._heartbeats: dict[str, Heartbeat] = {}
         self._requests: dict[int, datetime] = {}
+        self._left: dict[str, datetime] = {}
 
     def add(self, heartbeat: Heartbeat) -> None:
         """Add a heartbeat. Facts that only an earlier one of the instance has are kept."""
@@ -36,10 +38,14 @@ class PendingHeartbeats:
         if len(self._requests) < MOST_REQUESTS:
             self._requests[fingerprint] = until
 
+    def note_left(self, instance_id: str, at: datetime) -> None:
+        """Add that an agent closed its socket then. What is heard of it later counts more."""
+        self._left[instance_id] = max(at, self._left.get(instance_id, at))
+
     def take(self) -> Batch:
         """Take out everything that was gathered: the caller writes it."""
-        taken = Batch(list(self._heartbeats.values()), list(self._requests.items()))
-        self._heartbeats, self._requests = {}, {}
+        taken = Batch(list(self._heartbeats.values()), list(self._requests.items()), self._left)
+        self._heartbeats, self._requests, self._left = {}, {}, {}
         return taken
 
     def put_back(self, batch: Batch) -> None:
@@ -49,6 +55,8 @@ class PendingHeartbeats:
             self._heartbeats[heartbeat.instance_id] = heartbeat if since is None else _merged(heartbeat, since)
         for fingerprint, until in batch.requests:
             self.remember_request(fingerprint, until)
+        for instance_id, at in batch.left.items():
+            self.note_left(instance_id, at)
 
 
 def _merged(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
@@ -67,7 +75,15 @@ def _merged(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
 
 
 def write(database: Database, batch: Batch) -> list[str]:
-    """Write a batch in one transaction. Return those of its instances that have been deregistered."""
+    """Write a batch. Return those of its instances that have been deregistered."""
+    gone = _write_heard(database, batch)
+    if batch.left:  # in a transaction of its own: two nodes that lock the rows of both lists could deadlock
+        with database.transaction() as tx:
+            fleet.note_left(tx, batch.left)
+    return gone
+
+
+def _write_heard(database: Database, batch: Batch) -> list[str]:
     if not batch.heartbeats and not batch.requests:
         return []
     with database.transaction() as tx:

@@ -8,6 +8,7 @@ from aiohttp import web
 from backfleet import commands
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
+from backfleet.endpoints.agents.departures import Departures
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import AgentSignature
@@ -28,6 +29,7 @@ class Kicking:
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
         self._node, self._authenticator, self._runs = node, authenticator, AgentRuns(node)
         self.entering = asyncio.Semaphore(ENTERING)
+        self._departures = Departures(node)
         self._draining = False
 
     async def notify(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
@@ -49,7 +51,10 @@ class Kicking:
             now = node.clock()
             node.heartbeats.add(Heartbeat(instance_id, now, reachable_at=now))
 
-        return await node.sockets.serve(request, instance_id, alive, opened)
+        def ended(seconds: float) -> None:
+            self._departures.expect(instance_id, seconds)
+
+        return await node.sockets.serve(request, instance_id, alive=alive, opened=opened, ended=ended)
 
     def notified(self, topic: str) -> None:
         """Act on a notification: kick an agent, or forget one that was deregistered."""
@@ -67,6 +72,7 @@ class Kicking:
     async def drain(self) -> None:
         """Close every socket, and accept no new one."""
         self._draining = True
+        self._departures.forget_all()
         await self._node.sockets.close()
 
     async def _kick_if_work_waits(self, instance_id: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from prometheus_client import Counter, Gauge
@@ -24,10 +25,18 @@ SEND_SECONDS = 5.0  # a socket that accepts nothing for this long is closed
 CLOSED_A_SECOND = 2000  # sockets, when the node stops; all of them within LONGEST_CLOSING_SECONDS
 LONGEST_CLOSING_SECONDS = 2.0
 RETURNING_A_SECOND = 500  # agents; the close frame spreads their return over time
+# An agent that closes its socket itself, as ours does when it is stopped, has 5 s to come back, and 3 s more until
+# another process has written that it is there. A connection that ended without a word may be a balancer's that was
+# restarted, or the official agent's, which dials for about 20 s. Source: agent wire protocol, section 5.5.
+CLOSED_SECONDS = 8.0
+DROPPED_SECONDS = 30.0
 LONGEST_MESSAGE = 64 * 1024  # bytes of one message of an agent
 
 SOCKETS = Gauge("backfleet_assist_sockets", "Agents connected to this node.")
 KICKS = Counter("backfleet_assist_kicks_total", "Kicks sent to agents.")
+
+_BY_THE_AGENT: Final = (WSMsgType.CLOSE, WSMsgType.CLOSED)  # a close frame, and an end without one
+_ENDS: Final = (*_BY_THE_AGENT, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +48,7 @@ class Socket:
     instance_id: str
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last fetched; 0: no fetch is expected
+    ended_by_us: bool = False
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
     awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -60,7 +70,13 @@ class Sockets:
         return instance_id in self._open
 
     async def serve(
-        self, request: web.Request, instance_id: str, alive: Callable[[], None], opened: Callable[[], Awaitable[None]]
+        self,
+        request: web.Request,
+        instance_id: str,
+        *,
+        alive: Callable[[], None],
+        opened: Callable[[], Awaitable[None]],
+        ended: Callable[[float], None],
     ) -> web.WebSocketResponse:
         """Hold one agent's socket until it ends.
 
@@ -69,6 +85,8 @@ class Sockets:
             instance_id: Whose socket it is.
             alive: Called when it opens and for each message.
             opened: Awaited once, before the first message is read.
+            ended: Called when the agent's end closed it and there is no newer one here, with the seconds within which
+                that agent may come back. Not called for what we closed, or found to be dead.
         """
         channel = web.WebSocketResponse(
             autoping=False, heartbeat=PING_SECONDS, compress=False, max_msg_size=LONGEST_MESSAGE
@@ -80,10 +98,13 @@ class Sockets:
         try:
             alive()
             await opened()
-            async for message in channel:
+            while (message := await channel.receive()).type not in _ENDS:
                 alive()
                 if message.type is WSMsgType.PING:
                     await channel.pong(message.data)
+            if not socket.ended_by_us and self._open.get(instance_id) is socket and message.type in _BY_THE_AGENT:
+                says_so = message.type is WSMsgType.CLOSE and message.data == WSCloseCode.OK
+                ended(CLOSED_SECONDS if says_so else DROPPED_SECONDS)
         finally:
             SOCKETS.dec()
             self._forget(socket)
@@ -184,5 +205,6 @@ class Sockets:
             await self._close(socket, WSCloseCode.GOING_AWAY)
 
     async def _close(self, socket: Socket, code: int, reason: str = "") -> None:
+        socket.ended_by_us = True
         with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
             await asyncio.wait_for(socket.channel.close(code=code, message=reason.encode()), SEND_SECONDS)

@@ -12,8 +12,9 @@ from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.pages import ROUTES
 from backfleet.endpoints.console.refetching import Recorded
 from backfleet.endpoints.console.rendering import STATIC, Renderer
+from backfleet.endpoints.console.routes import get
 from backfleet.endpoints.console.turns import Turns
-from backfleet.endpoints.console.visits import Console
+from backfleet.endpoints.console.visits import Console, Visit
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.pubsub import PubSub
@@ -58,5 +59,20 @@ def add_to(app: web.Application, services: Services, performer: Performer, pubsu
     app.router.add_get(f"{STATIC}/{{name}}", static)
     for route in ROUTES:
         app.router.add_route(route.method, ROOT + route.path, guarded(console, route))
+    for path in sorted({route.path for route in ROUTES} - {route.path for route in ROUTES if route.method == "GET"}):
+        app.router.add_get(ROOT + path, guarded(console, get(path, _say_it_takes_forms, public=True)))
+    app.router.add_get(f"{ROOT}/{{other:.*}}", guarded(console, get("/{other}", _say_it_is_no_page, public=True)))
     app.on_startup.append(begin)
     app.on_shutdown.append(end)
+
+
+async def _say_it_takes_forms(visit: Visit) -> web.StreamResponse:
+    """Answer who opens the address that a form is sent to: after an error it is what the browser shows."""
+    why = "This address is where a form is sent to. Nothing was done: open the page with the form again."
+    return visit.page("refused.html", status=405, title="There is no page here", why=why)
+
+
+async def _say_it_is_no_page(visit: Visit) -> web.StreamResponse:
+    """Answer who opens an address that no page has, of an old link for example."""
+    why = "The console has no page with this address. It may have been moved, or the link was cut off."
+    return visit.page("refused.html", status=404, title="There is no page here", why=why)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.fleet._store.instances import by_id as instances_by_id
+from backfleet.fleet._store.instances import reachable
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import clients, instances, tags
 from backfleet.fleet.model import (
@@ -217,7 +218,7 @@ def take_unchecked(
             clients.c.status.not_in(MOVING),
             instances.c.deregistered_at.is_(None),
             instances.c.stopped_at.is_(None),
-            instances.c.reachable_at >= reachable_since,
+            reachable(reachable_since),
         )
         .order_by(clients.c.checked_at, clients.c.id)
         .limit(limit)

@@ -1,6 +1,6 @@
 """Instances."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -48,6 +48,12 @@ _HEARTBEAT: Final = Prepared(
             else_=instances.c.signed_ms,
         ),
     )
+)
+
+_LEFT: Final = Prepared(
+    sa.update(instances)
+    .where(instances.c.id == sa.bindparam("of"), instances.c.reachable_at <= sa.bindparam("left", type_=Moment))
+    .values(left_at=sa.bindparam("left", type_=Moment))
 )
 
 _ENROLLED: Final = sa.select(instances).where(
@@ -114,7 +120,7 @@ def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, 
 
 def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
     """Return a condition: the instance in this column can be given work since this moment, or is deregistered."""
-    can = sa.and_(instances.c.stopped_at.is_(None), instances.c.reachable_at >= reachable_since)
+    can = sa.and_(instances.c.stopped_at.is_(None), reachable(reachable_since))
     gone = instances.c.deregistered_at.is_not(None)
     return sa.exists().where(instances.c.id == instance_id, sa.or_(can, gone))
 
@@ -193,6 +199,19 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
     tx.run(_HEARTBEAT, values)
 
 
+def note_left(tx: Transaction, left: Mapping[str, datetime]) -> None:
+    """Store which agents left, in one statement, in the order of their ids."""
+    if left:
+        tx.run(_LEFT, [{"of": instance_id, "left": at} for instance_id, at in sorted(left.items())])
+
+
+def reachable(since: datetime) -> sa.ColumnElement[bool]:
+    """Return a condition: the instance's agent could be given work since this moment, and did not leave."""
+    column = instances.c
+    stayed = sa.or_(column.left_at.is_(None), column.left_at < column.reachable_at)
+    return sa.and_(sa.func.coalesce(column.reachable_at >= since, sa.false()), stayed)
+
+
 def rename(tx: Transaction, instance_id: str, name: str) -> None:
     """Give an instance a new name."""
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(name=name))
@@ -231,9 +250,7 @@ def page_of(
 
 def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.ColumnElement[bool]]:
     column = instances.c
-    reachable = sa.and_(
-        column.stopped_at.is_(None), sa.func.coalesce(column.reachable_at >= reachable_since, sa.false())
-    )
+    connected = sa.and_(column.stopped_at.is_(None), reachable(reachable_since))
     own = column.agent_kind == AgentKind.BACKFLEET.value
     pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
         (selected.ids, column.id.in_(selected.ids or ())),
@@ -243,7 +260,7 @@ def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.
         (selected.activation_id, column.activation_id == selected.activation_id),
         (selected.os_type, sa.func.lower(column.os_type) == (selected.os_type or "").lower()),
         (selected.machine_id, column.machine_id == selected.machine_id),
-        (selected.connected, reachable if selected.connected else sa.not_(reachable)),
+        (selected.connected, connected if selected.connected else sa.not_(connected)),
         (selected.stopped, column.stopped_at.is_not(None) if selected.stopped else column.stopped_at.is_(None)),
         (selected.own_agent, own if selected.own_agent else sa.not_(own)),
     ]
@@ -270,7 +287,7 @@ def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Carri
 
 def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:
     """Return the ids of an account's instances that cannot be given work: silent, stopped or deregistered."""
-    silent = sa.or_(instances.c.reachable_at.is_(None), instances.c.reachable_at < reachable_since)
+    silent = sa.not_(reachable(reachable_since))
     gone = sa.or_(instances.c.stopped_at.is_not(None), instances.c.deregistered_at.is_not(None))
     mine = sa.and_(instances.c.account_id == account_id, instances.c.region == region)
     return {row.id for row in tx.rows(sa.select(instances.c.id).where(mine, sa.or_(silent, gone)))}
@@ -282,6 +299,20 @@ def count(tx: Transaction, account_id: str) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
 
 
+def count_agent_versions(tx: Transaction, account_id: str) -> dict[str, int]:
+    """Return how many enrolled instances of the account have each version of the agent of ours."""
+    column, number = instances.c, sa.func.count().label("number")
+    mine = sa.and_(column.account_id == account_id, column.deregistered_at.is_(None))
+    own = column.agent_kind == AgentKind.BACKFLEET.value
+    query = sa.select(column.agent_version, number).where(mine, own).group_by(column.agent_version)
+    return {row.agent_version: row.number for row in tx.rows(query)}
+
+
+def with_agent_versions(tx: Transaction, account_id: str, versions: Sequence[str], limit: int) -> list[Watched]:
+    """Return hosts that were not shut down and have one of these versions of the agent."""
+    return _watched(tx, _running(account_id), instances.c.agent_version.in_(versions), limit)
+
+
 def forget_presence(tx: Transaction) -> None:
     """Forget when each host could last be given work."""
     tx.run(sa.update(instances).values(reachable_at=None))
@@ -289,7 +320,7 @@ def forget_presence(tx: Transaction) -> None:
 
 def note_clock_set_back(tx: Transaction, now: datetime) -> None:
     """Bring moments that are still to come to this one."""
-    for column in (instances.c.reachable_at, instances.c.last_heard_at):
+    for column in (instances.c.reachable_at, instances.c.left_at, instances.c.last_heard_at):
         tx.run(sa.update(instances).where(column > now).values({column: now}))
 
 
@@ -331,17 +362,16 @@ def _running(account_id: str) -> sa.ColumnElement[bool]:
 
 
 def _is_deaf(since: datetime) -> sa.ColumnElement[bool]:
-    column, reachable = instances.c, instances.c.reachable_at >= since
-    # One that has just enrolled has not connected yet.
-    return sa.and_(
-        column.last_heard_at >= since, column.registered_at < since, sa.not_(sa.func.coalesce(reachable, sa.false()))
-    )
+    column = instances.c
+    # One that has just enrolled has not connected yet; one that left is not called deaf while its heartbeats may end.
+    silent = sa.not_(sa.func.coalesce(column.reachable_at >= since, sa.false()))
+    return sa.and_(column.last_heard_at >= since, column.registered_at < since, silent)
 
 
 def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[int, int]:
     """Return how many instances of the account can be given work, and how many only send heartbeats."""
-    reachable, deaf = instances.c.reachable_at >= since, _is_deaf(since)
-    counts = [sa.func.count(sa.case((condition, 1))).label(name) for name, condition in (("r", reachable), ("d", deaf))]
+    conditions = (("r", reachable(since)), ("d", _is_deaf(since)))
+    counts = [sa.func.count(sa.case((condition, 1))).label(name) for name, condition in conditions]
     (row,) = tx.rows(sa.select(*counts).where(_running(account_id)))
     return int(row.r), int(row.d)
 

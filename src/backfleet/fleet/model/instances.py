@@ -42,6 +42,11 @@ def agent_kind_of(version: str) -> AgentKind:
     return AgentKind.BACKFLEET if version.startswith(OWN_AGENT) else AgentKind.OFFICIAL
 
 
+def host_version_of(agent_version: str) -> str:
+    """Return the version of the host program whose agent reports this; "" if it is the agent of others."""
+    return agent_version.removeprefix(OWN_AGENT) if agent_version.startswith(OWN_AGENT) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One enrolled host."""
@@ -69,9 +74,15 @@ class Instance:
     public_key: str = field(repr=False)
     signed_ms: int | None = field(default=None, repr=False)
     reachable_at: datetime | None = None  # when its agent last used its socket, or asked for its tasks
+    left_at: datetime | None = None  # when its agent closed its socket, and did not come back within seconds
     agent_started_at: datetime | None = None  # by our clock; None if its agent has not reported it
     time_zone: str = ""  # a name such as Europe/Berlin; "" if its agent has not reported one
     carrier: CarrierKind = CarrierKind.ASSIST
+
+    @property
+    def host_version(self) -> str:
+        """The version of the host program; "" for the agents of others, which report versions of their own."""
+        return host_version_of(self.agent_version)
 
     @property
     def is_skewed(self) -> bool:

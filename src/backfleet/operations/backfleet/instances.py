@@ -57,6 +57,7 @@ class DescribeInstance:
         "AgentKind": str,
         "AgentVersion": str,
         "AgentMode": str,
+        "HostVersion": str,
         "TimeZone": str,
         "Platform": str,
         "LastHeardTime": Maybe(int),
@@ -75,6 +76,7 @@ class DescribeInstance:
 def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     """Return an instance's carrier, agent and clock skew, its inventory by kind, and the last checkup of each client.
 
+    HostVersion is that of the host program, empty for hosts with another agent.
     LastHeardTime is the last signed request of its agent, ReachableTime the last time it could be given work, and
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
     state after the last upgrade: another package manager, a file that was changed. Clones are hosts that use this
@@ -104,6 +106,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "AgentKind": found.agent_kind.value,
         "AgentVersion": found.agent_version,
         "AgentMode": found.agent_mode,
+        "HostVersion": found.host_version,
         "TimeZone": found.time_zone,
         "Platform": found.platform,
         **{name: seconds(moment) for name, moment in moments.items() if moment is not None},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from backfleet_host import upgrader
+from backfleet_host.agent.setup import failing_starts
 from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.files import is_locked
 from backfleet_host.identity import NotEnrolled
@@ -42,7 +43,7 @@ def root_of(archive: Optional[Path]) -> Optional[Path]:
 
 
 def carry_out(verb: str, archive: Optional[Path], root: Path) -> List[str]:
-    """Carry out `rehearse` or `watchdog`; return what to print.
+    """Carry out `rehearse`, `watchdog` or `late-rollback`; return what to print.
 
     Args:
         verb: Which of them.
@@ -54,7 +55,9 @@ def carry_out(verb: str, archive: Optional[Path], root: Path) -> List[str]:
     """
     root = root_of(archive) or root
     try:
-        return [rehearse(archive, root)] if verb == "rehearse" else watch(root)
+        if verb == "rehearse":
+            return [rehearse(archive, root)]
+        return watch(root) if verb == "watchdog" else roll_back_late(archive, root)
     except (NotEnrolled, OSError) as problem:
         raise NotReady(str(problem)) from None
 
@@ -122,3 +125,19 @@ def watch(root: Path) -> List[str]:
         f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}"
         for report in upgrader.recover_all(root, progress=lambda _line: None)
     ]
+
+
+def roll_back_late(archive: Optional[Path], root: Path, units: Path = SYSTEMD_UNITS) -> List[str]:
+    """Roll the current version back if its agent does not run any more; return what was done, as lines.
+
+    Only the program of the version before does so: nothing is done by any other.
+
+    Raises:
+        NotEnrolled: the root belongs to no server.
+        OSError: the disk refuses it.
+    """
+    before = (root / HOST_PACKAGE / "previous").resolve()
+    is_before = archive is not None and before in archive.resolve().parents
+    if not is_before or before == (root / HOST_PACKAGE / "current").resolve() or not runs_from_package(root, units):
+        return []
+    return failing_starts.check_once(root)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 from backfleet_host.files import write_file
 from backfleet_host.identity import read_identity
@@ -40,13 +40,15 @@ WantedBy=multi-user.target
 
 
 _WATCHDOG = """\
-# Written by `backfleet-host service`: rolls an upgrade of the host program back that its agent cannot.
+# Written by `backfleet-host service`: rolls an upgrade of the agent back that was cut off, by the version that was
+# verified last; and a version that was kept and does not run any more, by the version before, if there is one.
 [Unit]
-Description=Recovers an upgrade of Backfleet's agent that was cut off
+Description=Rolls a version of Backfleet's agent back that does not work
 
 [Service]
 Type=oneshot
-ExecStart={command}
+ExecStart={recover}
+ExecStart=-{late}
 """
 
 _TIMER = """\
@@ -136,13 +138,15 @@ def _write_unit(name: str, root: Path, allow_shell: bool, units: Path) -> None:
             mode=0o644,
         )
         if _through(started, root, "current") != started:
-            _write_watchdog(name, [*_through(started, root, "verified"), "watchdog", "--root", str(root)], units)
+            _write_watchdog(name, started, root, units)
     except OSError as problem:
         raise CannotServe(f"{units / name} cannot be written: {problem.strerror}; run as root") from None
 
 
-def _write_watchdog(name: str, command: Sequence[str], units: Path) -> None:
-    text = _WATCHDOG.format(command=" ".join(_quoted(argument) for argument in command))
+def _write_watchdog(name: str, started: List[str], root: Path, units: Path) -> None:
+    recover = [*_through(started, root, "verified"), "watchdog", "--root", str(root)]
+    late = [*_through(started, root, "previous"), "late-rollback", "--root", str(root)]
+    text = _WATCHDOG.format(recover=" ".join(map(_quoted, recover)), late=" ".join(map(_quoted, late)))
     write_file(units / watchdog_name(name, "service"), text.encode(), mode=0o644)
     write_file(units / watchdog_name(name, "timer"), _TIMER.encode(), mode=0o644)
 
@@ -196,6 +200,21 @@ def _program() -> List[str]:
     if started.name == "__main__.py":
         return [sys.executable, "-m", "backfleet_host"]
     return [sys.executable, str(started)]
+
+
+def restarts_of(name: str) -> Tuple[str, int]:
+    """Return the state of a unit, as systemd calls it, and how often systemd has started it again by itself.
+
+    Returns:
+        ("", 0) if systemd cannot be asked.
+    """
+    words = [shutil.which("systemctl") or "systemctl", "show", "--property=ActiveState,NRestarts", name]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SYSTEMCTL_SECONDS, check=True)
+        found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        return found.get("ActiveState", ""), int(found.get("NRestarts") or 0)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "", 0
 
 
 def _systemctl(*arguments: str) -> None:

@@ -17,6 +17,7 @@ from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
 from backfleet_host.upgrader.host import diversions, shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
+from backfleet_host.upgrader.host.processes import of_moved_program
 
 DIVERTED, KEPT = ".distrib", ".before-backfleet"
 """What the names of the files end with that were there: those of dpkg, as dpkg-divert(1) has it, and all others."""
@@ -55,6 +56,16 @@ def write(package: PackageFolder, adoption: Adoption) -> None:
     raw: Dict[str, Any] = asdict(adoption)
     disk.write_json(package.adopted, raw)
     disk.sync_folder(package.folder)
+
+
+def note_refusal(package: PackageFolder, why: str, now: float) -> None:
+    """Write down why the client could not be taken over; `now` is Unix time. The next one that succeeds ends that."""
+    disk.write_json(package.refused, {"why": why, "at": now})
+
+
+def refusal(package: PackageFolder) -> str:
+    """Return why the client could not be taken over; "" if it was, or another one is installed."""
+    return "" if package.version() else str((disk.read_json(package.refused) or {}).get("why", ""))
 
 
 def take_over(installation: Installation, package: PackageFolder, programs: Dict[str, str]) -> None:
@@ -102,6 +113,16 @@ def give_back(installation: Installation, package: PackageFolder) -> List[str]:
         if place.package and installation.system is not None:
             diversions.end_diversion(installation.system, path, aside)
     return [place.path for place in adoption.places] if adoption is not None else []
+
+
+def runs_from_before(package: PackageFolder) -> List[int]:
+    """Return the processes that run what was there before: none of them came through our shim, nor has its locks.
+
+    Once it was given back, nothing is looked for: it stays where it is.
+    """
+    adoption = read(package)
+    places = () if adoption is None else adoption.places
+    return sorted({pid for place in places for pid in of_moved_program(Path(place.path), Path(place.aside))})
 
 
 def leads_here(installation: Installation, package: PackageFolder, place: Place) -> bool:

@@ -54,4 +54,6 @@ def _ask(system: Path, path: Path, verb: Tuple[str, ...], aside: Path) -> None:
     except Unhealthy as problem:
         code, output = 1, problem.text
     if code:
-        raise OrderFailed("ManagedElsewhere", f"dpkg-divert does not divert {path}: {output.strip()[:300]}")
+        output_of_dpkg = output.strip()[:300] or f"it ended with code {code}"
+        advice = f"`dpkg-divert --list {inside_of(system, path)}` shows whose it is; then adopt {path.name} again"
+        raise OrderFailed("ManagedElsewhere", f"dpkg-divert does not divert {path}: {output_of_dpkg}; {advice}")

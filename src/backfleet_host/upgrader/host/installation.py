@@ -15,6 +15,7 @@
   staged.json            the versions that are staged for an order to come, and until when they stay
   settings.json          what the server set for the client, for whatever runs it here
   adopted.json           which programs of others the client took the place of, and where these are now
+  adoption-refused.json  why a program of others could not be taken over
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
   aside/                 copies of files that somebody changed or added and an order replaced or removed
@@ -50,6 +51,7 @@ from backfleet_host.upgrader.host.processes import (
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.state_process import PreservedState, StateProcess
 from backfleet_host.upgrader.host.subprocesses import Runner, run
+from backfleet_host.upgrader.release.relays import Relay
 from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
 
 DEFAULT_BIN = Path("/usr/local/bin")
@@ -80,6 +82,7 @@ class Installation:
     source: Optional[ReleaseSource] = None  # None = signed metadata from `downloads`
     system: Optional[Path] = None  # root of the file system that other package managers use; None = this root alone
     systemd: Path = SYSTEMD
+    mirror: Optional[Relay] = None  # named by the command that the order came with, which is trusted as root
 
     def package(self, name: str) -> PackageFolder:
         """Return the folder of one package, there or not."""
@@ -197,6 +200,11 @@ class PackageFolder:
     def adopted(self) -> Path:
         """Which programs of others the client took the place of."""
         return self.folder / "adopted.json"
+
+    @property
+    def refused(self) -> Path:
+        """Why a program that is there could not be taken over."""
+        return self.folder / "adoption-refused.json"
 
     def tree(self, version: str) -> Path:
         """Return the tree of a version, there or not."""

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterator, List
+from typing import Dict, FrozenSet, Iterator, List, Set
 
 OWNER = "BACKFLEET_PACKAGE"  # in the environment of all commands but those that start a service: whose upgrade it is
 SCRIPT_ARGUMENTS = 3  # an interpreter, perhaps one argument of its own, and the script: execve(2)
@@ -46,6 +46,42 @@ def is_program_of(pid: int, tree: Path) -> bool:
     arguments = _read(process, "cmdline").split(b"\0")[:SCRIPT_ARGUMENTS]
     scripts = [argument for argument in arguments if os.path.basename(argument)[:LONGEST_COMM] == comm]
     return any(prefix in program for prefix in prefixes for program in (_link(process / "exe"), *scripts))
+
+
+def of_moved_program(path: Path, aside: Path) -> List[int]:
+    """Return the processes that run a program which was at `path`, and has the name `aside` since something took that.
+
+    They have its inode. If its package was upgraded since, the old file has no name any more: then they have the one
+    that it had, on the same disk. A script is among the first arguments of a process that is older than what took its
+    path.
+    """
+    try:
+        program, taken = aside.stat(), time.time() - path.lstat().st_ctime
+    except OSError:
+        return []
+    own, since = os.getpid(), time.clock_gettime(time.CLOCK_BOOTTIME) - taken
+    return sorted(
+        int(process.name)
+        for process in _processes()
+        if int(process.name) != own
+        and (_runs_file(process, program, path) or _is_older_script(process, {path, aside}, since))
+    )
+
+
+def _runs_file(process: Path, program: os.stat_result, path: Path) -> bool:
+    try:
+        found = os.stat(str(process / "exe"))
+    except OSError:
+        return False
+    if found.st_dev != program.st_dev:
+        return False
+    return found.st_ino == program.st_ino or _link(process / "exe") == os.fsencode(f"{path} (deleted)")
+
+
+def _is_older_script(process: Path, names: Set[Path], since: float) -> bool:
+    arguments = _read(process, "cmdline").split(b"\0")[:SCRIPT_ARGUMENTS]
+    named = any(os.fsencode(str(name)) in arguments[1:] for name in names)
+    return named and 0.0 < _started_at(process) < since - TICK_SECONDS
 
 
 def _prefixes_of(tree: Path) -> FrozenSet[bytes]:

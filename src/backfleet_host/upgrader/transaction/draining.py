@@ -9,7 +9,7 @@ from typing import Callable, List, Optional
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import shim
+from backfleet_host.upgrader.host import adopted, shim
 from backfleet_host.upgrader.host.health import RETRY_SECONDS
 from backfleet_host.upgrader.host.holders import Holder, describe_process
 from backfleet_host.upgrader.host.services import wait_until_idle
@@ -91,6 +91,9 @@ def _why_not_idle(attempt: Attempt, old: Optional[Manifest]) -> str:
     runs = runs_of(attempt)
     if runs:
         return str(runs[0])
+    before = adopted.runs_from_before(attempt.package)
+    if before:
+        return describe_process(before[0])
     if old is None:
         return ""
     service = attempt.service(old)
@@ -103,6 +106,7 @@ def _why_not_idle(attempt: Attempt, old: Optional[Manifest]) -> str:
 def _wait_until_client_is_idle(attempt: Attempt, old: Optional[Manifest]) -> bool:
     """Wait behind the closed gate until no backup runs; return whether the service runs. As `drain_until_idle`."""
     wait_for_runs(attempt, STILL_RUNNING, attempt.sleep)
+    _wait_for_runs_from_before(attempt)
     if old is not None:
         _wait_until_service_is_idle(attempt, old)
     seen = _see_service(attempt, old)
@@ -137,6 +141,21 @@ def wait_for_runs(
             sleep(gate.POLL_SECONDS)
         if time.monotonic() >= end:
             raise OrderFailed("BackupRunning", f"{late}: {runs[0]}")
+        attempt.renew_gate()
+
+
+def _wait_for_runs_from_before(attempt: Attempt) -> None:
+    """Wait behind the closed gate for runs that began before the client was taken over. Raises OrderFailed as above."""
+    while True:
+        runs = adopted.runs_from_before(attempt.package)
+        if not runs:
+            return
+        if attempt.seconds_left() <= 0:
+            text = f"{STILL_RUNNING}; it does not go through our shim, since it began before the client was taken over"
+            raise OrderFailed(
+                "BackupRunning", f"{text}, or runs the program that was kept: {describe_process(runs[0])}"
+            )
+        attempt.sleep(min(HOLDERS_SECONDS, max(0.0, attempt.seconds_left())))
         attempt.renew_gate()
 
 

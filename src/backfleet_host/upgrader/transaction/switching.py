@@ -39,6 +39,7 @@ def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
     stopped_at = time.monotonic()
     if old is not None and baseline.serving:
         _stop_old_service(attempt, plan, old)
+        failpoint("service stopped")
     preserved = plan.preserved_paths(old)
     if preserved:
         check_still_idle(attempt)

@@ -12,6 +12,7 @@ from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.backfleet.rollouts.judging import Judge
 from backfleet.operations.backfleet.rollouts.tag_setters import tag_setters
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.outbound import Destinations
 from backfleet.storage import Conflict, Transaction
@@ -22,7 +23,18 @@ from backfleet.wire.shapes import Maybe
 LONGEST_POLICY: Final = 64 * 1024  # characters
 LATEST: Final = 4_102_444_800  # 2100-01-01, Unix seconds
 TRIES: Final = 3  # of a transaction that met a conflict
+MOST_SHOWN: Final = 100  # clients in one list of a preview
 _RING: Final = {"Name": str, "Members": int, "Clients": [str]}
+_PINNED: Final = {
+    "ClientId": str,
+    "InstanceId": str,
+    "Host": str,
+    "Versions": str,
+    "Reason": str,
+    "Owner": str,
+    "ExpiresTime": int,
+}
+_NOT_TO_BE_HAD: Final = {"PackageName": str, "Platform": str, "ReleaseVersion": str, "Hosts": int, "Reason": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,8 @@ def reachable_within(call: Call) -> timedelta:
         "AlreadyThere": int,
         "Pinned": int,
         "PinnedClients": [str],
+        "Pins": [_PINNED],
+        "NotToBeHad": [_NOT_TO_BE_HAD],
         "Rings": [_RING],
         "LeftOut": [str],
         "MembersSha256": str,
@@ -102,6 +116,8 @@ def reachable_within(call: Call) -> timedelta:
 def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
     """Tell what a policy would do to the fleet as it is now, and everything that forbids it. Nothing changes.
 
+    Pins: of at most 100 members that pins keep from moving, those that end last first; Pinned counts them all.
+    NotToBeHad: the platforms of selected hosts for which there is no such release, and why.
     TagSetters: where the selector is dynamic, the policies in use that allow setting tags. Root may as well.
     """
     with refusals(), call.services.database.reading() as tx:
@@ -116,12 +132,23 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
         "Members": len(found.members),
         "AlreadyThere": found.already_there,
         "Pinned": len(found.pinned),
-        "PinnedClients": list(found.pinned[:100]),
+        "PinnedClients": [each.client_id for each in found.pinned[:MOST_SHOWN]],
+        "Pins": [_pinned_answer(each) for each in found.pinned[:MOST_SHOWN]],
+        "NotToBeHad": [
+            {
+                "PackageName": found.policy.package,
+                "Platform": each.platform,
+                "ReleaseVersion": found.target_version,
+                "Hosts": each.hosts,
+                "Reason": each.why,
+            }
+            for each in found.not_to_be_had[:MOST_SHOWN]
+        ],
         "Rings": [
-            {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:100]}
+            {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:MOST_SHOWN]}
             for ring, clients in zip(found.policy.rings, rings, strict=True)
         ],
-        "LeftOut": list(found.left_out[:100]),
+        "LeftOut": list(found.left_out[:MOST_SHOWN]),
         "MembersSha256": found.members_sha256,
         "Dynamic": found.policy.select.dynamic,
         "TagSetters": setters,
@@ -129,6 +156,19 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
             {"Line": fault.line, "Key": fault.key, "Found": fault.found, "Wanted": fault.wanted}
             for fault in found.faults
         ],
+    }
+
+
+def _pinned_answer(member: rollouts.PinnedMember) -> dict[str, Any]:
+    pin = member.pin
+    return {
+        "ClientId": member.client_id,
+        "InstanceId": member.instance_id,
+        "Host": member.host,
+        "Versions": pin.versions,
+        "Reason": pin.reason,
+        "Owner": pin.owner,
+        "ExpiresTime": seconds(pin.expires_at),
     }
 
 

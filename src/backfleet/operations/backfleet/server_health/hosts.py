@@ -7,7 +7,9 @@ from typing import Final
 from backfleet import backups, fleet, upgrades
 from backfleet.checks import Finding, Severity, named_some
 from backfleet.checks.finding import MOST_NAMED
+from backfleet.filter_expressions import HOST_SCHEME
 from backfleet.fleet import Watched
+from backfleet.host_program import OLDEST_SUPPORTED
 from backfleet.operations.catalogue import Call
 from backfleet.storage import Transaction
 
@@ -24,6 +26,7 @@ def check_hosts(tx: Transaction, call: Call) -> Iterator[Finding]:
     yield _deaf(tx, call)
     yield _cloned(tx, call)
     yield _clocks(tx, call)
+    yield _programs(tx, call)
     yield _changed(tx, call)
     yield _quarantined(tx, call)
     yield from _versions(tx, call)
@@ -80,6 +83,15 @@ def _clocks(tx: Transaction, call: Call) -> Finding:
     advice = "`timedatectl set-ntp true` there; times that such a host reports are put right by the difference"
     found = "the clocks of {} host(s) are off"
     return about("HostClocks", "all within a minute of ours", Severity.WARNING, hosts, found, advice)
+
+
+def _programs(tx: Transaction, call: Call) -> Finding:
+    counted = fleet.count_host_versions(tx, call.account_id)
+    old = [version for version in counted if HOST_SCHEME.is_older(version, OLDEST_SUPPORTED)]
+    advice = "upgrade it: docs/host-program.md for the package, apt for a .deb, else replace the file"
+    found = f"the host program of {{}} host(s) is older than {OLDEST_SUPPORTED}, the oldest that this server supports"
+    hosts = fleet.with_host_versions(tx, call.account_id, old, limit=MOST)
+    return about("HostPrograms", f"{OLDEST_SUPPORTED} or newer", Severity.WARNING, hosts, found, advice)
 
 
 def _changed(tx: Transaction, call: Call) -> Finding:

@@ -1,0 +1,267 @@
+"""Rehearsals: the host program is upgraded again and again under faults, and hosts that are stranded are counted.
+
+    .venv/bin/python bench/rehearse.py [--seed 13] [--rehearsals 500] [--hosts 6]
+
+It needs root. Each host is a machine of its own with a real systemd, whose agent runs from the package. A rehearsal
+offers a version: a good one, one whose agent crashes, hangs or does not reach the server, or one that crashes once it
+was kept. A host is upgraded to it, and suffers a fault at a random moment: none, kill -9 of the process that carries
+the order out, of the agent, or of everything of ours there; a server that does not answer for a while; a full disk; or
+a power cut. Then a host that has not exactly one agent, connected to the server, with no order open,
+within the limit is stranded. The exit code is 1 if one was. A seed draws the same faults every time, though not to the
+moment. Not among the faults: a clock that jumps, and files that a power cut takes from the disk.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "tests")]
+
+import machine as machines  # noqa: E402
+from backfleet.cli._client import CallFailed  # noqa: E402
+from backfleet_host.agent.setup.systemd_unit import watchdog_name  # noqa: E402
+from backfleet_host.layout import HOST_PACKAGE  # noqa: E402
+from journeys import host_programs  # noqa: E402
+from journeys.installation import Installation  # noqa: E402
+from journeys.self_upgrading import UNIT, SelfUpgradingHost, hosts_moved_over  # noqa: E402
+
+PROOF_SECONDS = 15  # of a version; bad ones take as long
+VERSIONS = ("", "", "", "", "crashes", "hangs", "is alone", "later")  # how the version of a round is; "" = good
+FAULTS = ("none", "kill upgrader", "kill upgrader", "kill agent", "kill all", "no server", "full disk", "power cut")
+MOMENT = (0.0, 14.0)  # seconds after the order at which the fault comes
+AWAY = (1.0, 25.0)  # seconds for which the server is not reached, or the disk is full
+DISK = "size=96m"  # of a host
+RESOLVE_SECONDS = 480.0  # until a host must be in order: two checks of the watchdog and a rollback on a busy machine
+WATCHDOG_SECONDS = 20.0
+WATCHDOG = watchdog_name(UNIT, "service")
+KILL = """
+import os, signal, sys
+for name in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        words = open(f"/proc/{name}/cmdline", "rb").read().split(b"\\0")[:-1]
+        is_upgrader, is_agent = words[-1:] in ([b"carry"], [b"recover"]), b"run" in words and b"--root" in words
+        is_ours = any(word.startswith(b"/opt/backfleet") for word in words)
+        if {"upgrader": is_upgrader, "agent": is_agent, "all": is_ours}[sys.argv[1]] and int(name) != os.getpid():
+            os.kill(int(name), signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+@dataclass
+class Counts:
+    """What happened."""
+
+    rehearsals: int = 0
+    versions: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    stranded: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # seconds from the end of a fault until its host was in order
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for people and programs."""
+        counted = {"versions": self.versions, "faults": self.faults, "ends": self.ends}
+        whole = {name: dict(sorted(each.items())) for name, each in counted.items()}
+        return {"rehearsals": self.rehearsals, "stranded": self.stranded, **whole, "slowest": round(self.slowest)}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One upgrade of one host, and what happens to it."""
+
+    host: SelfUpgradingHost
+    version: str
+    kind: str  # of the version
+    fault: str
+    moment: float  # seconds after the order
+    away: float  # seconds
+
+
+class Rehearsals:
+    """A run: a server, its hosts, and what came of them."""
+
+    def __init__(self, server: Installation, hosts: list[SelfUpgradingHost], seed: int) -> None:
+        self.server, self.hosts, self.counts = server, hosts, Counts()
+        self._seed, self._begun = seed, 0
+        self._counting, self._stopping, self._offering = threading.Lock(), threading.Lock(), threading.Lock()
+
+    def run(self, most: int, until: float) -> None:
+        """Rehearse on all hosts at once until there were so many, or until this moment, in monotonic seconds."""
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            for done in [pool.submit(self._rehearse_again, host, most, until) for host in self.hosts]:
+                done.result()
+
+    def _rehearse_again(self, host: SelfUpgradingHost, most: int, until: float) -> None:
+        drawn = random.Random(f"{self._seed} {host.root.name}")  # noqa: S311 - it draws no keys
+        while time.monotonic() < until:
+            with self._counting:
+                self._begun += 1
+                number = self._begun
+            if number > most:
+                return
+            kind = drawn.choice(VERSIONS)
+            version = f"{number + 1}.0"
+            with self._offering:
+                self._until_answered(lambda: self._offer(version, kind))  # noqa: B023 - called at once
+            fault = drawn.choice(FAULTS)
+            self._rehearse(Rehearsal(host, version, kind, fault, drawn.uniform(*MOMENT), drawn.uniform(*AWAY)))
+            with self._counting:
+                print(json.dumps(self.counts.as_json()), file=sys.stderr, flush=True)
+
+    def _offer(self, version: str, kind: str) -> bool:
+        try:
+            host_programs.offer(self.server, version, UNIT, kind)
+        except CallFailed as problem:
+            if "exist" not in str(problem.answer).lower():  # it was stored, and the answer was lost
+                raise
+        return True
+
+    def _rehearse(self, one: Rehearsal) -> None:
+        host = one.host
+        words = {"InstanceIds": [host.instance_id], "PackageName": HOST_PACKAGE, "ReleaseVersion": one.version}
+        task = str(self._until_answered(lambda: self.server.call("UpgradeBackupClients", **words))["TaskId"])
+        time.sleep(one.moment)
+        self._strike(one)
+        began = time.monotonic()
+        found = self._in_order(host, task)
+        if not found and one.kind == "later" and host.link("current") == one.version:
+            (host.root / "broken").touch()
+            host.machine.systemctl("restart", UNIT)
+            found = self._in_order(host, task, but_for=one.version)
+        (host.root / "broken").unlink(missing_ok=True)
+        with self._counting:
+            self.counts.rehearsals += 1
+            self.counts.versions[one.kind or "good"] += 1
+            self.counts.faults[one.fault] += 1
+            at = "at the new version" if host.link("current") == one.version else "at the old version"
+            self.counts.ends[f"{one.kind or 'good'}: {at}"] += 1
+            self.counts.slowest = max(self.counts.slowest, time.monotonic() - began)
+            if found:
+                self.counts.stranded.append(f"{host.root.name} to {one.version} ({one.kind}), {one.fault}: {found}")
+
+    def _strike(self, one: Rehearsal) -> None:
+        """Let the fault come, and end."""
+        host = one.host
+        if one.fault.startswith("kill "):
+            kill = host.machine.entering(host_programs.PYTHON, "-c", KILL, one.fault.removeprefix("kill "))
+            subprocess.run(kill, check=False, capture_output=True)
+        elif one.fault == "no server":
+            with self._stopping:
+                assert self.server.server is not None
+                self.server.server.send_signal(signal.SIGSTOP)
+                time.sleep(one.away)
+                self.server.server.send_signal(signal.SIGCONT)
+        elif one.fault == "full disk":
+            _fill(host.root / "filler")
+            time.sleep(one.away)
+            (host.root / "filler").unlink()
+        elif one.fault == "power cut":
+            host.machine.power_off()
+            host.machine.boot()
+
+    def _in_order(self, host: SelfUpgradingHost, task: str, but_for: str = "") -> str:
+        """Wait until a host is in order, and return ""; or what is not in order after RESOLVE_SECONDS.
+
+        The watchdog runs every WATCHDOG_SECONDS: six times as often as by its timer.
+        """
+        until, poked = time.monotonic() + RESOLVE_SECONDS, time.monotonic()
+        while found := self._what_is_open(host, task, but_for):
+            if time.monotonic() > until:
+                return found
+            if time.monotonic() > poked + WATCHDOG_SECONDS:
+                host.machine.systemctl("start", "--no-block", WATCHDOG)
+                poked = time.monotonic()
+            time.sleep(1.0)
+        return ""
+
+    def _what_is_open(self, host: SelfUpgradingHost, task: str, but_for: str) -> str:
+        if host.link("current") == but_for:
+            return f"{but_for} is still there"
+        if (host.folder / "journal").exists():
+            return "an order is open on the host"
+        if self._until_answered(lambda: self.server.task(task))["Description"] == "created":
+            return "its task is not over"
+        agents = host.agents()
+        if agents != 1:
+            return f"{agents} agents run"
+        return "" if self._until_answered(host.is_connected, falsy=True) else "it is not connected"
+
+    def _until_answered(self, call: Callable[[], Any], *, falsy: bool = False) -> Any:
+        """Call as a careful caller does: again while there is no answer."""
+        until = time.monotonic() + RESOLVE_SECONDS
+        while True:
+            with contextlib.suppress(CallFailed, OSError):
+                found = call()
+                if found or falsy:
+                    return found
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.5)
+
+
+def _fill(file: Path) -> None:
+    """Fill the disk of a host."""
+    with file.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 65536)
+
+
+@contextlib.contextmanager
+def _small_disks() -> Iterator[Callable[[Path], None]]:
+    """Give a function that mounts a small disk on a folder; they are gone afterwards."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", folder], check=True)
+        mounted.append(folder)
+
+    try:
+        yield mount
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", "-l", folder], check=False)
+
+
+def main() -> int:
+    """Run the rehearsals, print what came of them, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--rehearsals", type=int, default=500)
+    parser.add_argument("--hosts", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no round after so many")
+    asked = parser.parse_args()
+    if asked.hosts < 1 or asked.rehearsals < 1:
+        parser.error("--hosts and --rehearsals must be more than 0")
+    if machines.why_not():
+        parser.error(f"no machines can be made here: {machines.why_not()}")
+    host_programs.PROOF_SECONDS = PROOF_SECONDS
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="bf-") as short,
+        _small_disks() as disks,
+        hosts_moved_over(Path(short), asked.hosts, disks) as (server, hosts),
+    ):
+        host_programs.PROGRAM = server.folder / HOST_PACKAGE  # which stays as it is
+        rehearsals = Rehearsals(server, hosts, asked.seed)
+        rehearsals.run(asked.rehearsals, began + asked.minutes * 60)
+    facts = {"seed": asked.seed, "seconds": round(time.monotonic() - began), "hosts": asked.hosts}
+    print(json.dumps({**facts, **rehearsals.counts.as_json()}, indent=1))
+    return 1 if rehearsals.counts.stranded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""backfleet rollout preview: who is pinned, why, by whom and until when; and what cannot be had."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.fleet import Fleet, many
+
+__all__ = ["many"]
+
+POLICY = """
+name = "courier to 2.0"
+package = "courier"
+version = "2.0"
+deadline = "2099-01-01T00:00:00Z"
+ring = [{ name = "all" }]
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    """The path of a policy."""
+    file = tmp_path / "courier.toml"
+    file.write_text(POLICY)
+    return str(file)
+
+
+def test_pinned_members_are_named_with_their_pins(many: Fleet, policy: str) -> None:
+    """Five of them, and the others are counted; the answer of --json names 100."""
+    for number in range(7):
+        host = many.env.host(name=f"web-{number}")
+        many.env.client(host, "1.0", pin="<2")
+    shown = many.run("rollout", "preview", policy)
+    assert shown.exit_code == 0, shown.output
+    assert "7 wait for the end of their pins:" in shown.output
+    assert shown.output.count("pinned to <2 until ") == 5
+    assert f"by {many.env.root.arn}: year's end" in shown.output
+    assert "and 2 more; `backfleet client pins` lists every pin" in shown.output
+    assert len(many.run_json("rollout", "preview", policy)["Pins"]) == 7
+
+
+def test_a_version_that_cannot_be_had_is_named_per_platform(many: Fleet, policy: str) -> None:
+    """With its reason and how many hosts need it; the exit code is 1."""
+    many.add("web-8")
+    many.env.client(many.env.host(platform="linux-arm64"))
+    named = {"PackageName": "courier", "ReleaseVersion": "2.0", "Platform": "linux-amd64"}
+    many.call("backfleet", "WithdrawRelease", **named)
+    shown = many.run("rollout", "preview", policy)
+    assert shown.exit_code == 1
+    assert "courier 2.0 for linux-amd64: was withdrawn; 8 hosts cannot have it" in shown.output
+    assert "courier 2.0 for linux-arm64: has no release; 1 host cannot have it" in shown.output
+    assert "1 host needs it" in shown.output

@@ -1,0 +1,46 @@
+"""backfleet rollout, against a real server and host."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from backfleet_host.platforms import platform_here
+from cli.conftest import Cli
+from journeys.installation import Installation
+
+POLICY = """name = "courier to 1.1"
+package = "courier"
+version = "1.1"
+deadline = "2099-01-01T00:00:00Z"
+ring = [{ name = "all" }]
+"""
+
+
+def test_members_are_shown_by_what_people_call_their_hosts(
+    cli: Cli, server: Installation, program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """By the name that a person gave it; `--members` alone asks for them; JSON has the name too."""
+    host, file = server.hosts[0].instance_id, tmp_path / "policy.toml"
+    for version in ("1.0", "1.1"):
+        words = ("--package", "courier", "--version", version, "--platform", platform_here())
+        assert cli("release", "add", str(program(version)), *words).exit_code == 0
+        if version == "1.0":
+            assert cli("client", "install", "--instance", host, "--wait").exit_code == 0
+    renamed = cli(
+        "call", "ModifyManagedInstance", "RegionId=cn-hangzhou", f"InstanceId={host}", "InstanceName=the-till-in-Lyon"
+    )
+    assert renamed.exit_code == 0, renamed.output
+    file.write_text(POLICY)
+    made = json.loads(cli("rollout", "apply", str(file), "--json").stdout)["RolloutId"]
+    assert "the-till-in-Lyon" not in cli("rollout", "show", made).stdout
+    shown = cli("rollout", "show", made, "--members")
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    head = next(at for at, line in enumerate(lines) if line.startswith("HOST"))
+    assert lines[head].split()[:5] == ["HOST", "CLIENT", "INSTANCE", "RING", "STATE"]
+    assert lines[head + 1].split()[0] == "the-till-in-Lyon"
+    assert host in lines[head + 1]
+    assert len(lines) == head + 2
+    (member,) = json.loads(cli("rollout", "show", made, "--members", "--json").stdout)["MemberList"]
+    assert (member["InstanceName"], member["InstanceId"]) == ("the-till-in-Lyon", host)
+    assert cli("rollout", "cancel", made).exit_code == 0

@@ -1,0 +1,62 @@
+"""Versions of the host program: the real one, packed again with another number and, some of them, with a fault."""
+
+import io
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+from backfleet_host.layout import HOST_PACKAGE
+from backfleet_host.platforms import platform_here
+from journeys.installation import Installation
+
+PROGRAM = Path(__file__).resolve().parents[2] / "src" / "backfleet" / "backfleet-host.pyz"
+RUNNING = "backfleet_host/agent/running.py"
+AGENT = "    places = Places(root)\n    mode = SHELL if allow_shell else RESTRICTED\n"
+SERVER = "    try:\n        signer = read_request_signer"
+FAULTS = {
+    "crashes": (AGENT, f"    raise SystemExit(1)\n{AGENT}"),
+    "hangs": (AGENT, f"    signal.pause()\n{AGENT}"),
+    "is alone": (SERVER, f"    identity = Identity(**{{**identity.__dict__, 'server': '127.0.0.1:1'}})\n{SERVER}"),
+}
+LATER = f"    if (root / 'broken').exists():\n        raise SystemExit(1)\n{AGENT}"
+"""A fault that shows once somebody makes a file: the version proves itself before."""
+
+PROOF_SECONDS = 40
+PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable  # which every user may run
+
+
+def program(version: str, fault: str = "") -> bytes:
+    """Return the host program with this version, and with a fault in its agent."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(PROGRAM) as old, zipfile.ZipFile(packed, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry).decode("utf-8", "surrogateescape")
+            if entry.filename == "backfleet_host/__init__.py":
+                content += f'\nVERSION = "{version}"\n'
+            if entry.filename == RUNNING and fault:
+                before, after = FAULTS.get(fault, (AGENT, LATER))
+                assert before in content
+                content = content.replace(before, after)
+            new.writestr(entry, content.encode("utf-8", "surrogateescape"))
+    return b"#!" + PYTHON.encode() + b"\n" + packed.getvalue()
+
+
+def offer(server: Installation, version: str, unit: str, fault: str = "", upgrades_from: str = "") -> None:
+    """Offer a version of the host program, whose agent is this unit."""
+    file = server.folder / f"{version}.tar.gz"
+    content = program(version, fault)
+    with tarfile.open(file, "w:gz") as archive:
+        info = tarfile.TarInfo(f"bin/{HOST_PACKAGE}")
+        info.mode, info.size = 0o755, len(content)
+        archive.addfile(info, io.BytesIO(content))
+    manifest = {
+        "service": {"unit": unit},
+        "health": {"command": [HOST_PACKAGE, "rehearse"], "expect": "", "seconds": PROOF_SECONDS},
+        **({"upgrades_from": upgrades_from} if upgrades_from else {}),
+    }
+    words = {"PackageName": HOST_PACKAGE, "ReleaseVersion": version, "Platform": platform_here()}
+    server.client().upload(
+        "AddRelease", file, lambda _sent: None, **words, Format="tar", FileName=file.name, Manifest=manifest
+    )
