@@ -68,7 +68,7 @@ def note_round(
     return True
 
 
-def looks_go_on(tx: Transaction, now: datetime) -> bool:
+def rounds_go_on(tx: Transaction, now: datetime) -> bool:
     """Return whether servers looked at what is out of time; if not, it begins anew at their next look.
 
     Until then nothing may be called out of time: no server ran, or the clock was set.

@@ -71,7 +71,7 @@ def is_out_of_time(tx: Transaction, task: Task, now: datetime) -> bool:
     """
     if not task.is_overdue(now):
         return False
-    return carriers.looks_go_on(tx, now) or any(item.waits_until is not None for item in task.items)
+    return carriers.rounds_go_on(tx, now) or any(item.waits_until is not None for item in task.items)
 
 
 def begin_anew(tx: Transaction, *, time: timedelta, now: datetime) -> None:
