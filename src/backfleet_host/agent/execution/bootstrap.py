@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
 
+from backfleet_host.agent.execution.host_program import own_archive
 from backfleet_host.agent.execution.order_output import report_line
 from backfleet_host.agent.execution.orders import PROGRESS_BYTES, failed_report
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
@@ -35,6 +36,8 @@ from backfleet_host.layout import Places
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
+PROGRAMS = 3  # that are kept, each from another server version: orders that began earlier may run from an older one
+HALF_MADE_SECONDS = 24 * 3600.0  # after which nobody downloads what was half-made any more
 RECOVERIES = 3  # tries to find out what became of an order whose process was killed
 LONGEST_PAUSE_SECONDS = 15.0  # between two tries to reach the server
 REPORT = b'{"report"'
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     mirror, mirror_ca, trust = more[2:5] if len(more) > 4 else ("", "", "")
     places, order = Places(Path(root)), read_order(base64.b64decode(encoded).decode())
     until = time.monotonic() + max(1.0, order.timeout_seconds - spent)
+    remove_old_programs(places.bootstrap, own_archive(), time.time())
     try:
         _adopt_in_time(places, server, Path(authority), until, Path(trust) if trust else None)
         order = dataclasses.replace(order, timeout_seconds=max(1, round(until - time.monotonic())))
@@ -68,6 +72,20 @@ def main(arguments: Sequence[str]) -> int:
     except (CannotEnrol, BadAddress, OSError) as problem:
         print(_not_begun(order, problem).as_line(), flush=True)
         return 1
+
+
+def remove_old_programs(folder: Path, own: Optional[Path], now: float) -> None:
+    """Keep this program and the newest of the others; remove what downloads that were killed have left. Best effort."""
+    with contextlib.suppress(OSError):
+        if own is not None and own.parent == folder:
+            os.utime(own, (now, now))
+        programs = sorted(folder.glob("backfleet-host-*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
+        half_made = list(folder.glob("backfleet-host-*.pyz.*"))
+        for path in [
+            *programs[PROGRAMS:],
+            *(one for one in half_made if now - one.stat().st_mtime > HALF_MADE_SECONDS),
+        ]:
+            path.unlink()
 
 
 def _not_begun(order: Order, problem: Exception) -> Report:

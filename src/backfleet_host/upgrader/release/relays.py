@@ -14,7 +14,13 @@ from typing import Callable, List, Optional, Sequence, Set, TypeVar
 from backfleet_host.contract import Order
 from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseSource, ReleaseTarget
+from backfleet_host.upgrader.release.source import (
+    InterruptCheck,
+    ReleaseServer,
+    ReleaseSource,
+    ReleaseTarget,
+    SignedFile,
+)
 
 TRIES = 3  # of one request at a relay
 _RELAY_FAILED = ("DownloadFailed", "UntrustedRelease")
@@ -80,7 +86,7 @@ class Relayed:
     def fetch(
         self,
         server: ReleaseServer,
-        target: ReleaseTarget,
+        target: SignedFile,
         folder: Path,
         bytes_per_second: int,
         check_interrupted: InterruptCheck,
