@@ -109,6 +109,7 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("deltas", lambda: _make_deltas(services, clock()), DELTAS),
+        *_sharing(services),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
@@ -118,6 +119,14 @@ def _make_deltas(services: Services, now: datetime) -> bool:
     return releases.make_deltas_once(
         services.database, services.repository, now=now, megabytes=services.settings.delta_megabytes
     )
+
+
+def _sharing(services: Services) -> list[Worker]:
+    """Return the worker that gives artifacts to the object store, if there is one."""
+    repository, database = services.repository, services.database
+    if repository.stored is None:
+        return []
+    return [Worker("object store", lambda: releases.upload_missing(database, repository), HOUSEKEEPING)]
 
 
 def _move_tasks(services: Services, carrier: carriers.Carrier, now: datetime) -> bool:

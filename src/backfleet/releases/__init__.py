@@ -13,6 +13,7 @@ Owns the tables `releases`, `release_offers`, `release_deltas`, `default_package
 - `make_deltas_once` is the worker that makes deltas between versions, `deltas_to` reads those to a release.
 - `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
+- `Stored` is an object store with the artifacts, by which replicas share them; `upload_missing` is its worker.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
 - `unsigned` returns the releases that wait for a signature, `endings` when the newest root and targets end.
@@ -68,6 +69,8 @@ from backfleet.releases.signed_metadata import (
     run_once,
     unsigned,
 )
+from backfleet.releases.stored import Stored
+from backfleet.releases.uploading import artifact_sizes, upload_missing
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
@@ -85,11 +88,13 @@ __all__ = [
     "SchemeReview",
     "Selection",
     "Service",
+    "Stored",
     "TooManyReleases",
     "UnknownPackage",
     "UnusualPackage",
     "accept_signatures",
     "add",
+    "artifact_sizes",
     "change_scheme",
     "count_releases",
     "default_packages",
@@ -127,6 +132,7 @@ __all__ = [
     "select_named",
     "set_default_package",
     "unsigned",
+    "upload_missing",
     "withdraw",
     "withdrawn",
 ]
