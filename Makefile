@@ -70,13 +70,15 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 	@if [ ! -e $(VENV)/.test ]; then tools/install.sh $(BIN) requirements/demo.txt; fi
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json | $(VENV)/bin/python
+$(VENV)/.test: requirements/test.txt requirements/moto.txt pyproject.toml tests/node/package-lock.json | $(VENV)/bin/python
 	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip node:nodejs npm:npm busctl:systemd dbus-daemon:dbus zstd:zstd setpriv:util-linux setcap:libcap2-bin readelf:binutils busybox:busybox rpm:rpm
 	tools/system_packages.sh nginx:nginx haproxy:haproxy
 	tools/system_packages.sh /usr/sbin/sshd:openssh-server ssh-keygen:openssh-client sudo:sudo
 	tools/system_packages.sh chromium:chromium
 	tools/system_packages.sh lintian:lintian || echo "no lintian: packages are built and installed, and not checked by it" >&2
 	tools/install.sh $(BIN) requirements/test.txt
+	$(PYTHON) -m venv $(VENV)/moto
+	$(VENV)/moto/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/moto.txt
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/
 	cd .cache/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@ $(VENV)/.demo

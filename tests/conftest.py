@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from backfleet.ids import Draw
 from backfleet.storage import Database, open_database
 from databases import empty_tables, make_missing_tables, never_wait_for_the_disk, sqlite_with_tables
+from object_stores import MOTO, ObjectStore, S3Server
 
 pytest_plugins = ["ordering"]
 
@@ -53,6 +54,28 @@ def postgresql_url() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[S3Server]:
+    if not MOTO.exists():
+        pytest.skip(f"there is no {MOTO}; `make test` makes it")
+    with tempfile.TemporaryDirectory(prefix="backfleet-s3-") as folder:
+        server = S3Server(Path(folder))
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def object_store(_s3_server: S3Server) -> Iterator[ObjectStore]:
+    """A bucket of its own, and a proxy before it that can misbehave."""
+    store = ObjectStore(_s3_server)
+    try:
+        yield store
+    finally:
+        store.faults.close()
 
 
 @pytest.fixture(scope="session")

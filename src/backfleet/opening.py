@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from backfleet import hold, identity, installation, releases, sockets
+from backfleet import hold, identity, installation, object_store, releases, sockets
 from backfleet.certificate_names import certificate_names
 from backfleet.certificates import Certificates, prepare_certificates
 from backfleet.clock import Clock
@@ -61,15 +61,40 @@ def open_services(
         migrate(database)
         installation.check_keys_are_there(settings.data, database)
         vault = identity.Vault.open(settings.data)
-        repository = releases.Repository.open(settings.data)
+        repository = releases.Repository.open(settings.data, stored_artifacts(settings))
         certificates = prepare_certificates(settings.data, certificate_names(settings), now=clock())
         sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
+    except object_store.BadPlace as problem:
+        raise CannotStart(str(problem)) from None
     except installation.USELESS as problem:
         raise CannotStart(installation.describe(problem, settings.data)) from problem
     watch = hold.Watch(database)
     services = Services(database, settings, vault, repository, draw, watch)
     return services, certificates
+
+
+def stored_artifacts(settings: Settings) -> releases.Stored | None:
+    """Return the artifacts in the object store that the settings name; None if they name none. Asks nobody.
+
+    Raises:
+        BadPlace: these settings cannot be used.
+    """
+    if not settings.artifacts_url:
+        return None
+    place = object_store.Place.of(
+        settings.artifacts_url,
+        settings.artifacts_endpoint,
+        settings.artifacts_region,
+        settings.artifacts_credentials_file,
+        settings.outbound_authority,
+    )
+    return releases.Stored(
+        object_store.Bucket(place),
+        settings.data / "artifacts",
+        most_bytes=settings.artifacts_cache_bytes,
+        most_of_one=settings.upload_limit,
+    )
 
 
 def _first_start(

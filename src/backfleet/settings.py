@@ -71,6 +71,11 @@ class Settings:
     outbound_authority: str = ""  # a file of certificates for these and prometheus_url; "" = those of the system
     traces_endpoint: str = ""  # http(s)://host:port of a collector that takes traces (OTLP); "" = the OTEL_* variables
     prometheus_url: str = ""  # whom `prometheus` gates ask that name no url
+    artifacts_url: str = ""  # s3://bucket/prefix: artifacts are in an object store; "" = in the data folder
+    artifacts_endpoint: str = ""  # https://host:port of one that is not AWS; "" = AWS, in the region
+    artifacts_region: str = ""  # of the bucket; "" = AWS_REGION, else us-east-1
+    artifacts_credentials_file: str = ""  # a file as AWS's tools have, section [default]; "" = environment or role
+    artifacts_cache_bytes: int = 20 << 30  # that artifacts of an object store take in the data folder at most
     webhook_secret_file: str = ""  # a file with `whsec_...`: signs webhooks (Standard Webhooks)
 
     ssh_allowed: str = ""  # hosts that the server may go to by SSH: names and networks as above; "" = none

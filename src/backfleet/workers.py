@@ -107,9 +107,18 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("commands", lambda: _act_on_leases(database, settings, clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        *_sharing(services),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def _sharing(services: Services) -> list[Worker]:
+    """Return the worker that gives artifacts to the object store, if there is one."""
+    repository, database = services.repository, services.database
+    if repository.stored is None:
+        return []
+    return [Worker("object store", lambda: releases.upload_missing(database, repository), HOUSEKEEPING)]
 
 
 def _move_tasks(services: Services, carrier: carriers.Carrier, now: datetime) -> bool:
@@ -202,7 +211,7 @@ def carriers_of(settings: Settings) -> carriers.Carriers:
         {
             CarrierKind.ASSIST: carriers.Gateway(bootstrap),
             CarrierKind.SSH: ssh.Ssh(bootstrap),
-            CarrierKind.ECS: ecs.Ecs(bootstrap),
+            CarrierKind.ECS: ecs.Ecs(bootstrap, releases.newest_root),
         }
     )
 

@@ -18,3 +18,13 @@ AUTHORITY = "/ca.pem"  # the certificate of the private authority
 def target_path(package: str, version: str, platform: str) -> str:
     """Return a release's name in the signed metadata. Hosts find a release by it, since an order says no more."""
     return f"{package}/{version_folder(version)}/{platform}"
+
+
+def delta_path(package: str, version: str, platform: str, base: str) -> str:
+    """Return the name in the signed metadata of the delta that makes a release of another version."""
+    return f"{deltas_of(target_path(package, version, platform))}{version_folder(base)}"
+
+
+def deltas_of(path: str) -> str:
+    """Return what the names of all deltas to a release begin with, by its own name."""
+    return f"{path}/from/"

@@ -1,69 +1,18 @@
 """Traces: a real receiver of OTLP sees one, from the caller to the host's report, and upgrades need no receiver."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from alibabacloud_hbr20170908 import models
 from alibabacloud_hbr20170908.client import Client
 from alibabacloud_tea_openapi.models import Config, GlobalParameters
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from journeys.installation import Installation, wait_for
+from trace_receiver import WAIT, Receiver, attributes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-WAIT = 60
-
-
-class Receiver:
-    """Takes OTLP over HTTP, or refuses it, or does not answer."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.status, self.requests = 200, 0
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.requests += 1
-                receiver.may_answer.wait(WAIT)
-                if receiver.status == 200:
-                    receiver.take(self.path, body)
-                self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def take(self, path: str, body: bytes) -> None:
-        assert path == "/v1/traces"
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                self.spans += scope.spans
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def of_trace(self, trace_id: str) -> dict[str, Span]:
-        """Return the spans of a trace by the first word of their names."""
-        return {span.name.split()[0]: span for span in list(self.spans) if span.trace_id.hex() == trace_id}
-
-    def close(self) -> None:
-        self.may_answer.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +47,6 @@ def upgrade(installation: Installation, traceparent: str = "") -> str:
         config.global_parameters = GlobalParameters(headers={"traceparent": traceparent})
     asked = models.UpgradeBackupClientsRequest(instance_ids=[installation.hosts[0].instance_id])
     return str(Client(config).upgrade_backup_clients(asked).body.task_id)
-
-
-def attributes(span: Span) -> dict[str, str]:
-    return {each.key: each.value.string_value for each in span.attributes}
 
 
 def test_one_trace_leads_from_the_caller_to_the_hosts_report(installation: Installation, receiver: Receiver) -> None:

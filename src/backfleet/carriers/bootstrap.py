@@ -9,6 +9,7 @@ journal.
 import base64
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ exit 1
 """
 
 _PYTHON: Final = """\
-import base64, errno, hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
+import base64, errno, hashlib, os, random, signal, ssl, sys, time, urllib.error, urllib.request, zlib
 ROOT, SERVER, SHA256 = {root!r}, {server}, {sha256!r}
 CA, ORDER, BEGAN = {ca!r}, {order!r}, time.monotonic()
 ID, LABEL = sys.argv[1:]
@@ -77,7 +78,7 @@ def fetch(opener):
             pause = random.uniform(1, 15)
             if stays or "407" in str(why) or time.monotonic() + pause - BEGAN > {seconds}: end("DownloadFailed")
         print({stage!r}, flush=True); time.sleep(pause)
-folder = {folder!r}
+{mirrored}folder = {folder!r}
 os.umask(0o022)
 try:
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -93,7 +94,7 @@ if digest(program) != SHA256:
         trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=CA))
         opener = urllib.request.build_opener(way, trust)
     except Exception: end("DownloadFailed")
-    content = fetch(opener)
+    content = {from_mirror}fetch(opener)
     if hashlib.sha256(content).hexdigest() != SHA256: end("UntrustedRelease")
     partial = program + "." + str(os.getpid())
     try:
@@ -102,14 +103,42 @@ if digest(program) != SHA256:
     except OSError as problem:
         if os.path.exists(partial): os.unlink(partial)
         disk(problem)
-authority = os.path.join(folder, "ca.pem")
-try:
-    with open(authority + ".new", "w") as file: file.write(CA)
-    os.replace(authority + ".new", authority)
-except OSError as problem: disk(problem)
-sys.stdout.flush()
+def put(name, content):
+    path = os.path.join(folder, name)
+    try:
+        with open(path + ".new", "wb") as file: file.write(content)
+        os.replace(path + ".new", path)
+    except OSError as problem: disk(problem)
+    return path
+authority = put("ca.pem", CA.encode())
 more = [LABEL, str(time.monotonic() - BEGAN)]
+{more_of_mirror}sys.stdout.flush()
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER, *more])"""
+
+_MIRRORED: Final = """\
+MIRROR, MIRROR_CA, TRUST = {mirror!r}, {mirror_ca!r}, {trust!r}
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *given): return None
+def late(*given): raise TimeoutError
+def mirrored(way):
+    signal.signal(signal.SIGALRM, late); signal.alarm({seconds})
+    try:
+        trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=MIRROR_CA or None))
+        with urllib.request.build_opener(way, trust, Stay).open(MIRROR + {program!r}, timeout=10) as answer:
+            content = answer.read(64 << 20)
+        if hashlib.sha256(content).hexdigest() == SHA256: return content
+    except Exception: pass
+    finally: signal.alarm(0)
+    return b""
+"""
+"""What asks a mirror. It has so many seconds in all, sends nobody elsewhere, and is believed by the hash alone."""
+
+_MORE_OF_MIRROR: Final = """\
+more += [MIRROR, MIRROR_CA and put("mirror.pem", MIRROR_CA.encode())]
+more += [TRUST and put("root.json", zlib.decompress(base64.b64decode(TRUST)))]
+"""
+MIRROR_PART, LONGEST_MIRROR_SECONDS = 4, 60  # of an order's time, at most
+LONGEST_TRUST: Final = 4096  # characters: a longer release root is fetched from the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +149,9 @@ class Bootstrap:
     authority: str  # PEM
     program_sha256: str  # of the host program, in hex; "" if this server has none
     root: str = str(DEFAULT_ROOT)  # the folder on the host that belongs to the host program
+    mirror: str = ""  # address with what is below the server's downloads, which is asked first; without a last slash
+    mirror_authority: str = ""  # PEM; "" = what the system trusts
+    release_root: bytes = b""  # the newest one, so that a host with a mirror need not reach the server
     follows_agent: bool = True  # the server that the agent comes to, where it names one, is this server
 
 
@@ -153,6 +185,7 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
         disk_full=failed("DiskFull", f"no space is left on the disk of {bootstrap.root}; free some"),
         read_only=failed("HostBusy", f"the file system of {bootstrap.root} is read-only"),
+        **_of_mirror(order, bootstrap),
         not_root=failed("UnsupportedPlatform", f"{bootstrap.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")
@@ -162,6 +195,20 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         program=program,
         no_python=no_python.replace("%", "%%").replace("\\", "\\\\").replace(_THIS_ORDER, "%s"),
     )
+
+
+def _of_mirror(order: Order, bootstrap: Bootstrap) -> dict[str, str]:
+    if not bootstrap.mirror:
+        return dict.fromkeys(("mirrored", "from_mirror", "more_of_mirror"), "")
+    trust = base64.b64encode(zlib.compress(bootstrap.release_root, 9)).decode() if bootstrap.release_root else ""
+    part = _MIRRORED.format(
+        mirror=bootstrap.mirror,
+        mirror_ca=bootstrap.mirror_authority,
+        trust=trust if len(trust) <= LONGEST_TRUST else "",
+        seconds=max(1, min(LONGEST_MIRROR_SECONDS, order.timeout_seconds // MIRROR_PART)),
+        program=HOST_PROGRAM,
+    )
+    return {"mirrored": part, "from_mirror": "mirrored(way) or ", "more_of_mirror": _MORE_OF_MIRROR}
 
 
 def split_command(content: str) -> tuple[str, str, str] | None:

@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
 from backfleet.cli._print import say, wants_json
-from backfleet.cli._repeats import Repeats, how_to_look, repeats_of, with_token
+from backfleet.cli._repeats import Repeats, how_to_find_out, repeats_of, with_token
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
@@ -182,7 +182,7 @@ class Client:
             except CallFailed as problem:
                 is_unknown = isinstance(problem, CallInterrupted) or (problem.is_busy and problem.status != _THROTTLED)
                 if is_unknown and repeats is Repeats.IF_NOT_DONE:
-                    problem.message = f"{problem.message.rstrip('.')}; {how_to_look(action)}"
+                    problem.message = f"{problem.message.rstrip('.')}; {how_to_find_out(action)}"
                     raise
                 if number == tries - 1 or not (is_unknown or problem.is_busy):
                     raise

@@ -33,6 +33,8 @@ def ecs_account() -> None:
 @click.option("--sts-endpoint", metavar="HOST[:PORT]", help="Of STS. Default: sts.aliyuncs.com.")
 @click.option("--authority", type=_FILE, help="Certificates that vouch for these endpoints, where no public one does.")
 @click.option("--downloads-address", metavar="HOST[:PORT]", help="How the instances reach this server's downloads.")
+@click.option("--downloads-url", metavar="URL", help="A copy of the server's downloads that the instances ask first.")
+@click.option("--downloads-authority", type=_FILE, help="Certificates for that URL, where their systems have none.")
 @json_option
 @calls_the_api
 def create(
@@ -47,6 +49,8 @@ def create(
     sts_endpoint: str | None,
     authority: Path | None,
     downloads_address: str | None,
+    downloads_url: str | None,
+    downloads_authority: Path | None,
     as_json: bool,
 ) -> None:
     """Store how a cloud account is asked. The secret of its key is read from standard input."""
@@ -55,6 +59,7 @@ def create(
     given: dict[str, Any] = {
         "CredentialSource": server_credentials, "SourceName": server_name, "RoleArn": role_arn,
         "Endpoint": cloud_endpoint, "StsEndpoint": sts_endpoint, "DownloadsAddress": downloads_address,
+        "DownloadsUrl": downloads_url,
         "KeyId": key_id,
     }  # fmt: skip
     if key_id is not None:
@@ -63,6 +68,8 @@ def create(
         given["ExternalId"] = read_text(external_id_file).strip()
     if authority is not None:
         given["Authority"] = read_text(authority)
+    if downloads_authority is not None:
+        given["DownloadsAuthority"] = read_text(downloads_authority)
     words = {field: value for field, value in given.items() if value is not None}
     found = client.call("backfleet", "CreateEcsAccount", Name=name, **words)
     if as_json:

@@ -32,6 +32,6 @@ def with_token(action: str, values: dict[str, str]) -> dict[str, str]:
     return {"ClientToken": uuid.uuid4().hex, **values} if action in TAKE_TOKENS else values
 
 
-def how_to_look(action: str) -> str:
+def how_to_find_out(action: str) -> str:
     """Return what to tell people of a call without an answer that may not be made again."""
-    return f"it may have been carried out: `backfleet audit --event {action}` shows that; look before you do it again"
+    return f"it may have been carried out: `backfleet audit --event {action}` shows whether it was"

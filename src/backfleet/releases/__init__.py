@@ -12,6 +12,7 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
   choose. The last two are pure.
 - `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
+- `Stored` is an object store with the artifacts, by which replicas share them; `upload_missing` is its worker.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
 - `unsigned` returns the releases that wait for a signature, `endings` when the newest root and targets end.
@@ -59,11 +60,14 @@ from backfleet.releases.signed_metadata import (
     may_sign,
     metadata,
     needs_signature,
+    newest_root,
     refresh,
     resume,
     run_once,
     unsigned,
 )
+from backfleet.releases.stored import Stored
+from backfleet.releases.uploading import artifact_sizes, upload_missing
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
@@ -80,11 +84,13 @@ __all__ = [
     "SchemeReview",
     "Selection",
     "Service",
+    "Stored",
     "TooManyReleases",
     "UnknownPackage",
     "UnusualPackage",
     "accept_signatures",
     "add",
+    "artifact_sizes",
     "change_scheme",
     "count_releases",
     "default_packages",
@@ -100,6 +106,7 @@ __all__ = [
     "metadata",
     "needs_signature",
     "newest",
+    "newest_root",
     "note_fetched",
     "offer",
     "offered",
@@ -119,6 +126,7 @@ __all__ = [
     "select_named",
     "set_default_package",
     "unsigned",
+    "upload_missing",
     "withdraw",
     "withdrawn",
 ]

@@ -182,6 +182,11 @@ def set_scheme(tx: Transaction, package: str, name: str) -> None:
         tx.add(package_schemes, [{"package": package, "scheme": name}])
 
 
+def artifact_sizes(tx: Transaction) -> dict[str, int]:
+    """Return the bytes of every release's artifact, by its SHA-256."""
+    return {row.sha256: int(row.size) for row in tx.rows(sa.select(releases.c.sha256, releases.c.size).distinct())}
+
+
 def note_published(tx: Transaction, now: datetime) -> None:
     """Note that every release is in the signed metadata now."""
     tx.run(sa.update(releases).where(releases.c.published_at.is_(None)).values(published_at=now))

@@ -60,8 +60,14 @@ def prepare(
 def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
     """Move an uploaded file to where artifacts are. It survives a power cut before any row names it.
 
-    A file that no row ever names is harmless: the same release, added again, uses it.
+    A file that no row ever names is harmless: the same release, added again, uses it. An object store gets it first,
+    also if it has one of that name: adding a file again puts right what somebody did to it there.
+
+    Raises:
+        Trouble: the object store does not take it.
     """
+    if repository.stored is not None:
+        repository.stored.put(upload, sha256)
     kept = repository.path_of(sha256)
     if kept.exists():
         sync_folder(kept.parent)  # the process that put it there may have been killed before that

@@ -7,20 +7,28 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
+from backfleet.releases.stored import Stored
 from backfleet_host.files import make_folder, read_or_create
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 
 
 class Repository:
-    """The artifacts folder and a signer for each role. Its text shows no key."""
+    """The artifacts folder and a signer for each role. Its text shows no key.
 
-    def __init__(self, artifacts: Path, signers: dict[str, CryptoSigner]) -> None:
-        self._artifacts, self._signers = artifacts, signers
+    Where artifacts are in an object store, `stored` fetches them into the folder, which has a limit then.
+    """
+
+    def __init__(self, artifacts: Path, signers: dict[str, CryptoSigner], stored: Stored | None = None) -> None:
+        self._artifacts, self._signers, self.stored = artifacts, signers, stored
 
     @classmethod
-    def open(cls, data: Path) -> "Repository":
+    def open(cls, data: Path, stored: Stored | None = None) -> "Repository":
         """Open the repository of a data folder. Folders and keys are made the first time and never change.
+
+        Args:
+            data: The data folder.
+            stored: The artifacts in an object store; None = all of them are in the folder.
 
         Raises:
             OSError: they can be neither read nor made.
@@ -29,7 +37,7 @@ class Repository:
         keys, artifacts = data / "keys", data / "artifacts"
         for folder in (keys, artifacts):
             make_folder(folder)
-        return cls(artifacts, {role: _signer(keys / f"release-{role}.key") for role in ROLES})
+        return cls(artifacts, {role: _signer(keys / f"release-{role}.key") for role in ROLES}, stored)
 
     def path_of(self, sha256: str) -> Path:
         """Return where the artifact with this hash is, or would be."""
@@ -37,10 +45,15 @@ class Repository:
 
     def artifact(self, sha256: str) -> Path | None:
         """Return the artifact with this hash; None if there is none, or if it is no hash."""
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        if not self.is_hash(sha256):
             return None
         path = self.path_of(sha256)
         return path if path.is_file() else None
+
+    @staticmethod
+    def is_hash(sha256: str) -> bool:
+        """Return whether a text can be the name of an artifact."""
+        return len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
 
     def signer(self, role: str) -> CryptoSigner:
         """Return the signer of a role."""

@@ -242,6 +242,11 @@ def read(tx: Transaction, role: str) -> Metadata[Any]:
     return Metadata.from_bytes(stored)
 
 
+def newest_root(tx: Transaction) -> bytes:
+    """Return the newest release root as it was signed; nothing if there is none yet."""
+    return _store.latest(tx, "root") or b""
+
+
 def _next(tx: Transaction, role: str) -> int:
     return max(_store.latest_version(tx, role), _store.floor(tx, role)) + 1
 

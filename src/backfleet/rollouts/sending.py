@@ -10,6 +10,7 @@ from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client, Hold, Preferences
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
+from backfleet.rollouts import traces
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord
@@ -130,6 +131,7 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget], 
         label=record.name,
         topic=TOPIC,
         settings=brings,
+        traceparent=traces.traceparent_of(record.id),
     )
 
 

@@ -10,7 +10,7 @@ from backfleet import releases
 from backfleet.identity import Caller, read_caller, write_caller
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import Destinations
-from backfleet.rollouts import _store, outside
+from backfleet.rollouts import _store, outside, traces
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of, judge_for
@@ -318,7 +318,9 @@ def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, wha
     moved = record.in_state(to, why, by.now)
     ended = by.now if to in ENDED else record.ended_at
     events = [_person(tx, by, what, record.name), NewEvent("rollout", record.id, to.value, why)]
-    return _happened(tx, replace(moved, ended_at=ended), events, by.now)
+    moved = replace(moved, ended_at=ended)
+    traces.record_end(tx, record.state, moved)
+    return _happened(tx, moved, events, by.now)
 
 
 def _person(tx: Transaction, by: By, what: str, why: str) -> NewEvent:

@@ -13,7 +13,7 @@ from backfleet import upgrades
 from backfleet.failpoints import failpoint
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
-from backfleet.rollouts import _store
+from backfleet.rollouts import _store, traces
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of, left
 from backfleet.rollouts.health import failed_runs_above_baseline
@@ -130,7 +130,6 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     if is_quiet and record.decide_at is not None and now < record.decide_at <= now + SLOWLY:
         return record.revision
     _store.add_events(tx, record.id, events)
-    head = events[-1].hash if events else record.head
     revision = record.revision + 1
     moved = replace(
         moved,
@@ -140,9 +139,10 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         decided_at=now,
         revision=revision,
         events=record.events + len(events),
-        head=head,
+        head=events[-1].hash if events else record.head,
     )
     _store.update(tx, moved)
+    traces.record_end(tx, record.state, moved)
     sign_head(tx, moved, events, context.witness, now=now)
     for event in events:
         if event.what != "member":

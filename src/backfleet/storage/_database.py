@@ -36,6 +36,7 @@ class Transaction:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self.published: dict[str, None] = {}
+        self.committed: list[Callable[[], None]] = []
 
     def rows(self, statement: Statement, values: Values | None = None) -> Sequence[sa.Row[Any]]:
         """Return every row of the statement."""
@@ -86,6 +87,10 @@ class Transaction:
     def publish(self, topic: str) -> None:
         """Publish on this topic after the commit: once per topic, and never if the transaction fails."""
         self.published[topic] = None
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Call `act`, which must raise nothing, after the commit; never if the transaction fails."""
+        self.committed.append(act)
 
 
 @functools.lru_cache(maxsize=INSERTS_KEPT)
@@ -154,6 +159,8 @@ class Database:
             self._has_changed = True
         for topic in tx.published:
             self._publish(topic)
+        for act in tx.committed:
+            act()
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

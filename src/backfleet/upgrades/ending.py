@@ -13,7 +13,7 @@ from backfleet import carriers, fleet
 from backfleet.carriers import Reached
 from backfleet.fleet import Change, Failure
 from backfleet.storage import Transaction
-from backfleet.upgrades import _store
+from backfleet.upgrades import _store, traces
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
@@ -53,6 +53,7 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
     carriers.withdraw(tx, TOPIC, [item.id for item in locked if item.state is ItemState.SENT], now=now)  # sent since
     ended = [item.cancelled(at=now, reached=None) for item in locked if item.state is ItemState.WAITING]
     _store.update(tx, ended)
+    traces.record_early(tx, ended)
     changes = [Change(item.client_id, status=item.new_client_status, unsure=True) for item in ended if item.client_id]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, {item.task_id for item in ended}, now=now)
@@ -111,6 +112,7 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     never_sent = {item.id for item in locked if item.waits}  # their clients are as they were
     ended = [replace(end(item, reached.get(item.id)), deferred=item.deferred or item.waits) for item in locked]
     _store.update(tx, ended)
+    traces.record_early(tx, ended)
     changes = [
         Change(
             item.client_id,
@@ -141,6 +143,7 @@ def update_tasks(tx: Transaction, task_ids: Iterable[str], *, now: datetime) -> 
         _store.update_task(tx, task.id, state, progress, completed_at or now, completed_at)
         if task.topic and state is not TaskState.CREATED:
             tx.publish(task.topic)
+    traces.record_over(tx, [task.id for task in tasks])
 
 
 def purge(tx: Transaction, *, before: datetime) -> None:

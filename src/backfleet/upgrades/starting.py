@@ -9,7 +9,7 @@ from backfleet.fleet import Change
 from backfleet.ids import Draw, new_id
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
-from backfleet.upgrades import _store
+from backfleet.upgrades import _store, traces
 from backfleet.upgrades.ending import TOPIC, expire_overdue
 from backfleet.upgrades.model import KEEPS_VERSION, Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
@@ -58,8 +58,10 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))
     fleet.set_clients(tx, _changes(items), now=now)
     tx.publish(TOPIC)
-    if task.topic and state is not TaskState.CREATED:
-        tx.publish(task.topic)
+    if state is not TaskState.CREATED:
+        traces.record_over(tx, [task.id])
+        if task.topic:
+            tx.publish(task.topic)
     return task
 
 

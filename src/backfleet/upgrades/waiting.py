@@ -14,7 +14,7 @@ from backfleet.carriers import Reached
 from backfleet.fleet import Change, ClientStatus, Failure, Hold, Instance, Pin, Place, Reachability
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
-from backfleet.upgrades import _store
+from backfleet.upgrades import _store, traces
 from backfleet.upgrades.ending import TOPIC, update_tasks
 from backfleet.upgrades.model import KEEPS_VERSION, LONGEST_PAUSE, Item, Task
 from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement
@@ -132,6 +132,7 @@ def end_overdue(tx: Transaction, late: Sequence[Item], *, now: datetime, draw: D
         else:
             ended.append(_ended(item, reached.get(item.id), now))
     _store.update(tx, ended)
+    traces.record_early(tx, ended)
     _store.renew(tx, renewed)
     untouched = {item.id for item in locked if item.waits}
     changes = [
@@ -168,6 +169,7 @@ def supersede(tx: Transaction, account_id: str, client_ids: Sequence[str], task_
         for item in waiting
     ]
     _store.update(tx, ended)
+    traces.record_early(tx, ended)
     update_tasks(tx, {item.task_id for item in ended}, now=now)
 
 

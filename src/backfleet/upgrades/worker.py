@@ -93,7 +93,6 @@ def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier,
         something_waits = _store.anything_waiting(tx, now, sending.reachable_since)
     for task in overdue:
         _expire(database, task, now)
-    traces.record_tasks(database, [task.id for task in overdue])
     more = _collect(database, sending)
     if late:
         with database.transaction() as tx:
@@ -199,19 +198,19 @@ def seconds_of(left: timedelta) -> int:
 def _collect(database: Database, sending: Sending) -> bool:
     with database.transaction() as tx:
         news = sending.carrier.news(tx, TOPIC, limit=AT_ONCE)
-        ended = _record(tx, news, sending) if news else []
+        ended, late = _record(tx, news, sending) if news else ([], [])
         _repeat_lost(tx, news, sending)
     if news:
         failpoint("outcome collected")
     outcomes = {one.reference: one.outcome for one in news}
     for item in ended:
         _log_end(item, outcomes[item.id].task_id)
-    traces.record(database, ended, outcomes, sending.now)
+    traces.record(database, ended, late, outcomes, sending.now)
     return len(news) == AT_ONCE
 
 
-def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Item]:
-    """Write down what this news means; return the items that it ended."""
+def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> tuple[list[Item], list[Item]]:
+    """Write down what this news means; return the items that it ended, and those that had been ended before."""
     now = sending.now
     known = _store.items_for_update(tx, list({one.reference for one in news}))
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in known.values()}))
@@ -236,7 +235,8 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Ite
     carriers.cancel(tx, TOPIC, expired, now=now)
     update_tasks(tx, [item.task_id for item in (*moved, *put_off.values())], now=now)
     _publish_bad_news(tx, moved, tasks)
-    return [item for item in moved if known[item.id].is_open and not item.is_open]
+    over = [item for item in moved if not item.is_open]
+    return [item for item in over if known[item.id].is_open], [item for item in over if not known[item.id].is_open]
 
 
 def _publish_bad_news(tx: Transaction, moved: Sequence[Item], tasks: Mapping[str, Task]) -> None:

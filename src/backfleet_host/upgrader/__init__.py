@@ -9,6 +9,7 @@ folder for commands. It reads the host policy in /etc/backfleet.
 - `adopt` a client that is there already; `give_back` what was there before.
 - `roll_back_late` a version that was kept and does not work any more.
 - `status` of every package under a root.
+- `mirror_at` returns an address that `carry_out` asks before the server.
 - `installation_at` returns the `Installation` of an enrolled root.
 
 All of them report instead of raising, except that a root is not enrolled (`NotEnrolled`).
@@ -21,6 +22,7 @@ from backfleet_host.upgrader.host.installation import Installation, installation
 from backfleet_host.upgrader.late_rollback import roll_back_late
 from backfleet_host.upgrader.leaving import give_back
 from backfleet_host.upgrader.orders import carry_out, carry_out_on, recover, recover_all
+from backfleet_host.upgrader.release.relays import mirror_at
 from backfleet_host.upgrader.status import status
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "carry_out_on",
     "give_back",
     "installation_at",
+    "mirror_at",
     "recover",
     "recover_all",
     "roll_back_late",

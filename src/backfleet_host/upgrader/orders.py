@@ -29,6 +29,7 @@ from backfleet_host.upgrader.host.installation import (
 from backfleet_host.upgrader.host.policy import read_host_policy, read_policy
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.addresses import check_address
+from backfleet_host.upgrader.release.relays import Relay
 from backfleet_host.upgrader.status import status_of
 from backfleet_host.upgrader.transaction.attempt import (
     Attempt,
@@ -57,18 +58,26 @@ OWN_SECONDS = 240.0  # for which an upgrade of the host program may hold its loc
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
 
 
-def carry_out(order: Order, root: Path, *, progress: Progress, is_cancelled: CancelCheck = never_cancelled) -> Report:
+def carry_out(
+    order: Order,
+    root: Path,
+    *,
+    progress: Progress,
+    is_cancelled: CancelCheck = never_cancelled,
+    mirror: Optional[Relay] = None,
+) -> Report:
     """Carry an order out and report what is then true. The same order again is answered, not repeated.
 
     Args:
         progress: called with each line of progress. Best effort: what it raises as OSError is ignored.
         is_cancelled: once it returns True the order ends with TaskCancelled, if nothing has been switched yet. After
             the switch it is ignored: the order then finishes or rolls back.
+        mirror: what else is asked for releases, before the server.
 
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    installation = installation_at(root, order.downloads)
+    installation = dataclasses.replace(installation_at(root, order.downloads), mirror=mirror)
     try:
         if order.downloads:
             allowed = read_host_policy(installation.etc).downloads

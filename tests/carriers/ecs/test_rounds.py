@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from backfleet import fleet
+from backfleet import commands, fleet
 from backfleet.carriers.ecs import _store
 from backfleet.carriers.ecs.model import Batch, EcsHost, EcsProblem, Page, Result, Selection, Trouble
+from backfleet.carriers.ecs.round import Round
+from backfleet.carriers.ecs.sending import take
 from backfleet.commands import State
-from carriers.ecs.conftest import OUT_OF_REACH, Scene
+from carriers.ecs.conftest import LEASE, OUT_OF_REACH, Scene
 
 REFUSED = EcsProblem("EcsPermissionMissing", "ecs:RunCommand is not permitted", Trouble.ACCOUNT, "NoPermission")
 FACTS = b"Linux\naarch64\nweb\nDebian GNU/Linux 13\nmachine\n0\n1767323045\n"
@@ -167,6 +169,19 @@ def test_one_that_is_to_be_stopped_before_its_turn_in_a_round_is_not_sent(
     assert (two.cloud.runs_of("i-1"), two.cloud.runs_of("i-2")) == (1, 0)
     assert two.news()["i-2"].state is State.STOPPED
     assert two.is_free()
+
+
+def test_one_whose_lease_ran_out_before_it_was_sent_counts_as_lost_and_not_as_stopped(two: Scene) -> None:
+    """A server that was killed, or was slow, between storing a batch and sending it: its order is sent again."""
+    two.send("i-1")
+    take(Round(two.means(), two.account))
+    two.now += LEASE + timedelta(seconds=1)
+    with two.database.transaction() as tx:
+        commands.sweep(tx, now=two.now, limit=100)
+    two.round(after=1)
+    assert (two.news()["i-1"].state, two.cloud.runs_of("i-1")) == (State.LOST, 0)
+    two.round()
+    assert two.cloud.runs_of("i-1") == 0
 
 
 def test_a_region_that_is_refused_keeps_no_other_from_being_asked_about(

@@ -1,13 +1,23 @@
 """What holds for every page and every form, found by following links."""
 
 import re
+from datetime import datetime
+from pathlib import Path
+from typing import Final
 
 from backfleet.endpoints.console.guarding import HEADERS
 from backfleet.endpoints.console.pages import ROUTES
+from backfleet.ids import draw
+from backfleet.storage import Database
 from endpoints.console.crawling import NOT_LINKED, Form, Outline, crawl, fill, filled_in, kind_of
-from endpoints.console.site import Browser, Page
+from endpoints.console.site import Browser, Page, serve
 from endpoints.console.test_pages import POLICY, assert_harmless
-from operations.environment import Environment
+from operations.environment import Environment, make_environment
+
+# No UTF-8, half a letter, a zero byte (PostgreSQL takes none), a number beyond every column, two headers, two folders.
+ODD: Final = ("%FF", "%ED%A0%80", "a%00b", "9" * 30, "-1", "x%0d%0aSet-Cookie:a=1", "..%2F..%2F")
+FIELDS: Final = ("q", "page", "state", "package", "version", "site", "tag", "token", "user", "action", "code", "rw",
+                 "verdict", "kind", "name", "operation", "resource", "conditions", "next")  # fmt: skip
 
 
 def written(admin: Browser) -> int:
@@ -85,3 +95,39 @@ def test_an_address_without_a_page_has_a_page_that_says_so(env: Environment, adm
         assert Browser(admin.site).get(path).status == status, "and nobody learns more from it"
     assert "<b>" not in admin.get("/%3Cb%3E?q=<b>").text
     assert written(admin) == before
+
+
+def test_no_address_fails_whatever_is_in_it(database: Database, tmp_path: Path, now: datetime) -> None:
+    """On both engines: what one of them does not take is refused before it is asked."""
+    env = make_environment(database, tmp_path, now, draw)
+    site, stop = serve(env)
+    ann, failed = Browser(site), list[tuple[str, int]]()
+    try:
+        ann.log_in(site.key_of("ann", "AdministratorAccess"))
+        for route in ROUTES:
+            if route.method == "POST" or route.path in NOT_LINKED:
+                continue
+            for odd in ODD:
+                path = re.sub(r"\{\w+\}", odd, route.path)
+                asked = "" if path != route.path else "?" + "&".join(f"{name}={odd}" for name in FIELDS)
+                page = ann.get(path + asked)
+                if page.status >= 500 or any("a=1" in cookie for cookie in page.cookies):
+                    failed.append((path + asked, page.status))
+    finally:
+        stop()
+    assert failed == []
+
+
+def test_a_page_past_the_end_of_a_list_does_not_say_that_the_list_is_empty(env: Environment, admin: Browser) -> None:
+    """A link from yesterday, when the list was longer."""
+    fill(env, admin, POLICY)
+    admin.get("/pins")
+    pin = {"on": "tag", "name": "site", "value": "Lyon", "until": f"{env.now:%Y}-01-31", "reason": "a freeze"}
+    assert admin.post("/pins", pin).status == 303
+    for path in ("/fleet", "/fleet?q=web", "/tasks", "/rollouts", "/pins"):
+        page = admin.get(f"{path}{'&' if '?' in path else '?'}page=99")
+        assert "Nothing is on this page: the list ends with" in page.text, path
+        last = re.search(r'href="/console([^"]*)">page \d', page.text)
+        assert last, path
+        assert "Nothing is on this page" not in admin.get(last[1].replace("&amp;", "&")).text, path
+    assert "Nothing is on this page" not in admin.get("/fleet?q=no-such-host&page=99").text

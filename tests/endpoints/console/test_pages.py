@@ -122,6 +122,20 @@ def test_the_fleet_is_exported_whole_with_formulas_disarmed(env: Environment, ad
         "'=1", "'+1", "'-1", "'@x", "'\tx", "a=1", "5", "", "true"]  # fmt: skip
 
 
+def test_an_export_of_too_many_clients_is_refused_and_not_cut_off(
+    env: Environment, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes a part for the whole forgets the hosts that are not in it."""
+    monkeypatch.setattr("backfleet.endpoints.console.pages.fleet.MOST_EXPORTED", 2)
+    for number in range(3):
+        env.client(env.host(name=f"web-{number}"), "1.0")
+    for file in ("/fleet.csv", "/fleet.json"):
+        page = admin.get(file)
+        assert (page.status, "3 clients are found, and a file has at most 2" in page.text) == (400, True), page.text
+        assert len(re.findall("web-[0-9]", admin.get(f"{file}?q=web-1").text)) >= 1
+        assert admin.get(f"{file}?q=web-1").status == 200
+
+
 def test_selected_clients_are_ordered_to_upgrade_and_the_task_is_shown(env: Environment, admin: Browser) -> None:
     env.release("2.0")
     (host, first), (_, second) = env.host_with_client(), env.host_with_client()

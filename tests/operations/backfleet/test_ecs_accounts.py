@@ -10,9 +10,13 @@ import pytest
 import sqlalchemy as sa
 from alibabacloud_credentials.utils import auth_constant
 
+from backfleet.carriers import Bootstrap, ecs
+from backfleet.carriers.bootstrap import command_for
+from backfleet.carriers.ecs import _store
 from backfleet.carriers.ecs._tables import ecs_accounts
 from backfleet.ids import Draw
 from backfleet.storage import Database
+from backfleet_host.contract import Order
 from operations.environment import Environment, make_environment
 
 VERSION = "2026-11-01"
@@ -24,6 +28,10 @@ WHERE = {"AccountName": "cloud", "CloudRegionId": "cn-beijing"}
 def env(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> Environment:
     """On each engine in turn."""
     return make_environment(database, tmp_path, now, draw)
+
+
+COPY = "https://bucket.example/prefix"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 def created(env: Environment, **given: Any) -> tuple[int, dict[str, Any]]:
@@ -53,6 +61,14 @@ def test_secrets_are_sealed_and_shown_to_nobody(env: Environment) -> None:
         ({"Endpoint": "user@evil"}, "InvalidParameter"),
         ({"Authority": "no certificate"}, "InvalidParameter"),
         ({"Name": "../x"}, "InvalidParameter"),
+        ({"DownloadsUrl": "bucket.example"}, "InvalidParameter"),
+        ({"DownloadsUrl": "https://user:secret@bucket.example/"}, "InvalidParameter"),
+        ({"DownloadsUrl": "https://bucket.example/prefix?token=hush"}, "InvalidParameter"),
+        ({"DownloadsUrl": "https://bucket.example/../other"}, "InvalidParameter"),
+        ({"DownloadsUrl": "https://bucket.example/'; reboot; '"}, "InvalidParameter"),
+        ({"DownloadsUrl": "https://bucket.example", "DownloadsAuthority": "none"}, "InvalidParameter"),
+        ({"DownloadsUrl": "http://bucket.example", "DownloadsAuthority": PEM}, "InvalidParameter"),
+        ({"DownloadsAuthority": PEM}, "InvalidParameter"),
     ],
 )
 def test_an_account_that_cannot_be_used_is_refused(env: Environment, given: dict[str, Any], code: str) -> None:
@@ -60,6 +76,24 @@ def test_an_account_that_cannot_be_used_is_refused(env: Environment, given: dict
     assert (status, body["Code"].split(".")[0]) == (400, code)
     assert "hush" not in body["Message"]
     assert env.ask(VERSION, "ListEcsAccounts")[1]["Accounts"] == []
+
+
+def test_orders_for_its_instances_name_the_copy_of_the_downloads(env: Environment) -> None:
+    """With the newest release root and the authority; those of other cloud accounts do not."""
+    assert (
+        created(env, DownloadsUrl="https://bucket.example/prefix/", DownloadsAuthority=PEM)[1]["DownloadsUrl"] == COPY
+    )
+    env.ask(VERSION, "CreateEcsAccount", **{"Name": "plain", **KEY})
+    with env.services.database.transaction() as tx:
+        for name, instance_id in (("cloud", "i-1"), ("plain", "i-2")):
+            _store.add_host(tx, ecs.EcsHost(instance_id, env.root.account_id, name, "cn-beijing", instance_id))
+        way = ecs.Ecs(Bootstrap("server:8443", "OURS", "0" * 64), lambda tx: b'{"signed": 1}')
+        found = way.bootstraps(tx, ["i-1", "i-2", "i-3"])
+    assert (found["i-1"].mirror, found["i-1"].mirror_authority, found["i-1"].address) == (COPY, PEM, "server:8443")
+    assert [found[each].mirror for each in ("i-2", "i-3")] == ["", ""]
+    content = command_for(Order("u-1", "upgrade", "courier", "2.0", "linux-amd64"), found["i-1"])
+    assert repr(COPY) in content
+    assert "mirror" not in command_for(Order("u-1", "upgrade", "courier", "2.0", "linux-amd64"), found["i-2"])
 
 
 def test_the_cloud_is_asked_only_where_the_settings_allow_it(env: Environment) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from backfleet import commands
 from backfleet.carriers.ecs._tables import ecs_accounts, ecs_batches, ecs_hosts, ecs_imports
-from backfleet.carriers.ecs.model import EcsAccount, EcsHost, EcsImport, Selection, Source
+from backfleet.carriers.ecs.model import Downloads, EcsAccount, EcsHost, EcsImport, Selection, Source
 from backfleet.storage import Transaction
 
 _FIELDS = [field.name for field in dataclasses.fields(EcsAccount)]
@@ -186,14 +186,15 @@ def hosts(tx: Transaction, instance_ids: Collection[str]) -> dict[str, EcsHost]:
     return {row.instance_id: _host(row) for row in tx.rows(query)}
 
 
-def addresses(tx: Transaction, instance_ids: Collection[str]) -> dict[str, str]:
-    """Return at which address each of these instances reaches the server's downloads; "" = the server's own."""
-    query = sa.select(ecs_hosts.c.instance_id, ecs_accounts.c.address).where(
+def downloads_of(tx: Transaction, instance_ids: Collection[str]) -> dict[str, Downloads]:
+    """Return where each of these instances finds downloads."""
+    columns = (ecs_accounts.c.address, ecs_accounts.c.mirror, ecs_accounts.c.mirror_authority)
+    query = sa.select(ecs_hosts.c.instance_id, *columns).where(
         ecs_hosts.c.instance_id.in_(instance_ids),
         ecs_accounts.c.account_id == ecs_hosts.c.account_id,
         ecs_accounts.c.name == ecs_hosts.c.ecs_account,
     )
-    return {row.instance_id: row.address for row in tx.rows(query)}
+    return {row.instance_id: Downloads(row.address, row.mirror, row.mirror_authority) for row in tx.rows(query)}
 
 
 def count_hosts(tx: Transaction, account_id: str, ecs_account: str | None = None) -> int:

@@ -20,6 +20,8 @@ ecs_accounts = sa.Table(
     sa.Column("sts_endpoint", sa.String(255), nullable=False),
     sa.Column("authority", sa.Text, nullable=False),
     sa.Column("address", sa.String(255), nullable=False),
+    sa.Column("mirror", sa.String(512), nullable=False, server_default=""),
+    sa.Column("mirror_authority", sa.Text, nullable=False, server_default=""),
     sa.Column("problem_code", sa.String(32), nullable=False, server_default=""),
     sa.Column("problem", sa.Text, nullable=False, server_default=""),
     sa.Column("asked_at", Moment),

@@ -74,9 +74,20 @@ class EcsAccount:
     sts_endpoint: str = ""
     authority: str = ""  # PEM, for endpoints that no public authority vouches for
     address: str = ""  # HOST:PORT at which its hosts reach this server's downloads; "" = the server's own address
+    mirror: str = ""  # address with a copy of this server's downloads, which its hosts ask first; "" = there is none
+    mirror_authority: str = ""  # PEM; "" = what the hosts' systems trust
     problem_code: str = ""
     problem: str = ""
     asked_at: datetime | None = None  # when it last answered
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Where an instance finds downloads. See the fields of the same names of EcsAccount."""
+
+    address: str
+    mirror: str
+    mirror_authority: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,11 +87,18 @@ def send(this: Round, batch: Batch) -> None:
 
 
 def _without_unwanted(this: Round, tx: Transaction, batch: Batch) -> Batch:
-    """Return a batch without what ended, or is to be stopped, since it was taken: a halt, a restored copy."""
+    """Return a batch without what ended, or is to be stopped, since it was taken: a halt, a restored copy.
+
+    One that is lost is forgotten: its lease ran out before it was sent, and its sender may have sent it again since.
+    """
     wanted = commands.still_wanted(tx, [run.task_id for run in batch.runs])
     unwanted = [run for run in batch.runs if run.task_id not in wanted]
-    if unwanted:
-        this.end(tx, batch, unwanted, FinalReport("stopped"))
+    lost = set(commands.lost_among(tx, [run.task_id for run in unwanted]))
+    if lost:
+        _batches.end_runs(tx, batch.token, lost)
+    stopped = [run for run in unwanted if run.task_id not in lost]
+    if stopped:
+        this.end(tx, batch, stopped, FinalReport("stopped"))
     return replace(batch, runs=tuple(run for run in batch.runs if run.task_id in wanted))
 
 

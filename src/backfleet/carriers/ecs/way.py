@@ -1,6 +1,6 @@
 """How orders for instances of a cloud are written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backfleet.carriers.bootstrap import Bootstrap
@@ -13,9 +13,15 @@ class Ecs:
     """The way through a cloud. Its agents know only that cloud, so the command names this server."""
 
     bootstrap: Bootstrap
+    newest_root: Callable[[Transaction], bytes] = lambda tx: b""  # of the releases
 
     def bootstraps(self, tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Bootstrap]:
         """Return the bootstrap of each of these hosts. See `Way.bootstraps`."""
-        known = _store.addresses(tx, instance_ids)
+        known = _store.downloads_of(tx, instance_ids)
         ours = replace(self.bootstrap, follows_agent=False)
-        return {each: replace(ours, address=known.get(each) or ours.address) for each in instance_ids}
+        root = self.newest_root(tx) if any(each.mirror for each in known.values()) else b""
+        found = dict.fromkeys(instance_ids, ours)
+        for instance_id, way in known.items():
+            near = replace(ours, mirror=way.mirror, mirror_authority=way.mirror_authority, release_root=root)
+            found[instance_id] = replace(near if way.mirror else ours, address=way.address or ours.address)
+        return found

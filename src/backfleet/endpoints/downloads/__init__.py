@@ -20,6 +20,7 @@ from prometheus_client import Counter
 
 from backfleet import releases
 from backfleet.clock import Clock
+from backfleet.endpoints.downloads._from_store import FromStore
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import DownloadResponse
 from backfleet.storage import Database, Unavailable
@@ -75,6 +76,7 @@ def add_to(
     ):
         app.router.add_get(f"{DOWNLOADS}{path}", partial(_answered, kind, answer))
     app.on_response_prepare.append(_count)
+    app.on_cleanup.append(endpoint.close)
 
 
 async def _answered(kind: str, answer: Handler, request: web.Request) -> web.StreamResponse:
@@ -103,6 +105,8 @@ class _Downloads:
         self._database, self._repository = database, repository
         self._host_program, self._ca_file, self._clock = host_program, ca_file, clock
         self._host_binaries = host_binaries
+        stored = repository.stored
+        self._from_store = None if stored is None else FromStore(stored, self._is_of_release, repository.is_hash)
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Send one signed metadata file."""
@@ -161,10 +165,25 @@ class _Downloads:
 
     async def _artifact(self, request: web.Request, sha256: str) -> web.StreamResponse:
         path = self._repository.artifact(sha256)
+        if self._from_store is not None:
+            path = await self._from_store.path(sha256, path)
         if path is None or not await asyncio.to_thread(self._may_be_sent, sha256):
             raise web.HTTPNotFound
         failpoint("release served")
         return _file(path, {"Cache-Control": FOR_EVER, "Content-Type": OCTETS})
+
+    async def close(self, _app: web.Application) -> None:
+        """End what is still fetched from the object store."""
+        if self._from_store is not None:
+            await self._from_store.close()
+
+    def _is_of_release(self, sha256: str) -> bool:
+        """Return whether an artifact is a release's, and note nothing; True while the database is away."""
+        try:
+            with self._database.reading() as tx:
+                return releases.may_be_sent(tx, sha256)
+        except Unavailable:
+            return True
 
     def _may_be_sent(self, sha256: str) -> bool:
         """Note that an artifact is fetched; return whether it is a release's.

@@ -22,10 +22,12 @@ BOX: Final = "ecs accounts"
 MOST_IDS: Final = 100
 MOST_TAGS: Final = 20
 ENDPOINT: Final = r"[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?"
+MIRROR: Final = r"https?://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?(/[A-Za-z0-9._~-]{1,100}){0,10}/?"
+LONGEST_MIRROR_AUTHORITY: Final = 4096  # characters: it is part of every command, of which the cloud takes 24 KB
 ACCOUNT: Final = {
     **dict.fromkeys(
         ("Name", "CredentialSource", "KeyId", "SourceName", "RoleArn", "Endpoint", "StsEndpoint",
-         "DownloadsAddress", "ProblemCode", "Problem"), str),
+         "DownloadsAddress", "DownloadsUrl", "ProblemCode", "Problem"), str),
     "CreatedTime": int,
     "AskedTime": Maybe(int),
 }  # fmt: skip
@@ -114,6 +116,8 @@ class CreateEcsAccount:
     sts_endpoint: str | None = text("StsEndpoint", longest=206, pattern=ENDPOINT)
     authority: str = text("Authority", default="", longest=65_536, raw=True)
     address: str | None = text("DownloadsAddress", longest=206, pattern=ENDPOINT)
+    mirror: str = text("DownloadsUrl", default="", longest=500)
+    mirror_authority: str = text("DownloadsAuthority", default="", longest=LONGEST_MIRROR_AUTHORITY, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,9 @@ def create_ecs_account(call: Call, asked: CreateEcsAccount) -> dict[str, Any]:
     CredentialSource is `key`, `chain`, `profile` or `machine-role`; only for `key` the secret is stored, sealed. The
     others are what the SDK finds where the server runs, and are for accounts that `ecs_own_credentials_for` names.
     With RoleArn these credentials take on that role, by AssumeRole. DownloadsAddress is how the instances reach this
-    server, where that is not its own address.
+    server, where that is not its own address. DownloadsUrl is a copy of what is below this server's `/downloads`, in
+    an object store or on a web server: instances ask it first, verify what it sends, and else ask this server. It is
+    reached with the certificates that the instances' systems trust, or with those of DownloadsAuthority.
     """
     made = _account_of(call, asked)
     try:
@@ -203,10 +209,8 @@ def _account_of(call: Call, asked: CreateEcsAccount) -> EcsAccount:
         raise InvalidParameter(f"`KeyId` is for the CredentialSource `key`, not for `{source.value}`.")
     if source is Source.PROFILE and not asked.source_name:
         raise MissingParameter("SourceName")
-    if asked.authority and not re.search(
-        r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", asked.authority, re.S
-    ):
-        raise InvalidParameter("`Authority` is no certificate in PEM form.")
+    _check_certificate("Authority", asked.authority)
+    _check_mirror(asked)
     return EcsAccount(
         account_id=call.account_id,
         name=asked.name,
@@ -221,7 +225,22 @@ def _account_of(call: Call, asked: CreateEcsAccount) -> EcsAccount:
         sts_endpoint=asked.sts_endpoint or "",
         authority=asked.authority,
         address=asked.address or "",
+        mirror=asked.mirror.rstrip("/"),
+        mirror_authority=asked.mirror_authority,
     )
+
+
+def _check_mirror(asked: CreateEcsAccount) -> None:
+    if asked.mirror and (not re.fullmatch(MIRROR, asked.mirror) or "/.." in asked.mirror):
+        raise InvalidParameter("`DownloadsUrl` is like https://bucket.oss-cn-beijing.aliyuncs.com/prefix: no more.")
+    if asked.mirror_authority and not asked.mirror.startswith("https://"):
+        raise InvalidParameter("`DownloadsAuthority` is for a `DownloadsUrl` that begins with https://.")
+    _check_certificate("DownloadsAuthority", asked.mirror_authority)
+
+
+def _check_certificate(name: str, pem: str) -> None:
+    if pem and not re.search(r"-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----", pem, re.S):
+        raise InvalidParameter(f"`{name}` is no certificate in PEM form.")
 
 
 @operation(
@@ -345,6 +364,7 @@ def _account(account: EcsAccount) -> dict[str, Any]:
         "Endpoint": account.endpoint,
         "StsEndpoint": account.sts_endpoint,
         "DownloadsAddress": account.address,
+        "DownloadsUrl": account.mirror,
         "ProblemCode": account.problem_code,
         "Problem": account.problem,
         "CreatedTime": seconds(account.created_at),

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import releases
+from backfleet.failpoints import failpoint
+from backfleet.object_store import Trouble
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import STABLE, Release, ReleaseRefused
 from backfleet.storage import Transaction
@@ -48,6 +50,16 @@ class TooManyReleases(ReleaseError):
     """There are as many releases as the signed metadata can list."""
 
     code = "QuotaExceeded.Release"
+
+
+class ObjectStoreUnavailable(ApiError):
+    """The artifact did not get into the object store; the text says why. There is no release of it."""
+
+    code = "ObjectStoreUnavailable"
+    status = 503
+
+    def __init__(self, problem: Trouble) -> None:
+        super().__init__(f"The artifact is not stored, and the release not added: {problem}.")
 
 
 class BadSignature(ReleaseError):
@@ -116,7 +128,7 @@ class AddRelease:
     streams=True,
     administrator_only=True,
     answer={"Added": bool, "Offered": bool, "Release": RELEASE, "NeededLibraries": [str], "Notes": [str]},
-    errors=tuple(ERRORS.values()),
+    errors=(*ERRORS.values(), ObjectStoreUnavailable),
 )
 def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     """Add a file as a release and offer it on a channel. Adding the same file again changes nothing.
@@ -142,10 +154,16 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
             scheme=scheme,
         )
         releases.keep_artifact(repository, upload.path, upload.sha256)
-        with call.services.database.transaction() as tx:
+        failpoint("artifact stored")
+        database = call.services.database
+        if repository.stored is not None:  # however long it took, it is there now, and adding it is its last step
+            database = database.without_limit()
+        with database.transaction() as tx:
             return _add(tx, call, prepared, asked)
     except ReleaseRefused as refusal:
         raise ERRORS[refusal.code](refusal) from None
+    except Trouble as problem:
+        raise ObjectStoreUnavailable(problem) from None
 
 
 def _add(tx: Transaction, call: Call, prepared: releases.Prepared, asked: AddRelease) -> dict[str, Any]:

@@ -17,8 +17,9 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence, Tuple
 
+from backfleet_host.agent.execution.host_program import own_archive
 from backfleet_host.agent.execution.order_output import report_line
 from backfleet_host.agent.execution.orders import PROGRESS_BYTES, failed_report
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
@@ -35,6 +36,8 @@ from backfleet_host.layout import Places
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
+PROGRAMS = 3  # that are kept, each from another server version: orders that began earlier may run from an older one
+HALF_MADE_SECONDS = 24 * 3600.0  # after which nobody downloads what was half-made any more
 RECOVERIES = 3  # tries to find out what became of an order whose process was killed
 LONGEST_PAUSE_SECONDS = 15.0  # between two tries to reach the server
 REPORT = b'{"report"'
@@ -44,27 +47,45 @@ _DISK_CODES = {errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out the order that `ROOT SERVER CA ORDER [LABEL [SPENT]]` names; ORDER is its command content in base64.
+    """Carry out the order that `ROOT SERVER CA ORDER [LABEL SPENT [MIRROR MIRROR_CA TRUST]]` names.
 
-    The server knows the order by LABEL, and answers by it whether the order was withdrawn. SPENT are the seconds of
-    its time budget that are over.
+    ORDER is its command content in base64. The server knows the order by LABEL, and answers by it whether the order was
+    withdrawn. SPENT are the seconds of its time budget that are over. MIRROR is an address that has what is below the
+    server's downloads, and is asked first; MIRROR_CA a file with the authority for it, "" for those of the system;
+    TRUST a file with the release root, so that the server need not be reached.
 
     Returns:
         0 if the order succeeded, else 1. The report is the last line on standard output.
     """
     root, server, authority, encoded, *more = arguments
     label, spent = more[0] if more else "", float(more[1]) if len(more) > 1 else 0.0
+    mirror, mirror_ca, trust = more[2:5] if len(more) > 4 else ("", "", "")
     places, order = Places(Path(root)), read_order(base64.b64decode(encoded).decode())
     until = time.monotonic() + max(1.0, order.timeout_seconds - spent)
+    remove_old_programs(places.bootstrap, own_archive(), time.time())
     try:
-        _adopt_in_time(places, server, Path(authority), until)
+        _adopt_in_time(places, server, Path(authority), until, Path(trust) if trust else None)
         order = dataclasses.replace(order, timeout_seconds=max(1, round(until - time.monotonic())))
         asks = bool(label) and order.kind in WITHDRAWABLE
         ask = question_to(server, Path(authority), places.root, label) if asks else None
-        return _Work(places, order, ask).see_through()
+        return _Work(places, order, ask, (mirror, mirror_ca)).see_through()
     except (CannotEnrol, BadAddress, OSError) as problem:
         print(_not_begun(order, problem).as_line(), flush=True)
         return 1
+
+
+def remove_old_programs(folder: Path, own: Optional[Path], now: float) -> None:
+    """Keep this program and the newest of the others; remove what downloads that were killed have left. Best effort."""
+    with contextlib.suppress(OSError):
+        if own is not None and own.parent == folder:
+            os.utime(own, (now, now))
+        programs = sorted(folder.glob("backfleet-host-*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
+        half_made = list(folder.glob("backfleet-host-*.pyz.*"))
+        for path in [
+            *programs[PROGRAMS:],
+            *(one for one in half_made if now - one.stat().st_mtime > HALF_MADE_SECONDS),
+        ]:
+            path.unlink()
 
 
 def _not_begun(order: Order, problem: Exception) -> Report:
@@ -81,11 +102,11 @@ def _not_begun(order: Order, problem: Exception) -> Report:
     )
 
 
-def _adopt_in_time(places: Places, server: str, authority: Path, until: float) -> None:
+def _adopt_in_time(places: Places, server: str, authority: Path, until: float, trust: Optional[Path]) -> None:
     """Do `_adopt`, tried again while the server is away and the order has time."""
     while True:
         try:
-            return _adopt(places, server, authority)
+            return _adopt(places, server, authority, trust)
         except ServerAway:
             pause = random.uniform(1, LONGEST_PAUSE_SECONDS)  # noqa: S311 -- spreads load
             if time.monotonic() + pause > until:
@@ -94,15 +115,18 @@ def _adopt_in_time(places: Places, server: str, authority: Path, until: float) -
         time.sleep(pause)
 
 
-def _adopt(places: Places, server: str, authority: Path) -> None:
+def _adopt(places: Places, server: str, authority: Path, trust: Optional[Path]) -> None:
     """Store which server and which releases this root trusts. A root that is enrolled stays as it is."""
     if places.identity.exists():
         return
     address = read_address(server)
     make_folder(places.agent, parents_mode=0o755)
     set_mode(places.agent, 0o700)  # the shell command may have made it
-    with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as client:
-        release_root = fetch_release_root(client)
+    if trust is not None:
+        release_root = trust.read_bytes()  # part of the command, as is the server's authority
+    else:
+        with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as client:
+            release_root = fetch_release_root(client)
     write_file(places.authority, authority.read_bytes())
     make_folder(places.trusted_root.parent, mode=0o755, parents_mode=0o755)
     write_file(places.trusted_root, release_root, mode=0o644)
@@ -112,8 +136,10 @@ def _adopt(places: Places, server: str, authority: Path) -> None:
 class _Work:
     """One order: the process that carries it out, and what that prints."""
 
-    def __init__(self, places: Places, order: Order, ask: Optional[Callable[[], bool]]) -> None:
-        self._root, self._order, self._ask = places.root, order, ask
+    def __init__(
+        self, places: Places, order: Order, ask: Optional[Callable[[], bool]], mirror: Tuple[str, str]
+    ) -> None:
+        self._root, self._order, self._ask, self._mirror = places.root, order, ask, mirror
         self._output = places.bootstrap / f"{order.order_id}.out"
         self._lock = places.bootstrap / f"{order.order_id}.lock"
         self._reserved = places.bootstrap / f"{order.order_id}.reserve"
@@ -170,6 +196,7 @@ class _Work:
     def _carry_out(self, heard: int) -> int:
         from backfleet_host import upgrader  # only the detached process needs it
 
+        mirror = upgrader.mirror_at(*self._mirror)
         self._leave_the_agents_group()  # the order may restart the other agent's service
         withdrawal = Withdrawal(self._ask or (lambda: False), heard)
         if self._ask is not None:
@@ -180,7 +207,9 @@ class _Work:
             _write(line)
 
         order, root = self._order, self._root
-        return self._report(lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal))
+        return self._report(
+            lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal, mirror=mirror)
+        )
 
     def _recover(self) -> int:
         from backfleet_host import upgrader  # only the detached process needs it

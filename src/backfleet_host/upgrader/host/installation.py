@@ -51,6 +51,7 @@ from backfleet_host.upgrader.host.processes import (
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.state_process import PreservedState, StateProcess
 from backfleet_host.upgrader.host.subprocesses import Runner, run
+from backfleet_host.upgrader.release.relays import Relay
 from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
 
 DEFAULT_BIN = Path("/usr/local/bin")
@@ -81,6 +82,7 @@ class Installation:
     source: Optional[ReleaseSource] = None  # None = signed metadata from `downloads`
     system: Optional[Path] = None  # root of the file system that other package managers use; None = this root alone
     systemd: Path = SYSTEMD
+    mirror: Optional[Relay] = None  # named by the command that the order came with, which is trusted as root
 
     def package(self, name: str) -> PackageFolder:
         """Return the folder of one package, there or not."""

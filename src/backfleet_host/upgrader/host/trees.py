@@ -18,8 +18,14 @@ from backfleet_host.upgrader.failpoints import effect
 PIECE = 1 << 20  # bytes read at a time
 
 
-def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
+def unpack(artifact: Path, manifest: Manifest, partial: Path, form: str = "") -> Dict[str, Any]:
     """Unpack an artifact into a new folder and sync it.
+
+    Args:
+        artifact: the file.
+        manifest: the release.
+        partial: the folder.
+        form: the format of the file, if it is another one than the release's.
 
     Returns:
         For each file its size, SHA-256 and mode, for each link its target, by path in the tree.
@@ -33,7 +39,9 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
         partial.mkdir(mode=0o700)  # nobody else may read a file before it has its mode
         set_mode(partial, 0o700)  # and what is made below inherits no access control list
     try:
-        for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
+        for entry, stream in walk(
+            artifact, form or manifest.format, manifest.limits, manifest.package, manifest.set_uid
+        ):
             path = partial / entry.path
             disk.make_folder(path if entry.is_folder else path.parent)
             if entry.link is not None:

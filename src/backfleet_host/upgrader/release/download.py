@@ -13,18 +13,18 @@ from backfleet_host.download_paths import TARGETS
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, DownloadInterrupted, request
-from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, SignedFile
 
 PIECE = 1 << 20  # bytes read at a time
 
 
 class Download:
-    """The download of one artifact. `run_once` may be called again and again, and resumes where it broke off."""
+    """The download of one artifact or delta. `run_once` may be called again, and resumes where it broke off."""
 
     def __init__(
         self,
         server: ReleaseServer,
-        target: ReleaseTarget,
+        target: SignedFile,
         folder: Path,
         bytes_per_second: int,
         check_interrupted: InterruptCheck,

@@ -9,12 +9,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Callable, List, Sequence, Set, TypeVar
+from typing import Callable, List, Optional, Sequence, Set, TypeVar
 
 from backfleet_host.contract import Order
 from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseSource, ReleaseTarget
+from backfleet_host.upgrader.release.source import (
+    InterruptCheck,
+    ReleaseServer,
+    ReleaseSource,
+    ReleaseTarget,
+    SignedFile,
+)
 
 TRIES = 3  # of one request at a relay
 _RELAY_FAILED = ("DownloadFailed", "UntrustedRelease")
@@ -22,18 +28,43 @@ _RELAY_FAILED = ("DownloadFailed", "UntrustedRelease")
 Found = TypeVar("Found")
 
 
+@dataclasses.dataclass(frozen=True)
+class Relay:
+    """An address that is asked before the server."""
+
+    name: str  # as in the report
+    address: str  # below it is what is below the server's `/downloads`; without a last slash
+    ca_file: Optional[Path] = None  # the only authority that is trusted for TLS; None = the system's
+    uses_proxy: bool = False
+
+
+def named_by_policy(relay: str) -> Relay:
+    """Return a relay that the administrator of this host wrote as http://HOST:PORT or https://HOST:PORT."""
+    return Relay(relay, f"{relay.rstrip('/')}{DOWNLOADS}")
+
+
+def mirror_at(address: str, ca_file: str) -> Optional[Relay]:
+    """Return the mirror that the command of an order names; None if it names none.
+
+    Args:
+        address: below it is what is below the server's downloads.
+        ca_file: the authority for it; "" = those of the system.
+    """
+    return Relay(address, address.rstrip("/"), Path(ca_file) if ca_file else None, uses_proxy=True) if address else None
+
+
 class Relayed:
     """A source of releases that asks relays first, and then the server.
 
     Args:
         source: asks one address.
-        relays: their addresses, as the administrator of this host wrote them; the first one is asked first.
+        relays: the first one is asked first.
         seconds: what all of them may take, of the order's time: enough must be left for the server.
         note: called with a relay and what it did wrong.
     """
 
     def __init__(
-        self, source: ReleaseSource, relays: Sequence[str], seconds: float, note: Callable[[str, OrderFailed], None]
+        self, source: ReleaseSource, relays: Sequence[Relay], seconds: float, note: Callable[[str, OrderFailed], None]
     ) -> None:
         self._source, self._relays, self._seconds_left, self._note = source, tuple(relays), seconds, note
         self._failed: Set[str] = set()
@@ -55,7 +86,7 @@ class Relayed:
     def fetch(
         self,
         server: ReleaseServer,
-        target: ReleaseTarget,
+        target: SignedFile,
         folder: Path,
         bytes_per_second: int,
         check_interrupted: InterruptCheck,
@@ -74,7 +105,7 @@ class Relayed:
         ask: Callable[[ReleaseServer, InterruptCheck], Found],
     ) -> Found:
         for relay in self._relays:
-            if relay in self._failed or self._seconds_left <= 0:
+            if relay.name in self._failed or self._seconds_left <= 0:
                 continue
             began = time.monotonic()
             try:
@@ -83,17 +114,17 @@ class Relayed:
                 if problem.code not in _RELAY_FAILED:
                     raise
                 if problem.reason != "NotOffered":  # its metadata is of before that release; its bytes are good
-                    self._failed.add(relay)
-                    self._note(relay, problem)
+                    self._failed.add(relay.name)
+                    self._note(relay.name, problem)
             finally:
                 self._seconds_left -= time.monotonic() - began
         return ask(server, check_interrupted)
 
 
-def _relay_of(server: ReleaseServer, relay: str) -> ReleaseServer:
-    """Return a relay as a server: reached without the proxy, and checked with the system's authorities if by https."""
-    address = f"{relay.rstrip('/')}{DOWNLOADS}"
-    return dataclasses.replace(server, address=address, ca_file=None, uses_proxy=False, most_tries=TRIES)
+def _relay_of(server: ReleaseServer, relay: Relay) -> ReleaseServer:
+    return dataclasses.replace(
+        server, address=relay.address, ca_file=relay.ca_file, uses_proxy=relay.uses_proxy, most_tries=TRIES
+    )
 
 
 def _limited(check_interrupted: InterruptCheck, until: float) -> InterruptCheck:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, List, Optional, Protocol
+from typing import Callable, List, Optional, Protocol, Tuple
 
 from backfleet_host.contract import Order
 from backfleet_host.manifest import Manifest
@@ -27,13 +27,31 @@ class ReleaseServer:
 
 
 @dataclass(frozen=True)
-class ReleaseTarget:
-    """A release as signed metadata describes it."""
+class SignedFile:
+    """A file as signed metadata describes it."""
 
     path: str
-    length: int  # bytes of the artifact
+    length: int  # bytes
     sha256: str
+
+
+@dataclass(frozen=True)
+class Delta(SignedFile):
+    """A file that makes the content of a release of that of another version (`backfleet_host.deltas`)."""
+
+    base_version: str
+    base_sha256: str  # of the contents of that version's files, one after the other
+    base_length: int  # bytes
+    result_sha256: str  # of an uncompressed tar of the release
+    result_length: int  # bytes
+
+
+@dataclass(frozen=True)
+class ReleaseTarget(SignedFile):
+    """A release as signed metadata describes it: its artifact, and what else can be downloaded instead."""
+
     manifest: Manifest
+    deltas: Tuple[Delta, ...] = ()
 
 
 class ReleaseSource(Protocol):
@@ -51,9 +69,9 @@ class ReleaseSource(Protocol):
     def fetch(
         self,
         server: ReleaseServer,
-        target: ReleaseTarget,
+        target: SignedFile,
         folder: Path,
         bytes_per_second: int,
         check_interrupted: InterruptCheck,
     ) -> Path:
-        """Download the artifact into `folder` and verify it; 0 bytes per second = no limit. Raises OSError too."""
+        """Download an artifact or delta into `folder`, verified; 0 bytes per second = no limit. Raises OSError too."""

@@ -18,7 +18,7 @@ from backfleet_host.upgrader.host.installation import Installation, PackageFolde
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.state_process import PreservedState
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
-from backfleet_host.upgrader.release.relays import Relayed
+from backfleet_host.upgrader.release.relays import Relayed, named_by_policy
 from backfleet_host.upgrader.release.source import ReleaseSource
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
 
@@ -154,13 +154,16 @@ class Attempt:
 
     @property
     def source(self) -> ReleaseSource:
-        """Where releases come from: the relays that this host's administrator names, and then the server."""
+        """Where releases come from: relays of the host policy, the mirror that the order came with, the server."""
         if self.state.source is None:
             self.state.source = self._with_relays(self.installation.source or _repository())
         return self.state.source
 
     def _with_relays(self, source: ReleaseSource) -> ReleaseSource:
-        relays = () if self.order.downloads else self.installation.policy_or_default().relays
+        if self.order.downloads:
+            return source
+        relays = [named_by_policy(each) for each in self.installation.policy_or_default().relays]
+        relays += [self.installation.mirror] if self.installation.mirror else []
         if not relays:
             return source
         return Relayed(source, relays, self.seconds_left() * RELAYS_PART, self._note_relay)

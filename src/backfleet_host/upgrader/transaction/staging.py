@@ -15,6 +15,7 @@ from backfleet_host.upgrader.host import health, probes, rights, shim, trees, us
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
 from backfleet_host.upgrader.transaction.carrying import carry_additions, keep_edited_shims, keep_over_repair
 from backfleet_host.upgrader.transaction.checks import is_intact, is_ready
+from backfleet_host.upgrader.transaction.fetching import Artifact, fetch_release
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.verdict import words_of
 
@@ -22,7 +23,7 @@ NO_EXCHANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)  # how a system says tha
 INTACT_SECONDS = 30.0  # for which a tree that was found intact is not checked again
 
 
-def fetch(attempt: Attempt, plan: Plan) -> Dict[str, Path]:
+def fetch(attempt: Attempt, plan: Plan) -> Dict[str, Artifact]:
     """Download and verify every artifact that is needed; return their files by version."""
     limits = (attempt.order.bytes_per_second, plan.policy.host.bytes_per_second)
     bytes_per_second = min(filter(None, limits), default=0)
@@ -31,15 +32,14 @@ def fetch(attempt: Attempt, plan: Plan) -> Dict[str, Path]:
         late = "the download took too long; what came is kept for the next order"
         attempt.check_interrupted("DownloadFailed", late)
 
-    server, folder = attempt.installation.release_server, attempt.package.downloads
     return {
-        target.manifest.version: attempt.source.fetch(server, target, folder, bytes_per_second, check_interrupted)
+        target.manifest.version: fetch_release(attempt, plan, target, bytes_per_second, check_interrupted)
         for target in plan.needed
         if not is_ready(attempt, target.manifest.version)
     }
 
 
-def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
+def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Artifact]) -> Baseline:
     """Unpack the artifacts, check that the old version is intact, and return how it is before the switch.
 
     Raises:
@@ -143,7 +143,7 @@ def _take_baseline_of_users(
     return frozenset(served), frozenset(unserved)
 
 
-def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) -> None:
+def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Artifact) -> None:
     """Make the tree of a version, in place of a damaged one if there is one."""
     package, version = attempt.package, manifest.version
     partial, tree = package.partial(version), package.tree(version)
@@ -155,7 +155,7 @@ def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) ->
     if partial.is_dir() and attempt.installation.is_in_use(package, partial):
         raise OrderFailed("HostBusy", f"processes run from {partial}, which a repair has replaced; end them first")
     disk.remove_tree(partial)
-    files = trees.unpack(artifact, manifest, partial)
+    files = trees.unpack(artifact.file, manifest, partial, artifact.form)
     try:
         shim.write_answers(partial, tree, manifest.programs)
     except FileExistsError:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.agent.execution.bootstrap import RESERVED, main
+from backfleet_host.agent.execution.bootstrap import RESERVED, main, remove_old_programs
 from backfleet_host.contract import Order, read_output
 from host.agent.gateway import Gateway
 from mounts import mounted, remount
 
+NOW = 1_800_000_000.0
 ORDER = Order("u-1", "status", "courier", timeout_seconds=2)
 
 
@@ -86,3 +87,15 @@ def test_a_disk_that_fills_up_after_the_start_does_not_cost_the_report(gateway: 
         assert [path.suffix for path in sorted((disk / "brought").iterdir())] == [".lock", ".out"]
         (disk / "filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free - RESERVED - 8192))
         assert bring(root, gateway.address, gateway.ca)[1].outcome == "succeeded"
+
+
+def test_old_programs_go_and_those_that_may_still_run_stay(tmp_path: Path) -> None:
+    """Each upgrade of the server leaves one. The program of this order is never among those that go."""
+    ages = {"backfleet-host-own.pyz": 90, **{f"backfleet-host-{day}.pyz": day for day in range(1, 6)}}
+    ages |= {"backfleet-host-7.pyz.1234": 3, "backfleet-host-8.pyz.99": 0, "u-1.out": 50, "ca.pem": 50}
+    for name, days in ages.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (NOW - days * 86_400, NOW - days * 86_400))
+    remove_old_programs(tmp_path, tmp_path / "backfleet-host-own.pyz", NOW)
+    kept = {"backfleet-host-own.pyz", "backfleet-host-1.pyz", "backfleet-host-2.pyz", "backfleet-host-8.pyz.99"}
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "u-1.out", "ca.pem"}

@@ -43,11 +43,16 @@ async def show_fleet(visit: Visit) -> web.StreamResponse:
 
 
 async def export_fleet(visit: Visit) -> web.StreamResponse:
-    """Send every client that is searched for as CSV or JSON."""
+    """Send every client that is searched for as CSV or JSON; refuse if they are too many, and send no part of them."""
     rows: list[dict[str, Any]] = []
     while len(rows) < MOST_EXPORTED:
         asked = {**_asked(visit), "PageNumber": len(rows) // EXPORTED_AT_ONCE + 1}
         found = await visit.ask("backfleet", "DescribeFleet", **asked, PageSize=EXPORTED_AT_ONCE)
+        if found["TotalCount"] > MOST_EXPORTED:
+            raise InvalidParameter(
+                f"{found['TotalCount']:,} clients are found, and a file has at most {MOST_EXPORTED:,}: choose a state, "
+                "a site or a version first. `backfleet client list --json` has no limit."
+            )
         part = rows_of(found, "Clients")
         rows += part
         if len(part) < EXPORTED_AT_ONCE:
