@@ -18,6 +18,7 @@ import urllib3
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet_host.layout import DEFAULT_ROOT
+from journeys.installation import LONG
 
 UNITS = Path(__file__).parent.parent / "packaging" / "systemd"
 GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "a-server-that-stays.md"
@@ -64,7 +65,7 @@ def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
     ):
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
+        systemd.settimeout(LONG)
         address = f"http://127.0.0.1:{http.getsockname()[1]}/healthz"
         first = start(tmp_path / "data", [http, https], tmp_path / "notify")
         ends.callback(end, first)
@@ -73,20 +74,20 @@ def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
         assert json.loads(first.stdout.readline())["https"] == f"https://127.0.0.1:{https.getsockname()[1]}"
         assert urllib3.request("GET", address, retries=False).status == 200
         first.send_signal(signal.SIGKILL)
-        first.communicate(timeout=30)
+        first.communicate(timeout=LONG)
         answers: list[int] = []
         connecting = threading.Thread(
-            target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=30).status)
+            target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=LONG).status)
         )
         connecting.start()
         second = start(tmp_path / "data", [http, https], tmp_path / "notify")
         ends.callback(end, second)
-        connecting.join(30)
+        connecting.join(LONG)
         assert answers == [200]
         assert systemd.recv(100) == b"READY=1"
         second.terminate()
         assert systemd.recv(100) == b"STOPPING=1"
-        _, problems = second.communicate(timeout=15)
+        _, problems = second.communicate(timeout=LONG)
         assert second.returncode == 0, problems
 
 

@@ -1,17 +1,22 @@
 """The command line of a managed host, as people and scripts meet it: real processes, exit codes, one clear line."""
 
+import array
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from host.agent.gateway import CODE, Gateway
+from journeys.installation import LONG, wait_for
 from mounts import mounted, remount
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -24,7 +29,7 @@ def backfleet_host(*words: object, stdin: str = "", **variables: str) -> subproc
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LONG,
         check=False,
         env={**os.environ, "PYTHONPATH": str(SOURCE), **variables},
     )
@@ -174,11 +179,22 @@ def test_an_interrupted_enrolment_prints_one_line(gateway: Gateway, tmp_path: Pa
         text=True,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
-    time.sleep(0.7)  # it waits for the code
+    assert enrolling.stdin is not None
+    with_code = enrolling.stdin
+    with_code.write("half a code")
+    with_code.flush()
+    wait_for(lambda: not unread_bytes(with_code), LONG)  # it waits for the other half
     enrolling.send_signal(signal.SIGINT)
     _, err = enrolling.communicate(timeout=30)
     assert (enrolling.returncode, err) == (130, "backfleet-host: interrupted\n")
     assert not (tmp_path / "root").exists()
+
+
+def unread_bytes(pipe: IO[str]) -> int:
+    """Return how many bytes of a pipe its reader has not taken yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def test_help_lists_every_command() -> None:

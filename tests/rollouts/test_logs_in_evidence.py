@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from backfleet import upgrades
 from backfleet.cli import _options, main
 from backfleet.rollouts.evidence.logs import LONGEST_LOG, MOST_CHARACTERS, MOST_LOGS, MOST_OF_ONE, chosen, within_bounds
+from backfleet.upgrades._tables import tasks
 from backfleet_host.contract import Report
 from backfleet_host.texts import LEFT_OUT
 from rollouts.fleet import Answer, Fleet, succeeds
@@ -180,14 +182,44 @@ def test_logs_of_others_are_never_in_it(sqlite_hosts: Fleet, export: Export) -> 
     assert (status, "first" in json.dumps(body)) == (404, False)
 
 
+def test_a_rollout_that_is_taken_back_after_another_of_its_name_has_its_own_logs_alone(
+    hosts: Fleet, export: Export
+) -> None:
+    """Both moved the same client, and the first is open again after the second has ended."""
+    [client] = hosts.grow(1)
+    first = hosts.roll_out(text=ONE_RING)
+    assert hosts.run(first)["State"] == "completed"
+    hosts.env.release("3.0")
+    hosts.answers[hosts.instance_of(client)] = fails_saying("the second rollout")
+    second = hosts.roll_out(text=ONE_RING.replace('"2.0"', '"3.0"'))
+    assert hosts.run(second)["State"] == "halted"
+    hosts.ask("CancelRollout", RolloutId=second)
+    hosts.step()
+    hosts.answers[hosts.instance_of(client)] = fails_saying("the way back")
+    hosts.ask("RollBackRollout", RolloutId=first)
+    hosts.run(first)
+    texts = [[log["text"] for log in logs_of(export(hosts, each))] for each in (first, second)]
+    assert texts == [["the way back"], ["the second rollout"]]
+
+
+def test_orders_of_before_their_rollout_was_kept_have_their_logs_still(sqlite_hosts: Fleet, export: Export) -> None:
+    """They are found by the name, as they were."""
+    rollout, _ = halted(sqlite_hosts, SAID)
+    with sqlite_hosts.helpers.transaction() as tx:
+        assert tx.run(sa.update(tasks).where(tasks.c.origin == rollout).values(origin="")) == 1
+    file = export(sqlite_hosts, rollout)
+    assert [log["text"] for log in logs_of(file)] == [SAID]
+    assert verified(file).exit_code == 0
+
+
 def test_an_order_of_another_account_with_the_same_name_has_no_log_here(sqlite_hosts: Fleet) -> None:
     """Whatever its task is called: it is found by its account first."""
-    _, [client] = halted(sqlite_hosts, SAID)
+    rollout, [client] = halted(sqlite_hosts, SAID)
     with sqlite_hosts.helpers.database.reading() as tx:
-        asked = {"topic": "rollouts", "label": "courier to 2.0", "since": sqlite_hosts.helpers.moment(0), "until": None}
-        mine = upgrades.with_output(tx, sqlite_hosts.helpers.account, **asked)
+        origin = upgrades.Origin(rollout, "rollouts", "courier to 2.0", sqlite_hosts.helpers.moment(0))
+        mine = upgrades.with_output(tx, sqlite_hosts.helpers.account, origin)
         assert [each for _, each in mine] == [client]
-        assert upgrades.with_output(tx, sqlite_hosts.env.other_account.account_id, **asked) == []
+        assert upgrades.with_output(tx, sqlite_hosts.env.other_account.account_id, origin) == []
 
 
 def test_a_host_that_succeeds_leaves_no_log_whatever_it_prints(sqlite_hosts: Fleet, export: Export) -> None:

@@ -1,9 +1,11 @@
 """A rollout of settings goes back: every client gets what was set for it before, and no other change is lost."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from backfleet import fleet
 from backfleet_host.contract import Report
 from rollouts.fleet import Fleet, succeeds
 from rollouts.test_settings import SETTINGS, WANTED, orders, set_cores, settings_of
@@ -121,8 +123,23 @@ def test_a_member_that_was_tried_again_goes_back_to_what_was_set_before_the_firs
     assert [settings_of(hosts, client) for client in clients] == [{"most_cores": 10 + number} for number in range(4)]
 
 
-def test_what_somebody_set_between_two_tries_is_what_goes_back(sqlite_hosts: Fleet) -> None:
-    """The value from before the first try is not what anybody wants any more."""
+def unset_cores(hosts: Fleet, client: str) -> None:
+    """Have it as if nobody had set it, as a roll-back of settings does."""
+    with hosts.helpers.transaction() as tx:
+        fleet.set_preferences(
+            tx, client, fleet.Preferences(), unset=["most_cores"], sealed_password=None, now=hosts.now
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [(lambda hosts, client: set_cores(hosts, client, 5), {"most_cores": 5}), (unset_cores, {})],
+    ids=["set", "unset"],
+)
+def test_what_somebody_set_between_two_tries_is_what_goes_back(
+    sqlite_hosts: Fleet, change: Callable[[Fleet, str], None], left: dict[str, Any]
+) -> None:
+    """The value from before the first try is not what anybody wants any more; nor is any, where it was unset."""
     hosts = sqlite_hosts
     clients = hosts.grow(2)
     for client in clients:
@@ -134,7 +151,8 @@ def test_what_somebody_set_between_two_tries_is_what_goes_back(sqlite_hosts: Fle
     hosts.back_up(one, "failed")
     hosts.run(rollout, 12)
     assert hosts.members(rollout)[one]["State"] == "failed"
-    set_cores(hosts, one, 5)
+    change(hosts, one)
+    assert settings_of(hosts, one).get("most_cores") == left.get("most_cores")
     hosts.ask("RetryRolloutMembers", RolloutId=rollout)
     hosts.ask("ResumeRollout", RolloutId=rollout)
     for _ in range(4):
@@ -142,7 +160,7 @@ def test_what_somebody_set_between_two_tries_is_what_goes_back(sqlite_hosts: Fle
     assert settings_of(hosts, one) == WANTED
     hosts.ask("RollBackRollout", RolloutId=rollout)
     assert hosts.run(rollout)["State"] == "rolled_back"
-    assert settings_of(hosts, one) == {"most_cores": 5}
+    assert settings_of(hosts, one) == left
 
 
 def test_another_rollout_in_between_does_not_hide_how_it_was(sqlite_hosts: Fleet) -> None:

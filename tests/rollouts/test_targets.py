@@ -1,5 +1,6 @@
 """What a policy says of a version that cannot be had: why, for which platform, and how many hosts need it."""
 
+import pytest
 import sqlalchemy as sa
 
 from backfleet.operations.backfleet.rollouts import creating
@@ -95,6 +96,29 @@ def test_what_is_withdrawn_or_unsigned_since_is_sent_to_nobody(sqlite_hosts: Fle
     reasons = {member["Reason"] for member in hosts.members(rollout).values() if member["Ring"] == "canary"}
     assert all("waits for its signature" in reason for reason in reasons), reasons
     assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (POLICY + '[select]\nversions = "=<2"\n', "select.versions"),
+        (POLICY + '[select]\nexclude = {{ versions = "1.x" }}\n', "select.exclude.versions"),
+        (POLICY.replace("count = 2", 'select = {{ versions = "new" }}'), "ring[0].select.versions"),
+    ],
+)
+def test_a_range_that_cannot_be_read_is_a_fault_of_its_own(sqlite_hosts: Fleet, text: str, key: str) -> None:
+    """An exclusion would spare nobody by it."""
+    sqlite_hosts.grow(3)
+    found = sqlite_hosts.ask("PreviewRollout", Policy=sqlite_hosts.policy(text=text))
+    faults = {fault["Key"]: fault["Wanted"] for fault in found["Faults"]}
+    assert faults[key].startswith("give a range of versions, such as "), found["Faults"]
+
+
+def test_a_version_of_the_wrong_kind_is_one_fault(sqlite_hosts: Fleet) -> None:
+    """And not also "neither a version nor a channel"."""
+    policy = sqlite_hosts.policy(text=POLICY.replace('"2.0"', "2.0"))
+    _, refused = sqlite_hosts.try_to("PreviewRollout", Policy=policy)
+    assert [(fault["Key"], fault["Found"]) for fault in refused["Faults"]] == [("version", "2.0")]
 
 
 def test_lists_of_previews_are_bounded() -> None:

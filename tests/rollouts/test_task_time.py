@@ -47,6 +47,40 @@ def test_a_clock_set_forward_loses_no_member_that_is_under_way(hosts: Fleet) -> 
     assert hosts.run(rollout)["State"] == "completed"
 
 
+def test_a_call_right_after_the_clock_was_set_sees_no_task_expired(hosts: Fleet) -> None:
+    """No worker has looked since. It is shown, listed, in the way of another call, and cancelled as one that runs."""
+    look = server_of(hosts)
+    rollout = begin(hosts, look)
+    (task,) = {found["TaskId"] for found in hosts.members(rollout).values() if found["Ring"] == "canary"}
+    client = next(id for id, found in hosts.members(rollout).items() if found["Ring"] == "canary")
+    hosts.at += HOURS
+    hosts.env.now = hosts.now
+    _, shown = hosts.env.ask(HBR.version, "DescribeTask", TaskId=task)
+    assert (shown["Description"], shown["Progress"] >= 0) == ("created", True), shown
+    assert [each["Description"] for each in hosts.ask("ListTasks")["Tasks"]] == ["created"]
+    hosts.helpers.env.heartbeat(hosts.instance_of(client))
+    _, again = hosts.env.ask(HBR.version, "UpgradeBackupClients", ClientIds=[client])
+    _, second = hosts.env.ask(HBR.version, "DescribeTask", TaskId=again["TaskId"])
+    assert "UpgradeInProgress" in str(second["Result"]), second
+    hosts.ask("CancelTask", TaskId=task)
+    _, shown = hosts.env.ask(HBR.version, "DescribeTask", TaskId=task)
+    assert "TaskCancelled" in str(shown["Result"]), shown
+
+
+def test_a_task_is_past_its_time_for_every_call_where_servers_look(sqlite_hosts: Fleet) -> None:
+    """As before: nobody waits for the worker to note it."""
+    hosts = sqlite_hosts
+    look = server_of(hosts)
+    rollout = begin(hosts, look)
+    (task,) = {found["TaskId"] for found in hosts.members(rollout).values() if found["Ring"] == "canary"}
+    for _ in range(17):
+        look(50)
+    hosts.at += 50
+    hosts.env.now = hosts.now
+    _, shown = hosts.env.ask(HBR.version, "DescribeTask", TaskId=task)
+    assert shown["Description"] == "expired", shown
+
+
 def test_a_clock_set_back_keeps_no_task_open_for_hours(sqlite_hosts: Fleet) -> None:
     """It ends when its 15 minutes have passed, and not when the clock has caught up."""
     hosts = sqlite_hosts

@@ -13,6 +13,7 @@ the server goes to, `ecs` for instances of a cloud. What needs no way is a funct
     cancel: withdraw orders, or have them stopped on their hosts
     withdraw: withdraw orders that no host has yet
     forget: forget old orders
+    rounds_go_on: whether what is out of time is so, and not by a clock that was set
     takes_orders: whether any carrier can bring orders to an instance
 
 An order is known by the sender's topic, which is published when there is news of it, and by the sender's reference.
@@ -22,7 +23,7 @@ from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.carriers.dispatching import Carriers, cancel, forget, through_gateway, withdraw
 from backfleet.carriers.gateway import Gateway, takes_orders
 from backfleet.carriers.model import Carrier, Delivery, News, Way
-from backfleet.commands import Outcome, Reached, State
+from backfleet.commands import Outcome, Reached, State, rounds_go_on
 
 __all__ = [
     "Bootstrap",
@@ -37,6 +38,7 @@ __all__ = [
     "Way",
     "cancel",
     "forget",
+    "rounds_go_on",
     "takes_orders",
     "through_gateway",
     "withdraw",

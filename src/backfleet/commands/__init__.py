@@ -23,7 +23,7 @@ For the agents' endpoint, and for carriers that go to hosts:
     record_output, record_final_report: write down what agents report
 For the worker:
     run_once: act on leases that ran out
-    note_round: renew them where no server could look, or the clock was set
+    note_round: renew them where no server could look, or the clock was set; rounds_go_on: whether that is not due
 """
 
 from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, still_wanted, waiting
@@ -65,7 +65,7 @@ from backfleet.commands.sending import (
     withdraw,
 )
 from backfleet.commands.states import State
-from backfleet.commands.worker import note_round, run_once
+from backfleet.commands.worker import note_round, rounds_go_on, run_once
 
 __all__ = [
     "ALREADY_STARTED",
@@ -98,6 +98,7 @@ __all__ = [
     "outcomes",
     "record_final_report",
     "record_output",
+    "rounds_go_on",
     "run_once",
     "send",
     "still_wanted",

@@ -55,7 +55,7 @@ def note_round(
         if _is_noted(last, now):
             return False
         _store.note_round(tx, now)
-        if last is None or -SET_BACK <= now - last <= LONGEST_ROUND:
+        if last is None or _goes_on(last, now):
             return False
         also(tx)
         _store.renew(tx, State.HANDED, now + handed)
@@ -66,6 +66,18 @@ def note_round(
         extra={"seconds": round((now - last).total_seconds())},
     )
     return True
+
+
+def rounds_go_on(tx: Transaction, now: datetime) -> bool:
+    """Return whether servers looked at what is out of time; if not, it begins anew at their next look.
+
+    Until then nothing may be called out of time: no server ran, or the clock was set.
+    """
+    return _goes_on(_store.last_round(tx), now)
+
+
+def _goes_on(last: datetime | None, now: datetime) -> bool:
+    return last is None or -SET_BACK <= now - last <= LONGEST_ROUND
 
 
 def _is_noted(last: datetime | None, now: datetime) -> bool:

@@ -106,7 +106,7 @@ def plan(
     candidates = _away_if_pinned(candidates, pinned)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
-    faults += _minimum_faults(policy, target, minimum, scheme)
+    faults += _range_faults(policy, scheme) + _minimum_faults(policy, target, minimum, scheme)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
@@ -227,6 +227,18 @@ def _minimum_faults(policy: Policy, target: str, minimum: str, scheme: str) -> l
         wanted = f"give a version that is not below the minimum, {minimum}: clients would stay below it"
         return [Fault(0, "version", target, wanted)]
     return []
+
+
+def _range_faults(policy: Policy, scheme: str) -> list[Fault]:
+    """Return the ranges that cannot be read: such a selector takes nobody, and such an exclusion spares nobody."""
+    selectors = {"select": policy.select} | {f"ring[{at}].select": ring.select for at, ring in enumerate(policy.rings)}
+    faults = []
+    for key, selector in selectors.items():
+        for name, each in ((key, selector), (f"{key}.exclude", selector.exclude if selector else None)):
+            if each is not None and not scheme_of(scheme).is_range(each.versions):
+                wanted = 'give a range of versions, such as ">=1.70,<1.75" or "==1.74.0"'
+                faults.append(Fault(0, f"{name}.versions", repr(each.versions), wanted))
+    return faults
 
 
 def candidate_of(

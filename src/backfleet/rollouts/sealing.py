@@ -13,7 +13,7 @@ from backfleet.rollouts.evidence import EvidenceKey, digest_of, line_of, sign
 from backfleet.rollouts.evidence.logs import chosen, digest_of_logs, within_bounds
 from backfleet.rollouts.reading import shown_state
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.sending import TOPIC
+from backfleet.rollouts.sending import origin_of
 from backfleet.rollouts.states import ENDED, FINAL, RingState
 from backfleet.storage import Transaction
 
@@ -100,14 +100,7 @@ def seal(tx: Transaction, record: RolloutRecord, key: EvidenceKey, *, now: datet
 
 def _logs(tx: Transaction, record: RolloutRecord, client_ids: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
     """Return what hosts said of the rollout's orders that failed, and how many logs there is no space for."""
-    spoken = upgrades.with_output(
-        tx,
-        record.account_id,
-        topic=TOPIC,
-        label=record.name,
-        since=record.started_at or record.created_at,
-        until=record.updated_at if record.state in ENDED else None,  # another of the same name may have followed
-    )
+    spoken = upgrades.with_output(tx, record.account_id, origin_of(record))
     ids, left_out = chosen(spoken, client_ids)
     items = upgrades.find_items(tx, ids)
     logs, without_space = within_bounds([_log_row(items[each]) for each in ids if each in items])

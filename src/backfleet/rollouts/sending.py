@@ -14,10 +14,11 @@ from backfleet.rollouts import traces
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord
+from backfleet.rollouts.states import ENDED
 from backfleet.rollouts.targets import why_not
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
-from backfleet.upgrades import Kind, NewTask, TaskTarget
+from backfleet.upgrades import Kind, NewTask, Origin, TaskTarget
 from backfleet_host.versions import Scheme, scheme_of
 
 TOPIC: Final = "rollouts"
@@ -110,8 +111,7 @@ def _by_settings(
     if action is not Action.ROLL_BACK:
         return {json.dumps(given): targets}
     client_ids = [target.client_id for target in targets]
-    since = record.started_at or record.created_at
-    before = upgrades.settings_before(tx, client_ids, record.name, since, json.dumps(given))
+    before = upgrades.settings_before(tx, client_ids, origin_of(record), json.dumps(given))
     stored = fleet.preferences_of(tx, client_ids)
     found: dict[str, list[TaskTarget]] = {}
     for target in targets:
@@ -131,8 +131,16 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget], 
         label=record.name,
         topic=TOPIC,
         settings=brings,
+        origin=record.id,
         traceparent=traces.traceparent_of(record.id),
     )
+
+
+def origin_of(record: RolloutRecord) -> Origin:
+    """Return which tasks are a rollout's own."""
+    since = record.started_at or record.created_at
+    until = record.updated_at if record.state in ENDED else None  # another of the same name may have followed
+    return Origin(record.id, TOPIC, record.name, since, until)
 
 
 def _target(client: Client, platform: str, goal: str) -> TaskTarget:

@@ -23,7 +23,7 @@ from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
 from backfleet.upgrades.ending import TOPIC, begin_anew, cancel, end_restored, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
-from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Task, TaskTarget
+from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Origin, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
 from backfleet.upgrades.planning import (
     Planner,
@@ -64,6 +64,7 @@ __all__ = [
     "NewTask",
     "Offer",
     "OfferSummary",
+    "Origin",
     "PackageUnclear",
     "Planner",
     "RollBackPlanner",

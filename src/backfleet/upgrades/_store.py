@@ -13,7 +13,7 @@ from backfleet.paging import Listing, Page
 from backfleet.storage import Prepared, Transaction, reader
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades._tables import settings_before as settings_before_tasks
-from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Task
+from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Origin, Task
 from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
 
@@ -205,12 +205,12 @@ def note_settings_before(tx: Transaction, client_id: str, task_id: str, settings
 
 
 def settings_before(
-    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, carried: str
+    tx: Transaction, client_ids: Sequence[str], origin: Origin, carried: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield a client and its settings as JSON before each task since a moment that carried these, oldest first."""
+    """Yield a client and its settings as JSON before each task of an origin that carried these, oldest first."""
     table = settings_before_tasks
     joined = table.join(tasks, tasks.c.id == table.c.task_id)
-    meant = sa.and_(table.c.at >= since, tasks.c.label == label, tasks.c.settings == carried)
+    meant = sa.and_(_of(origin), tasks.c.settings == carried)
     for start in range(0, len(client_ids), IDS_AT_ONCE):
         chosen = sa.and_(table.c.client_id.in_(client_ids[start : start + IDS_AT_ONCE]), meant)
         query = sa.select(table).select_from(joined).where(chosen).order_by(table.c.at, table.c.task_id)
@@ -316,20 +316,23 @@ def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) ->
     return [(_item(row), row.task_created_at) for row in tx.rows(query)]
 
 
-def with_output(
-    tx: Transaction, account_id: str, topic: str, label: str, since: datetime, until: datetime | None
-) -> list[tuple[str, str]]:
+def with_output(tx: Transaction, account_id: str, origin: Origin) -> list[tuple[str, str]]:
     """Return ids and clients of items that did not succeed and whose hosts said something, the first to end first."""
-    made = tasks.c.created_at >= since
     query = (
         sa.select(items.c.id, items.c.client_id)
         .join(tasks, tasks.c.id == items.c.task_id)
-        .where(tasks.c.account_id == account_id, made if until is None else made & (tasks.c.created_at <= until))
-        .where(tasks.c.topic == topic, tasks.c.label == label)
+        .where(tasks.c.account_id == account_id, _of(origin))
         .where(items.c.account_id == account_id, items.c.evidence != "", items.c.state != ItemState.SUCCEEDED.value)
         .order_by(items.c.completed_at, items.c.id)
     )
     return [(row.id, row.client_id) for row in tx.rows(query)]
+
+
+def _of(origin: Origin) -> sa.ColumnElement[bool]:
+    since, until = tasks.c.created_at >= origin.since, origin.until
+    within = since if until is None else since & (tasks.c.created_at <= until)
+    unknown = sa.and_(tasks.c.origin == "", tasks.c.topic == origin.topic, tasks.c.label == origin.label, within)
+    return sa.or_(tasks.c.origin == origin.id, unknown)
 
 
 def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[ItemStatus]]:

@@ -28,8 +28,10 @@ tasks = sa.Table(
     sa.Column(
         "traceparent", sa.String(64), nullable=False, server_default=""
     ),  # of the call that started it; "" = none
+    sa.Column("origin", sa.String(64), nullable=False, server_default=""),  # a rollout's id; "" = a call, or not known
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
+    sa.Index("ix_tasks_origin", "origin"),
 )
 
 items = sa.Table(

@@ -34,7 +34,7 @@ def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> 
     task = _store.task(tx, account_id, task_id)
     if task is None:
         return None
-    if task.is_overdue(now):
+    if is_out_of_time(tx, task, now):
         expire(tx, task, now=now)
         return False
     return _end_open(tx, task, lambda item, reached: item.cancelled(at=now, reached=reached), now=now)
@@ -64,6 +64,16 @@ def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
     _end_open(tx, task, lambda item, reached: item.expired(at=task.deadline, reached=reached), now=now)
 
 
+def is_out_of_time(tx: Transaction, task: Task, now: datetime) -> bool:
+    """Return whether a task has expired. Where the clock was set, or no server looked, its time is about to begin anew.
+
+    That is so for every task but one that waits for its hosts until a moment that its caller named.
+    """
+    if not task.is_overdue(now):
+        return False
+    return carriers.rounds_go_on(tx, now) or any(item.waits_until is not None for item in task.items)
+
+
 def begin_anew(tx: Transaction, *, time: timedelta, now: datetime) -> None:
     """Give open tasks, and orders that are under way, their whole time again: no server looked, or the clock was set.
 
@@ -77,7 +87,7 @@ def begin_anew(tx: Transaction, *, time: timedelta, now: datetime) -> None:
 
 def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -> set[str]:
     """Expire those of these tasks that are past their deadline, and return their ids."""
-    late = _store.overdue_among(tx, task_ids, now)
+    late = [task for task in _store.overdue_among(tx, task_ids, now) if is_out_of_time(tx, task, now)]
     for task in late:
         expire(tx, task, now=now)
     return {task.id for task in late}

@@ -93,6 +93,21 @@ class TaskTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Which tasks of an account are meant: those of one origin.
+
+    Tasks of before origins were kept have none: those count that have the topic and the label, and were made within
+    these times. They may be of another one of the same label.
+    """
+
+    id: str
+    topic: str
+    label: str
+    since: datetime
+    until: datetime | None = None  # None = until now
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
     """Everything that `start` makes a task of.
 
@@ -113,6 +128,7 @@ class NewTask:
     caller: str = ""  # who is judged again when a waiting order leaves, as `identity.write_caller` writes it
     settings: str = ""  # JSON: those that a task of kind `settings` brings; "" = none
     traceparent: str = ""  # of the call that started it; "" = no traces are recorded
+    origin: str = ""  # the id of what started it, where no call did: of a rollout; "" = a call did
     fingerprint: str = ""
 
 
@@ -278,6 +294,7 @@ class Task:
     caller: str = ""  # who is judged again when a waiting order leaves; "" = nobody
     settings: str = ""  # JSON: those that it brings; "" = none
     traceparent: str = ""  # of the call that started it; "" = no traces were recorded
+    origin: str = ""  # the id of what started it; "" = a call did, or a server of before this was kept
 
     def is_overdue(self, now: datetime) -> bool:
         """Return whether it is open past its deadline, which means that no worker has come to it yet."""

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import EndedBadly, Item, Task
+from backfleet.upgrades.ending import is_out_of_time
+from backfleet.upgrades.model import EndedBadly, Item, Origin, Task
 from backfleet.upgrades.waiting import REACHABLE_WITHIN, with_reasons
 
 
@@ -18,7 +19,10 @@ def read(
     Items that wait for their hosts say why, and until when.
     """
     task = _store.task(tx, account_id, task_id)
-    return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
+    if task is None:
+        return None
+    shown = task.as_of(now) if is_out_of_time(tx, task, now) else task
+    return with_reasons(tx, shown, now=now, reachable_within=reachable_within)
 
 
 def unsent_since(tx: Transaction, account_id: str, *, now: datetime, reachable_since: datetime) -> datetime | None:
@@ -63,23 +67,18 @@ def find(tx: Transaction, account_id: str, page: Page, *, instance_id: str | Non
     return _store.tasks_page(tx, account_id, page, instance_id)
 
 
-def with_output(
-    tx: Transaction, account_id: str, *, topic: str, label: str, since: datetime, until: datetime | None
-) -> list[tuple[str, str]]:
+def with_output(tx: Transaction, account_id: str, origin: Origin) -> list[tuple[str, str]]:
     """Return the items of an account's tasks that did not end well and whose hosts said something of it.
 
     Args:
         tx: the transaction to read in.
         account_id: whose tasks.
-        topic: of the tasks.
-        label: of the tasks.
-        since: the tasks were made then or later.
-        until: the tasks were made then or earlier; None = until now.
+        origin: of the tasks.
 
     Returns:
         The id and the client of each, the first to end first.
     """
-    return _store.with_output(tx, account_id, topic, label, since, until)
+    return _store.with_output(tx, account_id, origin)
 
 
 def find_items(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:

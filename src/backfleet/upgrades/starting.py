@@ -53,6 +53,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         caller=new.caller,
         settings=new.settings,
         traceparent=new.traceparent,
+        origin=new.origin,
     )
     _store.add(tx, task)
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))

@@ -9,7 +9,7 @@ from backfleet import fleet
 from backfleet.fleet import Preferences
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.model import Item, Origin, Task
 
 
 def settings_of(task: Task) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def keep_settings(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Ta
 
 
 def settings_before(
-    tx: Transaction, client_ids: Sequence[str], label: str, since: datetime, carried: str
+    tx: Transaction, client_ids: Sequence[str], origin: Origin, carried: str
 ) -> dict[str, dict[str, Any]]:
     """Return how settings were before tasks carried others, by client.
 
@@ -61,16 +61,15 @@ def settings_before(
     Args:
         tx: the transaction to read in.
         client_ids: of these clients. Those of which nothing was changed are left out.
-        label: of the tasks.
-        since: no task counts that changed something before.
-        carried: what the tasks carried, as JSON; others with their label do not count.
+        origin: of the tasks.
+        carried: what the tasks carried, as JSON; others of their origin do not count.
 
     Returns:
         Values by the names of what was carried; None stands for one that was not set.
     """
     brings: dict[str, Any] = json.loads(carried)
     found: dict[str, dict[str, Any]] = {}
-    for client_id, text in _store.settings_before(tx, client_ids, label, since, carried):
+    for client_id, text in _store.settings_before(tx, client_ids, origin, carried):
         earlier: dict[str, Any] = json.loads(text)
         known = found.setdefault(client_id, earlier)
         known.update({name: value for name, value in earlier.items() if value != brings[name]})

@@ -2,8 +2,10 @@
 
 import pytest
 
-from backfleet.carriers.ecs.model import Trouble
-from backfleet.carriers.ecs.problems import problem_of
+from backfleet.carriers.ecs.model import Result, Run, Trouble
+from backfleet.carriers.ecs.problems import INSTANCE_ERRORS, problem_of
+from backfleet.carriers.ecs.reading import progress_of
+from backfleet.commands import ALREADY_STARTED
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,8 @@ def test_each_code_of_the_cloud_has_one_of_ours(code: str, status: int, ours: st
     found = problem_of("ecs:RunCommand", code, "why", status, None)
     assert (found.code, found.trouble, found.cloud_code) == (ours, trouble, code)
     assert "ecs:RunCommand" in found.message
+    assert found.message.endswith(".")
+    assert not found.message.endswith("why)."), "it says what to do"
 
 
 def test_a_missing_permission_is_named_as_the_cloud_names_it() -> None:
@@ -54,3 +58,15 @@ def test_a_missing_permission_is_named_as_the_cloud_names_it() -> None:
 
 def test_what_the_cloud_writes_cannot_move_a_terminals_cursor() -> None:
     assert "\x1b" not in problem_of("ecs:RunCommand", "NoPermission", "\x1b[2J", 403, {"AuthAction": "\x1b[2J"}).message
+
+
+@pytest.mark.parametrize("code", sorted(INSTANCE_ERRORS))
+def test_what_an_instance_cannot_do_is_said_with_what_to_do(code: str) -> None:
+    """Also where the cloud explains at length; what may have run is in doubt, and nobody has to act."""
+    ours, may_have_run, advice = INSTANCE_ERRORS[code]
+    report = progress_of(Run("t-1", "i-1", "i-1"), Result("i-1", "Failed", None, code, "why" * 300, b"", 0)).report
+    assert report is not None
+    assert bool(advice) != may_have_run
+    assert report.error_code == (ours or ALREADY_STARTED)
+    assert report.error_text.endswith(advice)
+    assert len(report.error_text) <= 512

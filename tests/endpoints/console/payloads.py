@@ -34,6 +34,7 @@ def rollout_policy(name: str) -> str:
 def fill_by_operations(env: Environment, host: str) -> dict[str, int]:
     """Send the payload in every text of the operations whose answers pages show. Return each one's status."""
     until = (env.now + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    week_later = (env.now + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%SZ")
     tags = {"Tag.1.Key": RUNS, "Tag.1.Value": RUNS, "Tag.2.Key": "site", "Tag.2.Value": RUNS}
     asked: list[tuple[str, str, dict[str, object]]] = [
         (ECS, "CreateActivation", {"RegionId": REGION, "InstanceName": RUNS[:50], "Description": RUNS, **tags}),
@@ -50,6 +51,12 @@ def fill_by_operations(env: Environment, host: str) -> dict[str, int]:
         (BACKFLEET, "PutNotificationDestination", {"Name": "a", "Mail": "<img/src=x>@example.com"}),
         (BACKFLEET, "PutNotificationDestination", {"Name": "b", "Url": LINKS}),
         (BACKFLEET, "PutNotificationDestination", {"Name": RUNS, "Mail": "a@example.com"}),
+        (BACKFLEET, "DeletePin", {"TagKey": "site", "TagValue": RUNS, "PackageName": "courier", "Reason": RUNS}),
+        (BACKFLEET, "PutCalendar", {"Name": "odd", "Freezes.1.Summary": RUNS, "Freezes.1.Begin": until,
+                                    "Freezes.1.End": week_later}),
+        (BACKFLEET, "PutCalendar", {"Name": RUNS, "Ics": RUNS}),
+        (BACKFLEET, "CreateEcsAccount", {"Name": RUNS, "KeyId": "a", "KeySecret": "b"}),
+        (BACKFLEET, "CreateEcsAccount", {"Name": "odd", "KeyId": RUNS, "KeySecret": RUNS, "SourceName": RUNS}),
         (BACKFLEET, "CreateRollout", {"Policy": rollout_policy(RUNS), "Start": True}),
         (RAM, "CreateUser", {"UserName": "odd", "DisplayName": RUNS, "Comments": RUNS, "Email": "<img/src=x>@b.c"}),
         (RAM, "CreateUser", {"UserName": RUNS}),

@@ -28,10 +28,12 @@ pytestmark = NEEDS_CHROMIUM
 ANSWERS = ("ecs/DescribeActivations", "ecs/DescribeManagedInstances", "ecs/DescribeCommands", "ecs/ListTagResources",
            "ecs/DescribeInvocations", "ecs/DescribeInvocationResults", "backfleet/ListPins", "backfleet/ListRollouts",
            "backfleet/ListNotificationDestinations", "backfleet/LookupEvents", "backfleet/ListMinimumVersions",
+           "backfleet/DescribeCalendar", "backfleet/ListEcsAccounts",
            "backfleet/ListTasks", "ram/ListUsers", "ram/ListPolicies", "ram/ListRoles")  # fmt: skip
-MORE = {"ecs/DescribeInvocations": "&ContentEncoding=PlainText&IncludeOutput=true&InstanceId={}",
+MORE = {"backfleet/DescribeCalendar": "&Name=odd",
+        "ecs/DescribeInvocations": "&ContentEncoding=PlainText&IncludeOutput=true&InstanceId={}",
         "ecs/DescribeInvocationResults": "&ContentEncoding=PlainText"}  # fmt: skip
-OUTPUTS = ("ecs/DescribeInvocations", "ecs/DescribeInvocationResults")
+OUTPUTS = ("backfleet/DescribeCalendar", "ecs/DescribeInvocations", "ecs/DescribeInvocationResults")
 ADDRESSES = ("/fleet?q={0}&package={0}&site={0}&version={0}&tag={0}", "/trail?user={0}&action={0}", "/explorer?q={0}",
              "/login?next={1}", "/login?next=/console/fleet%3Fq={0}", "/hosts/{2}", "/rollouts/{2}", "/tasks/{2}",
              "/explorer/ram/CreateUser?UserName={0}&Comments={1}", "/access/tester?kind=user&name={0}")  # fmt: skip

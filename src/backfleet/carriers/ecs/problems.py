@@ -54,24 +54,24 @@ _TABLE: Final[tuple[tuple[str, str, Trouble, str], ...]] = (
 )
 """How a code of the cloud begins, ours, whom it is about, and what to do. The first row that fits counts."""
 
-INSTANCE_ERRORS: Final[Mapping[str, tuple[str, bool]]] = {
-    "InstanceNotExists": (INSTANCE_NOT_FOUND, False),
-    "InstanceReleased": (INSTANCE_NOT_FOUND, False),
-    "InstanceNotRunning": (INSTANCE_NOT_RUNNING, False),
-    "ClientNotRunning": (AGENT_NOT_RUNNING, False),
-    "ClientNotResponse": (AGENT_NOT_RUNNING, False),
-    "ClientIsUpgrading": (AGENT_NOT_RUNNING, False),
-    "ClientNeedUpgrade": (AGENT_NOT_RUNNING, False),
-    "DeliveryTimeout": (AGENT_NOT_RUNNING, False),
-    "SecurityGroupRuleDenied": (AGENT_NOT_RUNNING, False),
-    "CommandNotApplicable": (COMMAND_REFUSED, False),
-    "AccountNotExists": (COMMAND_REFUSED, False),
-    "DirectoryNotExists": (COMMAND_REFUSED, False),
-    "TaskConcurrencyLimit": (COMMAND_REFUSED, False),
-    "ExecutionException": ("", True),
-    "ExecutionInterrupted": ("", True),
+INSTANCE_ERRORS: Final[Mapping[str, tuple[str, bool, str]]] = {
+    "InstanceNotExists": (INSTANCE_NOT_FOUND, False, "The instance was released; its import removes it here, too."),
+    "InstanceReleased": (INSTANCE_NOT_FOUND, False, "The instance was released; its import removes it here, too."),
+    "InstanceNotRunning": (INSTANCE_NOT_RUNNING, False, "Start the instance."),
+    "ClientNotRunning": (AGENT_NOT_RUNNING, False, "Start the Cloud Assistant agent on it."),
+    "ClientNotResponse": (AGENT_NOT_RUNNING, False, "Restart the Cloud Assistant agent on it."),
+    "ClientIsUpgrading": (AGENT_NOT_RUNNING, False, "Its Cloud Assistant agent is being upgraded; try again then."),
+    "ClientNeedUpgrade": (AGENT_NOT_RUNNING, False, "Upgrade the Cloud Assistant agent on it."),
+    "DeliveryTimeout": (AGENT_NOT_RUNNING, False, "Look at the agent's network; it did not fetch the command in time."),
+    "SecurityGroupRuleDenied": (AGENT_NOT_RUNNING, False, "Let its security group reach the cloud's own addresses."),
+    "CommandNotApplicable": (COMMAND_REFUSED, False, "It is for instances with Linux."),
+    "AccountNotExists": (COMMAND_REFUSED, False, "Give a user that the instance has."),
+    "DirectoryNotExists": (COMMAND_REFUSED, False, "Give a working directory that the instance has."),
+    "TaskConcurrencyLimit": (COMMAND_REFUSED, False, "Try again when fewer commands run on it."),
+    "ExecutionException": ("", True, ""),
+    "ExecutionInterrupted": ("", True, ""),
 }
-"""What the cloud says of one instance: our code, and whether the command may have run all the same."""
+"""What the cloud says of one instance: our code, whether the command may have run all the same, and what to do."""
 
 
 def problem_of(action: str, code: str, message: str, status: int, detail: Mapping[str, Any] | None) -> EcsProblem:
@@ -92,8 +92,10 @@ def problem_of(action: str, code: str, message: str, status: int, detail: Mappin
                 return EcsProblem(ours, f"{action} is not permitted ({heard}). {advice}", trouble, code)
             return EcsProblem(ours, f"{action} was refused ({heard}). {advice}", trouble, code)
     if status >= 500 or status == 429 or not code:
-        return EcsProblem(UNREACHABLE, f"{action} had no useful answer (HTTP {status}, {heard})", Trouble.PASSES, code)
-    return EcsProblem(COMMAND_REFUSED, f"{action} was refused ({heard})", Trouble.COMMAND, code)
+        text = f"{action} had no useful answer (HTTP {status}, {heard}). It is asked again."
+        return EcsProblem(UNREACHABLE, text, Trouble.PASSES, code)
+    text = f"{action} was refused ({heard}). It is not sent again: look up what the cloud means by that code."
+    return EcsProblem(COMMAND_REFUSED, text, Trouble.COMMAND, code)
 
 
 def bad_answer(action: str, what: str) -> EcsProblem:

@@ -59,13 +59,14 @@ def _report(result: Result, output: bytes, dropped: int) -> FinalReport:
         return FinalReport("timeout", output=output, dropped=dropped)
     if result.status in ("Terminated", "Cancelled", "Stopped"):
         return FinalReport("stopped", output=output, dropped=dropped)
-    code, may_have_run = INSTANCE_ERRORS.get(result.error_code, ("", True))
+    code, may_have_run, advice = INSTANCE_ERRORS.get(result.error_code, ("", True, ""))
     if result.status in ("Aborted", "Invalid", "Error", "Failed") and not may_have_run:
-        return FinalReport("error", error_code=code, error_text=_heard(result), output=output, dropped=dropped)
+        return FinalReport("error", error_code=code, error_text=_heard(result, advice), output=output, dropped=dropped)
     if result.status in ("Aborted", "Invalid"):  # these two say that it was not delivered
         return FinalReport("error", error_code=NOT_DELIVERED, error_text=_heard(result))
     return FinalReport("error", error_code=ALREADY_STARTED, error_text=_heard(result), output=output, dropped=dropped)
 
 
-def _heard(result: Result) -> str:
-    return f"the cloud says {result.status}: {result.error_code} {result.error_text}".strip()[:512]
+def _heard(result: Result, advice: str = "") -> str:
+    heard = f"the cloud says {result.status}: {result.error_code} {result.error_text}".strip()[: 510 - len(advice)]
+    return f"{heard}. {advice}"[:512] if advice else heard

@@ -42,6 +42,8 @@ def _target(policy: Policy, top: Section) -> None:
         for key, found in (("version", policy.version), ("channel", policy.channel)):
             if found:
                 top.fault(key, "leave it out: settings go to clients of any version; `[select]` chooses some", found)
+    elif not policy.version and not policy.channel and (top.has("version") or top.has("channel")):
+        return  # what is wrong with it is said already
     elif bool(policy.version) == bool(policy.channel):
         found = "both" if policy.version else "neither"
         top.fault("version", "give a `version` or a `channel`, one of them", found)
