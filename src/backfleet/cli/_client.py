@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
 from backfleet.cli._print import say, wants_json
+from backfleet.cli._repeats import Repeats, how_to_find_out, repeats_of, with_token
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
@@ -32,9 +33,8 @@ READ_SECONDS = 60
 UPLOAD_SECONDS = 3600  # for the answer, after the last byte was sent: the server reads the file through
 PIECE = 64 << 10  # bytes sent at a time: Python's limit is for a piece as a whole, so even 2 KB/s suffices
 UPLOAD_TRIES = 4
-BUSY_TRIES = 4  # of a call that changes nothing
+BUSY_TRIES = 4  # of a call that may be made again
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between them
-READS = ("Describe", "Get", "List", "Preview")  # how operations begin that change nothing
 MILLISECONDS = re.compile(r"[0-9]{1,9}")
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
 HELD = "x-backfleet-held"  # a header of answers while the server is held after a restore
@@ -51,7 +51,8 @@ VERSIONS = {
 }
 
 
-_BUSY = (429, 502, 503, 504)
+_THROTTLED = 429  # refused before anything was done
+_BUSY = (_THROTTLED, 502, 503, 504)
 _INTERRUPTIONS = (
     urllib3.exceptions.ProtocolError,  # reset, closed, or a write that took too long
     urllib3.exceptions.ReadTimeoutError,
@@ -166,23 +167,29 @@ class Client:
             action: The operation's name.
             parameters: By their names on the wire. None is left out; lists and dicts travel as JSON text.
 
-        A call that changes nothing is made again, a few times, where the server is busy.
+        A call that may be made again is, a few times, where the server is busy or the connection breaks. It may if it
+        changes nothing, leads to the same state again, or has a ClientToken: it is given one where its operation takes
+        one. Any other is made again only where the server refused to begin it.
 
         Raises:
             CallFailed: the server refused the call or did not answer.
         """
-        values = _as_text(parameters)
-        repeats = action.startswith(READS) and not _is_once.get()
-        for number in range(BUSY_TRIES - 1 if repeats else 0):
+        values, repeats = with_token(action, _as_text(parameters)), repeats_of(action)
+        tries = 1 if _is_once.get() else BUSY_TRIES
+        for number in range(tries):
             try:
                 return self._call(product, action, values)
             except CallFailed as problem:
-                if not problem.is_busy:
+                is_unknown = isinstance(problem, CallInterrupted) or (problem.is_busy and problem.status != _THROTTLED)
+                if is_unknown and repeats is Repeats.IF_NOT_DONE:
+                    problem.message = f"{problem.message.rstrip('.')}; {how_to_find_out(action)}"
+                    raise
+                if number == tries - 1 or not (is_unknown or problem.is_busy):
                     raise
                 note_busy(problem.message)
                 pause = backoff_seconds(number, FIRST_PAUSE, LONGEST_PAUSE, random.random())  # noqa: S311 -- spreads load
                 time.sleep(min(LONGEST_PAUSE, max(pause, problem.retry_after)))
-        return self._call(product, action, values)
+        raise AssertionError("the last try returns or raises")
 
     def _call(self, product: str, action: str, values: Mapping[str, str]) -> dict[str, Any]:
         if len(urlencode(values)) <= LONGEST_QUERY:
