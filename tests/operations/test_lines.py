@@ -13,7 +13,7 @@ from backfleet.wire.parameters._requests import BadCharacter, parameters_of
 assert operations.__all__, "importing it enters all operations"
 
 DOCUMENTS = {
-    "AlertSetting", "AssumeRolePolicyDocument", "Authority", "ClientInfo", "CommandContent", "Content",
+    "AlertSetting", "AssumeRolePolicyDocument", "Authority", "ClientInfo", "CommandContent", "Content", "DownloadsAuthority",
     "EncodedDiagnosticMessage", "Ics", "KeySecret", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy",
     "PolicyDocument", "PrivateKey", "ProxyPassword", "Secret",
 }  # fmt: skip
