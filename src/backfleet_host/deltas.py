@@ -14,6 +14,7 @@ result. Memory is bounded by `BLOCK`.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -115,8 +116,7 @@ def _blocks(steps: Iterator[Tuple[int, int, int]], old: IO[bytes]) -> Iterator[b
 
 
 def _read_exactly(old: IO[bytes], position: int, size: int) -> bytes:
-    old.seek(position)
-    piece = old.read(size)
+    piece = os.pread(old.fileno(), size, position)
     if len(piece) != size:
         raise BadDelta("the base is shorter than it was")
     return piece
@@ -127,22 +127,23 @@ class _Inflated:
 
     def __init__(self, file: IO[bytes], size: Optional[int], what: str) -> None:
         self._file, self._left, self._what = file, size, what  # None = up to the end of the file
-        self._stream, self._ready = zlib.decompressobj(), b""
+        self._stream, self._ready, self._at = zlib.decompressobj(), b"", 0  # ready bytes, and those taken of them
 
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes. Raises BadDelta."""
         found: List[bytes] = []
         while size:
-            if not self._ready:
-                self._ready = self._next(max(size, PIECE))
-            piece, self._ready = self._ready[:size], self._ready[size:]
+            if self._at == len(self._ready):
+                self._ready, self._at = self._next(max(size, PIECE)), 0
+            piece = self._ready[self._at : self._at + size]
             found.append(piece)
+            self._at += len(piece)
             size -= len(piece)
         return found[0] if len(found) == 1 else b"".join(found)
 
     def check_end(self) -> None:
         """Check that nothing follows what was read. Raises BadDelta."""
-        if self._ready or not self._ended():
+        if self._at < len(self._ready) or not self._ended():
             raise BadDelta(f"its {self._what} go on after the result is complete")
 
     def _ended(self) -> bool:
