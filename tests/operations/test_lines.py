@@ -13,9 +13,9 @@ from backfleet.wire.parameters._requests import BadCharacter, parameters_of
 assert operations.__all__, "importing it enters all operations"
 
 DOCUMENTS = {
-    "AlertSetting", "AssumeRolePolicyDocument", "Authority", "ClientInfo", "CommandContent", "Content", "DownloadsAuthority",
-    "EncodedDiagnosticMessage", "Ics", "KeySecret", "Keys", "NewAssumeRolePolicyDocument", "OIDCToken", "Policy",
-    "PolicyDocument", "PrivateKey", "ProxyPassword", "Secret",
+    "AlertSetting", "AssumeRolePolicyDocument", "Authority", "ClientInfo", "CommandContent", "Content",
+    "DownloadsAuthority", "EncodedDiagnosticMessage", "Ics", "KeySecret", "Keys", "NewAssumeRolePolicyDocument",
+    "OIDCToken", "Policy", "PolicyDocument", "PrivateKey", "ProxyPassword", "Secret",
 }  # fmt: skip
 """Parameters whose values are documents, programs or secrets: any character."""
 BY_RAM = {
