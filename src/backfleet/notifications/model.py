@@ -23,11 +23,13 @@ class Condition:
         kind: What it is.
         subject: What it is about, by its id: a host, a task ...
         text: One line for people.
+        to: Names of destinations that get it whatever kinds they ask for.
     """
 
     kind: Kind
     subject: str
     text: str
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

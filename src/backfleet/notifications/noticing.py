@@ -1,5 +1,6 @@
 """From conditions to notices: what has begun, what is over, and one message of each kind for what came at once."""
 
+import itertools
 import json
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -46,15 +47,12 @@ def notices_for(
 ) -> list[Notice]:
     """Return the messages about conditions that have begun: one of each kind for each destination. Pure."""
     made = []
-    for kind in KINDS:
-        of_kind = [each for each in begun if each.kind is kind]
-        if of_kind:
-            subject, body = message(kind, of_kind, now)
-            made += [
-                notice_to(destination, kind, subject, body, now=now, draw=draw)
-                for destination in destinations
-                if destination.wants(kind)
-            ]
+    for kind, destination in itertools.product(KINDS, destinations):
+        wants = destination.wants(kind)
+        heard = [each for each in begun if each.kind is kind and (wants or destination.name in each.to)]
+        if heard:
+            subject, body = message(kind, heard, now)
+            made.append(notice_to(destination, kind, subject, body, now=now, draw=draw))
     return made
 
 

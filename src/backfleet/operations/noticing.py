@@ -125,11 +125,11 @@ class Watcher:
         yield from self._of_minimums(tx, account_id, region, now)
         for record in rollouts.find_all(tx, account_id, region, [*WAITING, *OVER], Page(1, 200)).items:
             named = f"rollout {record.name} ({record.id})"
-            kind = WAITING.get(record.state)
+            kind, to = WAITING.get(record.state), () if record.unreadable else record.document.notify.to
             if kind is not None:
-                yield Condition(kind, record.id, f"{named} is {record.state}: {record.reason or 'see its rings'}")
+                yield Condition(kind, record.id, f"{named} is {record.state}: {record.reason or 'see its rings'}", to)
             elif record.ended_at is not None and record.ended_at > now - RECENT:
-                yield Condition(Kind.ROLLOUT_ENDED, record.id, f"{named} is {record.state}")
+                yield Condition(Kind.ROLLOUT_ENDED, record.id, f"{named} is {record.state}", to)
 
     def _of_hosts(self, tx: Transaction, account_id: str, now: datetime) -> Iterator[Condition]:
         settings = self._services.settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from backfleet import fleet, releases
+from backfleet import fleet, notifications, releases
 from backfleet.fleet import Client, Instance, Pin
 from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
@@ -107,7 +107,7 @@ def plan(
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _range_faults(policy, scheme) + _minimum_faults(policy, target, minimum, scheme)
-    faults += _overlaps(tx, policy, assignment, rollout_id)
+    faults += _overlaps(tx, policy, assignment, rollout_id) + _notify_faults(tx, account_id, policy)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     held = _held(members, pinned, selected)
@@ -153,10 +153,22 @@ def _held(
     return tuple(latest_first)
 
 
+def _pace_faults(policy: Policy) -> list[Fault]:
+    amounts = {"in_flight": policy.pace.in_flight, "per_hour": policy.pace.per_hour}
+    wanted = "give at least 1, or a percentage above 0%: with none nothing would move"
+    return [Fault(0, f"pace.{key}", "0", wanted) for key, amount in amounts.items() if amount and amount.is_none]
+
+
+def _notify_faults(tx: Transaction, account_id: str, policy: Policy) -> list[Fault]:
+    known = {each.name for each in notifications.destinations_of(tx, account_id)} if policy.notify.to else set()
+    wanted = "no destination has this name; add it with `backfleet notify add`, or see `backfleet notify list`"
+    return [Fault(0, "notify.to", repr(name), wanted) for name in policy.notify.to if name not in known]
+
+
 def _faults(
     policy: Policy, target: str, candidates: Sequence[Candidate], assignment: Assignment, now: datetime
 ) -> list[Fault]:
-    faults = []
+    faults = _pace_faults(policy)
     if policy.deadline <= now:
         faults.append(Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", "give a time that is to come"))
     if not candidates:

@@ -14,6 +14,11 @@ class Amount:
         """Return how many that are of `whole`, rounded down."""
         return self.number if self.percent is None else int(whole * self.percent / 100 + 1e-9)
 
+    @property
+    def is_none(self) -> bool:
+        """Whether it is none of any whole."""
+        return not (self.number if self.percent is None else self.percent)
+
     def at_least_one_of(self, whole: int) -> int:
         """Return the same, at least one: a pace of 5 % moves a fleet of three as well."""
         return max(1, self.of(whole))
