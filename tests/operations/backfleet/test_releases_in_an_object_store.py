@@ -1,6 +1,7 @@
 """AddRelease where artifacts are in an object store: first the object, then the release."""
 
 import hashlib
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from backfleet import releases
 from backfleet.releases import Stored
 from object_stores import KEY, SECRET, ObjectStore
-from releases.artifacts import program, tar
+from releases.artifacts import file, program, tar
 
 Api = Any  # the fixtures' class lives in conftest.py
 
+NOISE = random.Random(7).randbytes(100_000)
 CLIENT = tar(program("rclone", "1.75.2"), compression="gz")
 
 
@@ -47,3 +49,41 @@ def test_a_store_that_refuses_is_a_sentence_and_no_release(shared: Api, object_s
     assert shared("ListReleases")["Releases"] == []
     object_store.faults.plan = lambda method, path: None
     assert shared.add()["Added"]
+
+
+def finding(shared: Api) -> dict[str, Any]:
+    (found,) = [each for each in shared("GetServerHealth")["Findings"] if each["Code"] == "ObjectStore"]
+    return dict(found)
+
+
+def test_doctor_writes_to_the_store_lists_it_and_reads(shared: Api, object_store: ObjectStore) -> None:
+    """A store that refuses or is silent is an error with what to do; without a store there is no such finding."""
+    assert finding(shared)["Severity"] == "Ok"
+    object_store.faults.plan = lambda method, path: (403, "AccessDenied") if method == "PUT" else None
+    refused = finding(shared)
+    assert refused["Severity"] == "Error"
+    assert "cannot be written" in refused["Found"]
+    assert "artifacts_" in refused["Advice"]
+    assert SECRET not in str(refused)
+    shared.services = replace(shared.services, repository=releases.Repository.open(shared.services.settings.data))
+    assert "ObjectStore" not in {each["Code"] for each in shared("GetServerHealth")["Findings"]}
+
+
+def test_a_delta_is_made_of_what_only_the_store_has(shared: Api, object_store: ObjectStore, tmp_path: Path) -> None:
+    """Where it cannot be had now, the delta is made later."""
+    contents = {v: tar(program("rclone", v), file("noise", NOISE), compression="gz") for v in ("1.75.1", "1.75.2")}
+    for version, content in contents.items():
+        assert shared.add(content, ReleaseVersion=version)["Added"]
+        (tmp_path / "artifacts" / hashlib.sha256(content).hexdigest()).unlink()
+    services = shared.services
+
+    def deltas() -> list[str]:
+        while releases.make_deltas_once(services.database, services.repository, now=shared.now, megabytes=1024):
+            pass
+        shown = shared("GetRelease", PackageName="rclone", ReleaseVersion="1.75.2", Platform="linux-amd64")
+        return [each["FromVersion"] for each in shown["Release"]["Deltas"]]
+
+    object_store.faults.plan = lambda method, path: (403, "AccessDenied")
+    assert deltas() == []
+    object_store.faults.plan = lambda method, path: None
+    assert deltas() == ["1.75.1"]

@@ -6,6 +6,7 @@ Making one takes minutes and a gigabyte for a large program: the server must nei
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from backfleet.object_store import Trouble
 from backfleet.releases import _store
 from backfleet.releases.deltas.choosing import wanted
 from backfleet.releases.model import Delta, Release
@@ -29,6 +31,8 @@ from backfleet.storage import Database
 SECONDS: Final = 1800  # for one delta
 TIMES_THE_BASE: Final = 18  # of memory
 PREFIX: Final = ".delta-"
+
+log = logging.getLogger(__name__)
 
 
 def run_once(database: Database, repository: Repository, *, now: datetime, megabytes: int) -> bool:
@@ -46,13 +50,27 @@ def run_once(database: Database, repository: Repository, *, now: datetime, megab
     free = _free_megabytes()
     pairs = [pair for pair in pairs if not free < _needed(*pair) <= megabytes]  # they wait until there is memory
     with _alone(repository) as is_alone:
-        if not pairs or not is_alone:
+        pair = next((pair for pair in pairs if _are_here(repository, pair)), None) if is_alone else None
+        if pair is None:
             return False
         with _folder(repository) as folder:
-            delta, file = _made(repository, *pairs[0], folder, megabytes)
+            delta, file = _made(repository, *pair, folder, megabytes)
             if delta.sha256:
                 keep_artifact(repository, file, delta.sha256)
-            _add(database, repository, delta, pairs[0], now)
+            _add(database, repository, delta, pair, now)
+    return True
+
+
+def _are_here(repository: Repository, pair: tuple[Release, Release]) -> bool:
+    """Return whether the artifacts of two releases are here, after fetching what only the object store has."""
+    if repository.stored is None:
+        return True
+    try:
+        for release in pair:
+            repository.stored.fetch(release.sha256)
+    except (Trouble, OSError) as problem:  # they are tried again with the next round
+        log.warning("no delta is made without its artifacts", extra={"problem": str(problem)[:300]})
+        return False
     return True
 
 

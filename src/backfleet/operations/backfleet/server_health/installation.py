@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
-from backfleet import copies, hold, identity, releases
+from backfleet import copies, hold, identity, object_store, releases
 from backfleet.certificates import server_file
 from backfleet.checks import Finding, Severity, in_time, named_some
 from backfleet.checks.certificates import is_for, names_in
@@ -31,6 +31,7 @@ from backfleet.storage import Transaction
 
 MOST_SKEW: Final = timedelta(seconds=5)  # between the clocks of a server and its database
 RESOLVE_SECONDS: Final = 2.0
+STORE_SECONDS: Final = 5.0
 ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
 """When people should have signed: a server that has the keys itself signs long before."""
 
@@ -47,11 +48,28 @@ def check_installation(call: Call) -> Iterator[Finding]:
     yield check_names(call.services.settings)
     yield check_host_program()
     yield check_reports(data, call.now)
+    yield from _check_object_store(call.services.repository.stored)
     yield check_clock(call.services.skew())
     with call.services.database.reading() as tx:
         yield _check_hold(tx)
         yield from _check_metadata(tx, call.now)
         yield _check_copies(tx, call)
+
+
+def _check_object_store(stored: releases.Stored | None) -> Iterator[Finding]:
+    """Check that artifacts can be written to the object store of the settings, listed and read again."""
+    if stored is None:
+        return
+    advice = "mend it, or the `artifacts_...` settings: no release can be added, and hosts of other replicas may wait"
+    try:
+        in_time(stored.bucket.check, STORE_SECONDS)
+    except TimeoutError:
+        found = f"{stored.bucket.place} does not answer within {STORE_SECONDS:.0f} s"
+        yield Finding("ObjectStore", Severity.ERROR, found, advice)
+    except object_store.Trouble as problem:
+        yield Finding("ObjectStore", Severity.ERROR, str(problem), advice)
+    else:
+        yield Finding.ok("ObjectStore", f"{stored.bucket.place} can be written, listed and read")
 
 
 def check_clock(ahead: timedelta) -> Finding:
