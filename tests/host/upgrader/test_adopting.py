@@ -1,11 +1,12 @@
 """A client that is there already is taken over without a moment without a program, and comes back as it was."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,17 @@ def test_a_backup_that_runs_goes_on_while_its_client_is_taken_over(host: Host, s
         assert backup.stdout.read() == "done 0.9\n"
 
 
-def begin_backup(path: Path, held: Path) -> "subprocess.Popen[str]":
-    """Start a backup that goes on until `held` is removed; return it once it runs."""
+@contextlib.contextmanager
+def begin_backup(path: Path, held: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start a backup that goes on until `held` is removed, at the latest at the end; yield it once it runs."""
     held.touch()
-    backup = subprocess.Popen([path, "hold", held], stdout=subprocess.PIPE, text=True)
-    assert backup.stdout is not None
-    assert backup.stdout.readline().startswith("holding ")
-    return backup
+    with subprocess.Popen([path, "hold", held], stdout=subprocess.PIPE, text=True) as backup:
+        try:
+            assert backup.stdout is not None
+            assert backup.stdout.readline().startswith("holding ")
+            yield backup
+        finally:
+            held.unlink(missing_ok=True)
 
 
 def test_an_order_waits_for_a_backup_that_began_before_its_client_was_taken_over(
@@ -148,13 +153,21 @@ def test_an_order_waits_for_a_backup_that_began_before_its_client_was_taken_over
         (tmp_path / "held").unlink()
 
 
+@contextlib.contextmanager
+def ended_at_last(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_a_program_whose_package_was_upgraded_meanwhile_is_waited_for(host: Host, shop: Shop, system: Path) -> None:
     """A compiled one is told by its file, which has no name any more once its package was upgraded."""
     shop.add("3.0", switch="idle")
     path, compiled = system / "usr/bin/courier", Path("/bin/sleep").read_bytes()
     path.write_bytes(compiled)
     path.chmod(0o755)
-    with subprocess.Popen([path, "600"]) as backup:
+    with subprocess.Popen([path, "600"]) as backup, ended_at_last(backup):
         (place,) = adopt(host.installation, PACKAGE).places
         for attempt in ("one", "two"):
             assert adopted.runs_from_before(host.installation.package(PACKAGE)) == [backup.pid]
