@@ -43,4 +43,5 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     assert len(lines) == head + 2
     (member,) = json.loads(cli("rollout", "show", made, "--members", "--json").stdout)["MemberList"]
     assert (member["InstanceName"], member["InstanceId"]) == ("the-till-in-Lyon", host)
-    assert cli("rollout", "cancel", made).exit_code == 0
+    cancelled = cli("rollout", "cancel", made)
+    assert cancelled.exit_code == 0, cancelled.output

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from journeys.installation import HOST_PROGRAM, LONG, Host, Installation, wait_for
+from journeys.test_stopped_agents import is_connected
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_a_copy_is_noticed_refused_and_given_an_identity_of_its_own(server: Inst
     assert server.call("DescribeServer", "backfleet")["ClonedInstances"] == 1
     original.start()
     original.wait_until_running()
+    wait_for(lambda: is_connected(server, original), LONG)  # it was away
     server.add_release("2.0")
     started = server.call("UpgradeBackupClients", InstanceIds=[original.instance_id])
     (item,) = server.finished(started["TaskId"])["Result"]
