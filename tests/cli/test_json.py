@@ -43,6 +43,14 @@ def test_every_command_has_json_or_a_reason() -> None:
     assert {name for name, command in ALL.items() if not takes_json(command)} == set(WITHOUT)
 
 
+def test_every_list_has_csv() -> None:
+    """Whatever is called `list`, or is a log."""
+    lists = {name for name in ALL if name.split()[-1] in ("list", "log", "members", "audit", "runs")}
+    assert len(lists) > 15
+    lacking = {name for name in lists if not any("--csv" in parameter.opts for parameter in ALL[name].params)}
+    assert lacking == set()
+
+
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(WITHOUT)))
 def test_wrong_arguments_are_json_under_json(name: str) -> None:
     """Of any command: nothing else is on stderr, and nothing on stdout."""

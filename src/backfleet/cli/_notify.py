@@ -7,7 +7,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import Done, calls_the_api, json_option, prints_the_answer, read_text
 from backfleet.cli._print import moment, print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 
 PAGE = 200  # the API's maximum
 
@@ -61,32 +61,26 @@ def add(
 
 
 @notify.command("list")
-@json_option
+@output_options
 @calls_the_api
-def list_(api: Client, as_json: bool) -> None:
+def list_(api: Client, output: Output) -> None:
     """List the destinations."""
     found = api.call("backfleet", "ListNotificationDestinations")
-    if as_json:
-        print_json(found)
-        return
     rows = [
         (each["Name"], each["Way"], each["Address"], ", ".join(each["Kinds"]) or "all", each["QuietHours"])
         for each in found["Destinations"]
     ]
-    print_table(("NAME", "WAY", "ADDRESS", "KINDS", "QUIET HOURS"), rows)
+    output.show(("NAME", "WAY", "ADDRESS", "KINDS", "QUIET HOURS"), rows, found)
 
 
 @notify.command()
 @click.option("--destination", help="of this destination only")
-@json_option
+@output_options
 @calls_the_api
-def log(api: Client, destination: str | None, as_json: bool) -> None:
+def log(api: Client, destination: str | None, output: Output) -> None:
     """List the newest messages, and what became of each."""
     given = {"Destination": destination} if destination else {}
     found = api.call("backfleet", "ListNotifications", PageSize=PAGE, **given)
-    if as_json:
-        print_json(found)
-        return
     rows = [
         (
             each["NotificationId"],
@@ -98,7 +92,7 @@ def log(api: Client, destination: str | None, as_json: bool) -> None:
         )
         for each in found["Notifications"]
     ]
-    print_table(("ID", "TIME", "DESTINATION", "STATE", "SUBJECT", "PROBLEM"), rows)
+    output.show(("ID", "TIME", "DESTINATION", "STATE", "SUBJECT", "PROBLEM"), rows, found)
 
 
 @notify.command()
