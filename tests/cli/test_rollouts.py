@@ -31,7 +31,7 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     )
     assert renamed.exit_code == 0, renamed.output
     file.write_text(POLICY)
-    made = json.loads(cli("rollout", "apply", str(file), "--json").stdout)["RolloutId"]
+    made = json.loads(cli("rollout", "apply", str(file), "--draft", "--json").stdout)["RolloutId"]
     assert "the-till-in-Lyon" not in cli("rollout", "show", made).stdout
     shown = cli("rollout", "show", made, "--members")
     assert shown.exit_code == 0, shown.output
@@ -44,4 +44,4 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     (member,) = json.loads(cli("rollout", "show", made, "--members", "--json").stdout)["MemberList"]
     assert (member["InstanceName"], member["InstanceId"]) == ("the-till-in-Lyon", host)
     cancelled = cli("rollout", "cancel", made)
-    assert cancelled.exit_code == 0 or "it is completed" in cancelled.output, cancelled.output  # one host is soon done
+    assert cancelled.exit_code == 0, cancelled.output

@@ -40,7 +40,7 @@ def test_hosts_upgrade_from_a_replica_without_artifacts(
     own.enrol(1)
     started = own.call("InstallBackupClients", InstanceIds=[own.hosts[0].instance_id])
     assert own.finished(started["TaskId"])["Progress"] == 100
-    assert [path.name for path in artifacts.iterdir() if not path.name.startswith(".")] == [added]
+    assert [path.name for path in artifacts.iterdir()] == [added]
     log = (own.folder / "server.log").read_text()
     assert "an artifact came from the object store" in log
     assert SECRET not in log

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from backfleet.object_store import Trouble
+from backfleet.object_store import Missing, Trouble, WrongBytes
 from backfleet.releases import _store
 from backfleet.releases.deltas.choosing import wanted
 from backfleet.releases.model import Delta, Release
@@ -50,7 +50,7 @@ def run_once(database: Database, repository: Repository, *, now: datetime, megab
     free = _free_megabytes()
     pairs = [pair for pair in pairs if not free < _needed(*pair) <= megabytes]  # they wait until there is memory
     with _alone(repository) as is_alone:
-        pair = next((pair for pair in pairs if _are_here(repository, pair)), None) if is_alone else None
+        pair = _first_here(repository, pairs) if is_alone else None
         if pair is None:
             return False
         with _folder(repository) as folder:
@@ -61,17 +61,24 @@ def run_once(database: Database, repository: Repository, *, now: datetime, megab
     return True
 
 
-def _are_here(repository: Repository, pair: tuple[Release, Release]) -> bool:
-    """Return whether the artifacts of two releases are here, after fetching what only the object store has."""
-    if repository.stored is None:
-        return True
-    try:
-        for release in pair:
-            repository.stored.fetch(release.sha256)
-    except (Trouble, OSError) as problem:  # they are tried again with the next round
-        log.warning("no delta is made without its artifacts", extra={"problem": str(problem)[:300]})
-        return False
-    return True
+def _first_here(repository: Repository, pairs: list[tuple[Release, Release]]) -> tuple[Release, Release] | None:
+    """Return the first pair whose artifacts are here, after fetching what only the object store has.
+
+    What it lacks is passed over; while it does not answer, nothing is looked for until the next round.
+    """
+    for pair in pairs:
+        try:
+            if repository.stored is not None:
+                for release in pair:
+                    repository.stored.fetch(release.sha256)
+        except (Missing, WrongBytes) as problem:
+            log.warning("no delta is made without its artifacts", extra={"problem": str(problem)[:300]})
+        except (Trouble, OSError) as problem:
+            log.warning("no deltas are made for now", extra={"problem": str(problem)[:300]})
+            return None
+        else:
+            return pair
+    return None
 
 
 def _add(
@@ -132,14 +139,16 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone(repository: Repository) -> Iterator[bool]:
-    """Hold the lock by which one process of a machine makes deltas; yield whether it is ours."""
-    with open(repository.path_of(".deltas.lock"), "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    """Lock the folder of artifacts, as one process of a machine makes deltas; yield whether the lock is ours."""
+    folder = os.open(repository.path_of(""), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager
