@@ -83,6 +83,8 @@ class Settings:
 
     ecs_allowed: str = "*.aliyuncs.com"  # where clouds of the carrier `ecs` may be: names and networks as above
     ecs_own_credentials_for: str = ""  # accounts (ids, commas) that may use credentials found where the server runs
+    ssm_allowed: str = "*.amazonaws.com,*.amazonaws.com.cn"  # where AWS of the carrier `ssm` may be, as above
+    ssm_own_credentials_for: str = ""  # accounts that may use credentials of AWS found where the server runs, as above
 
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept

@@ -165,9 +165,9 @@ def _ecs_rounds(services: Services, clock: Clock) -> Callable[[], bool]:
     """Return the worker that asks clouds."""
     settings, database = services.settings, services.database
     try:
-        clouds = operations.ecs_clouds(services)
+        clouds = operations.cloud_clients(services)
     except ValueError as problem:
-        raise CannotStart(f"ecs_allowed: {problem}") from None
+        raise CannotStart(f"ecs_allowed or ssm_allowed: {problem}") from None
     every, lease = timedelta(seconds=settings.fit_seconds) / 3, timedelta(seconds=settings.lease_seconds)
     make = functools.partial(
         ecs.make_means, database, clock, clouds, services.draw, region=settings.region, every=every, lease=lease
@@ -220,6 +220,7 @@ def carriers_of(settings: Settings) -> carriers.Carriers:
             CarrierKind.ASSIST: carriers.Gateway(bootstrap),
             CarrierKind.SSH: ssh.Ssh(bootstrap),
             CarrierKind.ECS: ecs.Ecs(bootstrap, releases.newest_root),
+            CarrierKind.SSM: ecs.Ecs(bootstrap, releases.newest_root),
         }
     )
 

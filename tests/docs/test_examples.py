@@ -301,6 +301,14 @@ def read_ecs(reader: Reader) -> None:
     assert sorted(permitted) == sorted(set(re.findall(r"ecs:[A-Z][A-Za-z]+", source)))
 
 
+def read_ssm(reader: Reader) -> None:
+    """The policy permits every action that the carrier calls, and no other one; a role is another matter."""
+    (policy,) = examples_of(reader.page)
+    source = (PROJECT / "src/backfleet/carriers/ssm/api.py").read_text()
+    permitted = json.loads(policy.text)["Statement"][0]["Action"]
+    assert sorted(permitted) == sorted(set(re.findall(r'"((?:ssm|ec2):[A-Z][A-Za-z0-9]+)"', source)))
+
+
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mode = 0o4755
     return entry
@@ -348,6 +356,7 @@ RUNNERS = {
     "docs/notifications.md": read_notifications,
     "docs/ssh.md": read_ssh,
     "docs/ecs.md": read_ecs,
+    "docs/ssm.md": read_ssm,
     "docs/relays.md": read_relays,
     "docs/host-program.md": read_host_program,
     "docs/guides/fifty-servers.md": read_fifty_servers,

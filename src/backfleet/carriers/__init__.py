@@ -1,14 +1,14 @@
 """How an order reaches a host, and how its report comes back. Knows nothing of what an order is for.
 
-Owns no table but those of `ssh` and `ecs`. An instance has one carrier, fixed when it is registered. `Carriers` are all
-of them behind one interface, so that no sender knows which carrier a host has:
+Owns no table but those of `ssh` and of `ecs`, which `ssm` shares. An instance has one carrier, fixed when it is
+registered. `Carriers` are all of them behind one interface, so that no sender knows which carrier a host has:
 
     send: bring orders to their hosts, each once
     news, mark_collected: read what became of them
     repeat: send orders again whose outcome was lost, where the host has to be asked
 
 Each carrier is a `Way`: the `Gateway` is for hosts whose agents come to us, `ssh` for those that
-the server goes to, `ecs` for instances of a cloud. What needs no way is a function:
+the server goes to, `ecs` and `ssm` for instances of a cloud. What needs no way is a function:
 
     cancel: withdraw orders, or have them stopped on their hosts
     withdraw: withdraw orders that no host has yet

@@ -217,6 +217,11 @@ def split_command(content: str) -> tuple[str, str, str] | None:
     return (head[1], head[2], content[head.end() :]) if head else None
 
 
+def is_order(content: str) -> bool:
+    """Return whether a command is an order of ours, for one host or several: its hosts run it once, however often."""
+    return content.startswith(("#!/bin/sh\n# Backfleet order ", "#!/bin/sh\n# One Backfleet order for "))
+
+
 def command_for_many(rest: str, orders: Mapping[str, tuple[str, str]]) -> str:
     """Return one command for several instances, each of which finds its own order in it by its id.
 

@@ -25,7 +25,8 @@ _COMMANDS: Final = {
     "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
     "rollout": "_rollouts",
     "sample": "_calls", "serve": "_serve", "server": "_server",
-    "ssh-key": "_importing", "task": "_tasks", "top": "_top", "user": "_identity",
+    "ssh-key": "_importing", "ssm-account": "_ssm", "ssm-import": "_ssm",
+    "task": "_tasks", "top": "_top", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
 _SUBCOMMANDS: Final = {

@@ -13,7 +13,7 @@ from backfleet.cli._print import print_json, say
 from backfleet.cli._tables import Output, output_options
 
 POLL_SECONDS: Final = 1.0
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(name="ecs-account")
@@ -28,13 +28,13 @@ def ecs_account() -> None:
               help="Use what the server finds where it runs, instead of a key.")  # fmt: skip
 @click.option("--server-name", metavar="NAME", help="The name of that profile, or of the machine's role.")
 @click.option("--role-arn", metavar="ARN", help="A role that these credentials take on, also of another account.")
-@click.option("--external-id-file", type=_FILE, help="A file with the external id that this role asks for.")
+@click.option("--external-id-file", type=FILE, help="A file with the external id that this role asks for.")
 @click.option("--cloud-endpoint", metavar="HOST[:PORT]", help="Of ECS. Default: that of the region.")
 @click.option("--sts-endpoint", metavar="HOST[:PORT]", help="Of STS. Default: sts.aliyuncs.com.")
-@click.option("--authority", type=_FILE, help="Certificates that vouch for these endpoints, where no public one does.")
+@click.option("--authority", type=FILE, help="Certificates that vouch for these endpoints, where no public one does.")
 @click.option("--downloads-address", metavar="HOST[:PORT]", help="How the instances reach this server's downloads.")
 @click.option("--downloads-url", metavar="URL", help="A copy of the server's downloads that the instances ask first.")
-@click.option("--downloads-authority", type=_FILE, help="Certificates for that URL, where their systems have none.")
+@click.option("--downloads-authority", type=FILE, help="Certificates for that URL, where their systems have none.")
 @json_option
 @calls_the_api
 def create(
@@ -63,7 +63,7 @@ def create(
         "KeyId": key_id,
     }  # fmt: skip
     if key_id is not None:
-        given["KeySecret"] = _secret()
+        given["KeySecret"] = read_secret()
     if external_id_file is not None:
         given["ExternalId"] = read_text(external_id_file).strip()
     if authority is not None:
@@ -78,7 +78,7 @@ def create(
     say(f"cloud account {name} stored")
 
 
-def _secret() -> str:
+def read_secret() -> str:
     """Return the secret from standard input: on a command line everybody on this machine could read it."""
     stream = sys.stdin
     asking = stream.isatty()
@@ -93,7 +93,11 @@ def _secret() -> str:
 @calls_the_api
 def list_accounts(client: Client, output: Output) -> None:
     """List the cloud accounts, and what is wrong with each."""
-    found = client.call("backfleet", "ListEcsAccounts")["Accounts"]
+    show_accounts(client.call("backfleet", "ListEcsAccounts")["Accounts"], output)
+
+
+def show_accounts(found: list[dict[str, Any]], output: Output) -> None:
+    """Print cloud accounts."""
     rows = [
         (each["Name"], each["KeyId"] or each["CredentialSource"], each["RoleArn"], _state(each, "AskedTime"))
         for each in found
@@ -141,23 +145,28 @@ def create_import(
 ) -> None:
     """Import the instances of a region that meet all conditions; without any, all of them."""
     given: dict[str, Any] = {f"InstanceIds.{n}": each for n, each in enumerate(instances, 1)}
-    for number, tag in enumerate(tags, 1):
-        key, _, value = tag.partition("=")
-        given |= {f"Tag.{number}.Key": key, f"Tag.{number}.Value": value}
+    given |= tag_words(tags)
     if resource_group:
         given["ResourceGroupId"] = resource_group
     made = client.call("backfleet", "ImportEcsInstances", AccountName=account, CloudRegionId=cloud_region, **given)
-    found = _synced(client, made["ImportId"], seconds)
-    _show([found], output)
+    found = synced(client, "ListEcsImports", made["ImportId"], seconds)
+    show_imports([found], output)
     if found["ProblemCode"] or not found.get("SyncedTime"):
         raise SystemExit(PARTLY)
 
 
-def _synced(client: Client, import_id: str, seconds: int) -> dict[str, Any]:
-    """Return an import once its selection was read, or when the time is over."""
+def tag_words(tags: tuple[str, ...]) -> dict[str, str]:
+    """Return tags, KEY=VALUE each, as parameters of a call."""
+    pairs = [tag.partition("=") for tag in tags]
+    return {f"Tag.{n}.{name}": text for n, (key, _, value) in enumerate(pairs, 1)
+            for name, text in (("Key", key), ("Value", value))}  # fmt: skip
+
+
+def synced(client: Client, operation: str, import_id: str, seconds: int) -> dict[str, Any]:
+    """Return an import once its selection was read, or when the time is over. `operation` lists imports."""
     until = time.monotonic() + seconds
     while True:
-        imports = client.call("backfleet", "ListEcsImports")["Imports"]
+        imports = client.call("backfleet", operation)["Imports"]
         found: dict[str, Any] | None = next((each for each in imports if each["ImportId"] == import_id), None)
         if found is None:
             fail(f"the import {import_id} was deleted meanwhile")
@@ -166,11 +175,12 @@ def _synced(client: Client, import_id: str, seconds: int) -> dict[str, Any]:
         time.sleep(POLL_SECONDS)
 
 
-def _show(found: list[dict[str, Any]], output: Output) -> None:
+def show_imports(found: list[dict[str, Any]], output: Output) -> None:
+    """Print imports."""
     rows = []
     for each in found:
         chosen = [*each["InstanceIds"], *(f"{tag['Key']}={tag['Value']}" for tag in each["Tags"])]
-        chosen += [each["ResourceGroupId"]] if each["ResourceGroupId"] else []
+        chosen += filter(None, [each.get("ResourceGroupId")])
         what = " ".join(chosen) or "all"
         rows.append((each["ImportId"], each["AccountName"], each["RegionId"], what, each["Found"],
                      _state(each, "SyncedTime")))  # fmt: skip
@@ -188,7 +198,7 @@ def _state(each: dict[str, Any], time_field: str) -> str:
 @calls_the_api
 def list_imports(client: Client, output: Output) -> None:
     """List what is imported, when it was last read, and what was wrong then."""
-    _show(client.call("backfleet", "ListEcsImports")["Imports"], output)
+    show_imports(client.call("backfleet", "ListEcsImports")["Imports"], output)
 
 
 @ecs_import.command(name="delete")

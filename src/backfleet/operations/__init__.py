@@ -11,7 +11,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 """
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
-from backfleet.operations.backfleet.ecs_accounts import ecs_clouds
+from backfleet.operations.backfleet.clouds import cloud_clients
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.backfleet.ssh_hosts import open_ssh_key, ssh_destinations
@@ -27,8 +27,8 @@ __all__ = [
     "RolloutJudge",
     "Watcher",
     "backfleet",
+    "cloud_clients",
     "ecs",
-    "ecs_clouds",
     "hbr",
     "note_adoption",
     "open_ssh_key",

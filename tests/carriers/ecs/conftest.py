@@ -88,7 +88,7 @@ class ScriptedCloud:
             raise OUT_OF_REACH
         return f"t-{batch.token}"
 
-    def results(self, invoke_id: str) -> list[Result]:
+    def results(self, invoke_id: str, open_ids: Sequence[str] = ()) -> list[Result]:
         self._act("results")
         batch = self.invocations[invoke_id.removeprefix("t-")]
         waits = Result("", "Running", None, "", "", b"", 0)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from backfleet import identity
 from backfleet.carriers import ecs as ecs_carrier
-from backfleet.fleet import ClientStatus
+from backfleet.fleet import CarrierKind, ClientStatus
 from backfleet.operations.catalogue import PRODUCTS, Operation, find
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.parameters import parameters_of
@@ -134,6 +134,12 @@ BACKFLEET = [
     step("backfleet", "ListEcsImports"),
     step("backfleet", "DeleteEcsImport", ImportId="<import>"),
     step("backfleet", "DeleteEcsAccount", Name="cloud"),
+    step("backfleet", "CreateSsmAccount", Name="aws", KeyId="AKIA1", KeySecret="s", Endpoint="127.0.0.1:9"),
+    step("backfleet", "ListSsmAccounts"),
+    Step("backfleet", "ImportSsmInstances", {"AccountName": "aws", "CloudRegionId": REGION}, {}, "SsmRefused"),
+    step("backfleet", "ListSsmImports"),
+    step("backfleet", "DeleteSsmImport", ImportId="<import of AWS>"),
+    step("backfleet", "DeleteSsmAccount", Name="aws"),
     step("backfleet", "PreviewRollout", Policy=POLICY),
     step("backfleet", "SimulateRollout", Policy=POLICY, Failures="50%", Seed=3, Preset="ssm-ramp"),
     step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),
@@ -325,6 +331,12 @@ def prepare(server: Server) -> Installation:
         everything = ecs_carrier.Selection(REGION)
         imported = ecs_carrier.add_import(tx, account, key.name, everything, now=now, draw=services.draw)
         known["import"] = imported.import_id
+        theirs_too = replace(key, name="other-aws", cloud=CarrierKind.SSM)
+        ecs_carrier.add_account(tx, theirs_too)
+        imported = ecs_carrier.add_import(
+            tx, account, theirs_too.name, everything, CarrierKind.SSM, now=now, draw=services.draw
+        )
+        known["import of AWS"] = imported.import_id
     env.release("2.0")
     _, made = env.ask(VERSIONS["backfleet"], "CreateRollout", Policy=POLICY.replace("to 2.0", "of others"))
     known["others"] = made["RolloutId"]

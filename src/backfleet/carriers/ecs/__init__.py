@@ -1,5 +1,6 @@
 """The carrier `ecs`: instances of Alibaba Cloud, reached through its own Cloud Assistant.
 
+All but the cloud's own API, credentials and error codes serves every cloud: `ssm` adds those of AWS.
 Owns ecs_accounts, ecs_imports, ecs_hosts, ecs_batches and ecs_runs. Publishes `ecs` when the cloud is to be asked.
 
     add_account, accounts_of, find_account, delete_account: cloud accounts, and the credentials for them
@@ -7,6 +8,7 @@ Owns ecs_accounts, ecs_imports, ecs_hosts, ecs_batches and ecs_runs. Publishes `
     find_host, forget_host: what is known of an imported instance
     check: ask the cloud now whether a selection can be read
     Ecs: how orders for instances are written
+    Clouds: make clients of cloud accounts, each by what its cloud has for that
     Worker, make_means: bring commands to the cloud, and what became of them back
 
 What needs the cloud's SDK is imported where it runs: a server without cloud accounts does not load it, nor need it.
@@ -28,7 +30,7 @@ from backfleet.carriers.ecs.accounts import (
     forget_host,
     imports_of,
 )
-from backfleet.carriers.ecs.loading import check, make_clouds, make_means
+from backfleet.carriers.ecs.loading import Clouds, check, make_clouds, make_means
 from backfleet.carriers.ecs.model import (
     MOST_AT_ONCE,
     NAME,
@@ -51,6 +53,7 @@ __all__ = [
     "AccountExists",
     "AccountInUse",
     "AccountNotFound",
+    "Clouds",
     "Ecs",
     "EcsAccount",
     "EcsHost",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from backfleet import commands
 from backfleet.carriers.ecs._tables import ecs_accounts, ecs_batches, ecs_hosts, ecs_imports
 from backfleet.carriers.ecs.model import Downloads, EcsAccount, EcsHost, EcsImport, Selection, Source
+from backfleet.fleet import CarrierKind
 from backfleet.storage import Transaction
 
 _FIELDS = [field.name for field in dataclasses.fields(EcsAccount)]
@@ -66,6 +67,12 @@ def take_accounts(tx: Transaction, now: datetime, until: datetime, limit: int) -
     for account in found:
         tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(taken_until=until))
     return found
+
+
+def clouds_of(tx: Transaction, account_id: str) -> dict[str, CarrierKind]:
+    """Return which cloud each of an account's cloud accounts is of, by name."""
+    query = sa.select(ecs_accounts.c.name, ecs_accounts.c.cloud).where(ecs_accounts.c.account_id == account_id)
+    return {row.name: CarrierKind(row.cloud) for row in tx.rows(query)}
 
 
 def exist(tx: Transaction) -> bool:
@@ -222,7 +229,7 @@ def with_work(tx: Transaction, account: EcsAccount, limit: int) -> list[EcsHost]
 
 def _account(row: sa.Row[Any]) -> EcsAccount:
     values = {name: row._mapping[name] for name in _FIELDS}
-    return EcsAccount(**{**values, "source": Source(row.source)})
+    return EcsAccount(**{**values, "source": Source(row.source), "cloud": CarrierKind(row.cloud)})
 
 
 def _import(row: sa.Row[Any]) -> EcsImport:

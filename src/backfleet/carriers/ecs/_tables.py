@@ -28,6 +28,7 @@ ecs_accounts = sa.Table(
     sa.Column("taken_until", Moment),  # by the process that works on it
     sa.Column("next_refresh_at", Moment, nullable=False, index=True),
     sa.Column("progress", sa.Text, nullable=False, server_default=""),  # JSON, of the refresh that is under way
+    sa.Column("cloud", sa.String(16), nullable=False, server_default="ecs"),  # the carrier of its instances
 )
 
 ecs_imports = sa.Table(

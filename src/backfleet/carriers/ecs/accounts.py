@@ -46,24 +46,24 @@ def add_account(tx: Transaction, account: EcsAccount) -> None:
     _store.put_account(tx, account)
 
 
-def accounts_of(tx: Transaction, account_id: str) -> list[EcsAccount]:
-    """Return an account's cloud accounts by name."""
-    return _store.accounts_of(tx, account_id)
+def accounts_of(tx: Transaction, account_id: str, cloud: CarrierKind) -> list[EcsAccount]:
+    """Return an account's accounts of a cloud by name."""
+    return [each for each in _store.accounts_of(tx, account_id) if each.cloud is cloud]
 
 
-def find_account(tx: Transaction, account_id: str, name: str) -> EcsAccount:
-    """Return a cloud account. Raises AccountNotFound."""
-    found = _store.find_account(tx, account_id, name)
-    if found is None:
+def find_account(
+    tx: Transaction, account_id: str, name: str, cloud: CarrierKind = CarrierKind.ECS, *, lock: bool = False
+) -> EcsAccount:
+    """Return an account of a cloud, locked against its deletion if asked. Raises AccountNotFound."""
+    found = _store.find_account(tx, account_id, name, lock=lock)
+    if found is None or found.cloud is not cloud:
         raise AccountNotFound
     return found
 
 
-def delete_account(tx: Transaction, account_id: str, name: str) -> None:
+def delete_account(tx: Transaction, account_id: str, name: str, cloud: CarrierKind) -> None:
     """Delete a cloud account and its imports. Raises AccountNotFound, or AccountInUse while instances are from it."""
-    found = _store.find_account(tx, account_id, name, lock=True)
-    if found is None:
-        raise AccountNotFound
+    found = find_account(tx, account_id, name, cloud, lock=True)
     hosts = _store.count_hosts(tx, account_id, name)
     if hosts:
         raise AccountInUse(hosts)
@@ -71,7 +71,14 @@ def delete_account(tx: Transaction, account_id: str, name: str) -> None:
 
 
 def add_import(
-    tx: Transaction, account_id: str, name: str, selection: Selection, *, now: datetime, draw: Draw
+    tx: Transaction,
+    account_id: str,
+    name: str,
+    selection: Selection,
+    cloud: CarrierKind = CarrierKind.ECS,
+    *,
+    now: datetime,
+    draw: Draw,
 ) -> EcsImport:
     """Have instances of a cloud account imported, and kept up to date. The same selection stays one import.
 
@@ -79,9 +86,7 @@ def add_import(
         AccountNotFound: there is no such cloud account.
         TooMany: the account has as many imports as it may.
     """
-    account = _store.find_account(tx, account_id, name, lock=True)
-    if account is None:
-        raise AccountNotFound
+    account = find_account(tx, account_id, name, cloud, lock=True)
     known = _store.imports_of(tx, account_id)
     _store.refresh_at(tx, account, now)
     tx.publish(TOPIC)
@@ -97,13 +102,16 @@ def add_import(
     return made
 
 
-def imports_of(tx: Transaction, account_id: str) -> list[EcsImport]:
-    """Return an account's imports, oldest first."""
-    return _store.imports_of(tx, account_id)
+def imports_of(tx: Transaction, account_id: str, cloud: CarrierKind) -> list[EcsImport]:
+    """Return an account's imports from a cloud, oldest first."""
+    clouds = _store.clouds_of(tx, account_id)
+    return [each for each in _store.imports_of(tx, account_id) if clouds.get(each.ecs_account) is cloud]
 
 
-def delete_import(tx: Transaction, account_id: str, import_id: str) -> bool:
+def delete_import(tx: Transaction, account_id: str, import_id: str, cloud: CarrierKind) -> bool:
     """Import nothing more for a selection; what was imported stays. Return whether there was such an import."""
+    if import_id not in {each.import_id for each in imports_of(tx, account_id, cloud)}:
+        return False
     return _store.delete_import(tx, account_id, import_id)
 
 
@@ -147,7 +155,7 @@ def register(
             raise TooMany
         name = one.name or one.remote_id
         instance_id = fleet.add_without_agent(
-            tx, account.account_id, here, CarrierKind.ECS, name=name, now=now, draw=draw, instance_id=one.remote_id
+            tx, account.account_id, here, account.cloud, name=name, now=now, draw=draw, instance_id=one.remote_id
         )
         made.append(EcsHost(instance_id, account.account_id, account.name, region, one.remote_id))
         _store.add_host(tx, made[-1])

@@ -171,7 +171,7 @@ class Cloud:
             raise bad_answer("ecs:RunCommand", "no InvokeId")
         return invoke_id
 
-    def results(self, invoke_id: str) -> list[Result]:
+    def results(self, invoke_id: str, open_ids: Sequence[str] = ()) -> list[Result]:
         """Return what has become of an invocation on each of its instances. Raises EcsProblem."""
         asked = models.DescribeInvocationResultsRequest(
             region_id=self._region, invoke_id=invoke_id, content_encoding="Base64", max_results=PAGE

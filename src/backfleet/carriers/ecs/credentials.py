@@ -1,10 +1,9 @@
 """From a cloud account to a client of its API: credentials, the role that they take on, the endpoint, its authority."""
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from alibabacloud_credentials.client import Client as Credential
@@ -16,11 +15,11 @@ from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from backfleet.carriers.ecs.cloud import CONNECT_MS, READ_MS, Cloud, calling, runtime
 from backfleet.carriers.ecs.model import KEY_REFUSED, NOT_ALLOWED, EcsAccount, EcsProblem, Source, Trouble
 from backfleet.carriers.ecs.problems import bad_answer
+from backfleet.carriers.ecs.sessions import Sessions
 from backfleet.outbound import Destinations, NotAllowed, resolve
 
 SESSION: Final = "backfleet"
 SESSION_SECONDS: Final = 3600
-EARLY: Final = timedelta(minutes=5)  # before a session ends, there is a new one
 STS: Final = "sts.aliyuncs.com"
 MOST_KEPT: Final = 200
 
@@ -37,7 +36,7 @@ class Clouds:
             may_use_own: whether an account may use the credentials that the server finds where it runs.
         """
         self._allowed, self._open, self._may_use_own = allowed, open_secret, may_use_own
-        self._sessions: dict[str, tuple[dict[str, str], datetime]] = {}
+        self._roles = Sessions()
         self._lock = threading.Lock()
         self._authorities: dict[str, int] = {}  # the text -> the descriptor of a file with it
 
@@ -47,7 +46,8 @@ class Clouds:
         """Return a client of one region. Raises EcsProblem."""
         common = self._common(account, region)
         if account.role_arn:
-            common |= self._session(account, common, now)
+            plain = dict(common)
+            common |= self._roles.of(account, now, lambda: self._assumed(account, plain))
         else:
             common |= self._own(account)
         config = Config(**common, **({"endpoint": account.endpoint} if account.endpoint else {}))
@@ -95,24 +95,12 @@ class Clouds:
         except ValueError as problem:
             raise EcsProblem(KEY_REFUSED, f"a secret cannot be opened: {problem}", Trouble.ACCOUNT) from None
 
-    def _session(self, account: EcsAccount, common: dict[str, Any], now: datetime) -> dict[str, str]:
-        """Return temporary credentials of the account's role, new ones when the last end soon."""
-        parts = (account.account_id, account.name, account.key_id, account.sealed, account.source, account.source_name,
-                 account.role_arn, account.external_id, account.sts_endpoint)  # fmt: skip
-        name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-        with self._lock:
-            known = self._sessions.get(name)
-            if known and known[1] - EARLY > now:
-                return known[0]
+    def _assumed(self, account: EcsAccount, common: dict[str, Any]) -> tuple[dict[str, str], datetime]:
+        """Take on the account's role. Return the credentials, and when they end."""
         endpoint = account.sts_endpoint or STS
         self._check(endpoint)
         client = AnyClient(Config(**common, **self._own(account), endpoint=endpoint))
-        made = _assume(client, account.role_arn, self._opened(account.external_id))
-        with self._lock:
-            while len(self._sessions) >= MOST_KEPT:
-                self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[name] = made
-        return made[0]
+        return _assume(client, account.role_arn, self._opened(account.external_id))
 
     def _authority_file(self, authority: str) -> str:
         """Return a file with this text, for the SDK reads authorities from files only: in memory, and gone with us."""

@@ -19,7 +19,7 @@ from backfleet.carriers.ecs.model import (
 from backfleet.carriers.ecs.round import Round
 from backfleet.carriers.facts import FACTS, read_facts
 from backfleet.commands import NewInvocation, State
-from backfleet.fleet import Heartbeat
+from backfleet.fleet import CarrierKind, Heartbeat
 from backfleet.storage import Transaction
 
 RUNNING: Final = "Running"
@@ -29,22 +29,23 @@ MOST_MISSES: Final = 3  # refreshes in a row that do not find an instance, until
 QUESTIONS: Final = "ecs facts"  # the topic of questions to hosts what they are
 QUESTION_SECONDS: Final = 60
 ASK_AGAIN: Final = 300  # seconds until a host is asked again what it is
+_AGENTS: Final = {CarrierKind.ECS: "Cloud Assistant", CarrierKind.SSM: "SSM"}  # their agents' names
 
 
-def judge_missing(tx: Transaction, host: EcsHost, *, now: datetime) -> None:
+def judge_missing(this: Round, tx: Transaction, host: EcsHost, *, now: datetime) -> None:
     """Record that the cloud does not list an instance; deregister it after MOST_MISSES times."""
     if host.misses + 1 >= MOST_MISSES:
         remove_gone(tx, host, now=now)
         return
     text = f"the cloud has no instance {host.remote_id} in {host.region}"
-    values = {**_problem(INSTANCE_NOT_FOUND, text), "misses": host.misses + 1, "checked_at": now}
+    values = {**_problem(this, INSTANCE_NOT_FOUND, text), "misses": host.misses + 1, "checked_at": now}
     _store.note_host(tx, host.instance_id, values)
 
 
-def judge_stopped(tx: Transaction, host: EcsHost, status: str, *, now: datetime) -> None:
+def judge_stopped(this: Round, tx: Transaction, host: EcsHost, status: str, *, now: datetime) -> None:
     """Record that an instance does not run."""
     fleet.note_shutdown(tx, host.instance_id, now=now)
-    _store.note_host(tx, host.instance_id, _heard(now) | _problem(INSTANCE_NOT_RUNNING, f"it is {status}"))
+    _store.note_host(tx, host.instance_id, _heard(now) | _problem(this, INSTANCE_NOT_RUNNING, f"it is {status}"))
 
 
 def judge_running(
@@ -55,8 +56,8 @@ def judge_running(
     fleet.note_heartbeats(tx, [Heartbeat(host.instance_id, now, reachable_at=now if is_there else None)])
     if is_there:
         _ask_what_it_is(this, tx, host, one, agent, now)
-    text = "" if is_there else "its Cloud Assistant agent is not installed, or not heard by the cloud"
-    _store.note_host(tx, host.instance_id, _heard(now) | _problem("" if is_there else AGENT_NOT_RUNNING, text))
+    text = "" if is_there else f"its {_AGENTS[this.account.cloud]} agent is not installed, or not heard by the cloud"
+    _store.note_host(tx, host.instance_id, _heard(now) | _problem(this, "" if is_there else AGENT_NOT_RUNNING, text))
 
 
 def vouch(tx: Transaction, hosts: Sequence[EcsHost], *, now: datetime) -> None:
@@ -74,8 +75,8 @@ def _is_silent(agent: AgentStatus, now: datetime) -> bool:
     return agent.heard_at is not None and agent.heard_at < now - SILENT_FOR
 
 
-def _problem(code: str, text: str) -> dict[str, Any]:
-    return {"problem_code": code, "problem": text}
+def _problem(this: Round, code: str, text: str) -> dict[str, Any]:
+    return {"problem_code": this.account.code(code), "problem": text}
 
 
 def _ask_what_it_is(
@@ -88,7 +89,7 @@ def _ask_what_it_is(
     fleet.note_facts(
         tx, host.instance_id, hostname=one.hostname, machine_id="", os_type=one.os_type or "linux",
         os_version=one.os_name, platform="", address=one.address,
-        agent_version=f"cloud assistant {agent.version if agent else ''}".strip(),
+        agent_version=f"{_AGENTS[this.account.cloud].lower()} {agent.version if agent else ''}".strip(),
     )  # fmt: skip
     if one.os_type not in ("", "linux"):
         return
@@ -113,7 +114,7 @@ def read_answers(this: Round) -> None:
             try:
                 facts = read_facts(one.output.decode(errors="replace"))
             except ValueError as problem:
-                _store.note_host(tx, one.instance_id, _problem(COMMAND_REFUSED, str(problem)[:300]))
+                _store.note_host(tx, one.instance_id, _problem(this, COMMAND_REFUSED, str(problem)[:300]))
                 continue
             facts = {name: facts[name] for name in ("platform", "os_type", "os_version", "hostname", "machine_id")}
             fleet.note_facts(tx, one.instance_id, **facts, address=known.intranet_ip, agent_version=known.agent_version)

@@ -1,13 +1,14 @@
 """The functions that need the cloud's SDK, which takes two seconds to load: they load it when they are called."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Final
 
 from backfleet.carriers.ecs.model import NO_SDK, EcsAccount, EcsProblem, Selection, Trouble
 from backfleet.carriers.ecs.round import CloudApi, Means, Opening
+from backfleet.fleet import CarrierKind
 from backfleet.ids import Draw
 from backfleet.outbound import Destinations
 from backfleet.storage import Database
@@ -28,10 +29,28 @@ def make_clouds(
     return Clouds(allowed, open_secret, may_use_own)
 
 
+class Clouds:
+    """Makes clients of cloud accounts, each by what its cloud has for that."""
+
+    def __init__(self, makers: Mapping[CarrierKind, Callable[[], Opening]]) -> None:
+        """Load no SDK yet.
+
+        Args:
+            makers: for each cloud what loads its SDK. They raise EcsProblem where it is not installed.
+        """
+        self._clouds = {kind: _Late(make) for kind, make in makers.items()}
+
+    def open(
+        self, account: EcsAccount, region: str, now: datetime, before_call: Callable[[], None] = lambda: None
+    ) -> CloudApi:
+        """Return a client of one region. Raises EcsProblem."""
+        return self._clouds[account.cloud].open(account, region, now, before_call)
+
+
 def make_means(
     database: Database,
     clock: Callable[[], datetime],
-    clouds: Callable[[], Opening],
+    clouds: Opening,
     draw: Draw,
     *,
     region: str,
@@ -40,11 +59,11 @@ def make_means(
 ) -> Means:
     """Return what every round needs. See `Means`."""
     random = SystemRandom()
-    return Means(database, clock, _Late(clouds), draw, region, every, lease, lambda: random.uniform(1.0, 1.3))
+    return Means(database, clock, clouds, draw, region, every, lease, lambda: random.uniform(1.0, 1.3))
 
 
 class _Late:
-    """Loads the SDK at the first use, and again where it was missing: that is a problem of the cloud account."""
+    """Loads a cloud's SDK at the first use, and again where it was missing: a problem of the cloud account."""
 
     def __init__(self, make: Callable[[], Opening]) -> None:
         self._make = make

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from backfleet.fleet import CarrierKind
+
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 REGION: Final = r"[a-z0-9-]{2,64}"
 MOST_AT_ONCE: Final = 50  # instances of one RunCommand; the cloud takes as many from every account
@@ -33,12 +35,16 @@ class Trouble(StrEnum):
 class EcsProblem(Exception):
     """The cloud refused something, or was not reached. The text says what was found and what to do.
 
-    `code` is ours; `cloud_code` is the cloud's own word, if there was one.
+    `code` is ours; `cloud_code` is the cloud's own word, if there was one. `not_taken` says that it has certainly not
+    done what it was asked.
     """
 
-    def __init__(self, code: str, message: str, trouble: Trouble, cloud_code: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, trouble: Trouble, cloud_code: str = "", *, not_taken: bool = False
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.trouble, self.cloud_code = code, message, trouble, cloud_code
+        self.not_taken = not_taken
 
 
 UNREACHABLE: Final = "EcsUnreachable"
@@ -55,6 +61,11 @@ INSTANCE_NOT_FOUND: Final = "EcsInstanceNotFound"
 INSTANCE_NOT_RUNNING: Final = "EcsInstanceNotRunning"
 AGENT_NOT_RUNNING: Final = "EcsAgentNotRunning"
 NOT_DELIVERED: Final = "EcsNotDelivered"
+
+
+def code_for(cloud: CarrierKind, code: str) -> str:
+    """Return one of these codes as it is shown for instances of a cloud: `EcsThrottled`, `SsmThrottled`."""
+    return code if cloud is CarrierKind.ECS else code.replace("Ecs", cloud.value.capitalize(), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,11 @@ class EcsAccount:
     problem_code: str = ""
     problem: str = ""
     asked_at: datetime | None = None  # when it last answered
+    cloud: CarrierKind = CarrierKind.ECS
+
+    def code(self, code: str) -> str:
+        """Return one of our codes as it is shown for this account."""
+        return code_for(self.cloud, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +185,7 @@ class CloudCommand:
     working_directory: str = ""
     username: str = ""
     termination: str = ""
-    has_parameters: bool = False  # `{{ACS::InstanceId}}` in the content is replaced
+    has_parameters: bool = False  # `{{ACS::InstanceId}}` in the content stands for the instance's own id
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +215,17 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a state of an instance's command means: our code, whether it may have run all the same, and what to do."""
+
+    code: str
+    may_have_run: bool
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What the cloud says of one instance of an invocation."""
+    """What the cloud says of one instance of an invocation. `status` is in the words of ECS, whatever the cloud."""
 
     remote_id: str
     status: str
@@ -209,3 +234,4 @@ class Result:
     error_text: str
     output: bytes
     dropped: int
+    meaning: Meaning | None = None  # where the cloud's words are not those of ECS

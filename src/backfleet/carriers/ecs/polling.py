@@ -20,7 +20,9 @@ def poll(this: Round, batch: Batch) -> None:
         EcsProblem: the cloud was not reached, or does not say it.
     """
     try:
-        found: Sequence[Result] = this.cloud(batch.region).results(batch.invoke_id)
+        found: Sequence[Result] = this.cloud(batch.region).results(
+            batch.invoke_id, [run.remote_id for run in batch.runs]
+        )
     except EcsProblem as problem:
         if problem.trouble is not Trouble.DOUBT:
             _put_off(this, batch)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from backfleet.carriers.ecs.model import NOT_DELIVERED, Result, Run
+from backfleet.carriers.ecs.model import NOT_DELIVERED, Meaning, Result, Run
 from backfleet.carriers.ecs.problems import INSTANCE_ERRORS
 from backfleet.commands import ALREADY_STARTED, LONGEST_OUTPUT, FinalReport
 
@@ -59,7 +59,8 @@ def _report(result: Result, output: bytes, dropped: int) -> FinalReport:
         return FinalReport("timeout", output=output, dropped=dropped)
     if result.status in ("Terminated", "Cancelled", "Stopped"):
         return FinalReport("stopped", output=output, dropped=dropped)
-    code, may_have_run, advice = INSTANCE_ERRORS.get(result.error_code, ("", True, ""))
+    known = result.meaning or Meaning(*INSTANCE_ERRORS.get(result.error_code, ("", True, "")))
+    code, may_have_run, advice = known.code, known.may_have_run, known.advice
     if result.status in ("Aborted", "Invalid", "Error", "Failed") and not may_have_run:
         return FinalReport("error", error_code=code, error_text=_heard(result, advice), output=output, dropped=dropped)
     if result.status in ("Aborted", "Invalid"):  # these two say that it was not delivered

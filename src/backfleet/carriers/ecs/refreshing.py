@@ -102,7 +102,7 @@ def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> No
     if stream.is_unsure:
         this.cloud(chosen.region).check_permission()
         with means.database.transaction() as tx:
-            _end_import(this, tx, one, stream, _what_is_missing(one, stream))
+            _end_import(this, tx, one, stream, _what_is_missing(this, one, stream))
             _note(this, tx, so_far, name, progress.permission_is_there(stream))
         return
     ids = chosen.instance_ids
@@ -111,16 +111,16 @@ def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> No
     found = [each for each in page.instances if not ids or each.remote_id in ids]
     after = progress.page_read(stream, [each.remote_id for each in found], page.following, len(parts))
     if page.following and (page.following == stream.token or after.pages >= progress.MOST_PAGES):
-        text = f"ecs:DescribeInstances lists without an end (page {after.pages}). Is it the endpoint?"
-        raise EcsProblem(BAD_ANSWER, text, Trouble.ACCOUNT)
+        text = f"the cloud lists instances without an end (page {after.pages}). Is it the endpoint?"
+        raise EcsProblem(this.account.code(BAD_ANSWER), text, Trouble.ACCOUNT)
     present = {each.remote_id for each in found} if ids else set()
     after = replace(after, present=tuple(sorted({*stream.present, *present})))
-    problem = _what_is_missing(one, after)
+    problem = _what_is_missing(this, one, after)
     try:
         with means.database.transaction() as tx:
             register(tx, this.account, chosen.region, means.region, found, now=means.clock(), draw=means.draw)
     except TooMany:
-        problem = _problem(COMMAND_REFUSED, "the account has as many instances as it may")
+        problem = _problem(this, COMMAND_REFUSED, "the account has as many instances as it may")
         after = replace(after, is_over=True, is_unsure=False)
     with means.database.transaction() as tx:
         if after.is_over:
@@ -128,18 +128,18 @@ def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> No
         _note(this, tx, so_far, name, after)
 
 
-def _what_is_missing(one: EcsImport, stream: Stream) -> dict[str, str]:
+def _what_is_missing(this: Round, one: EcsImport, stream: Stream) -> dict[str, str]:
     missing = sorted(set(one.selection.instance_ids) - set(stream.present))
     if missing:
         what = f"{missing[0]} and {len(missing) - 1} more are" if len(missing) > 1 else f"{missing[0]} is"
-        return _problem(INSTANCE_NOT_FOUND, f"{what} not in {one.selection.region}")
+        return _problem(this, INSTANCE_NOT_FOUND, f"{what} not in {one.selection.region}")
     if not stream.found:
-        return _problem(INSTANCE_NOT_FOUND, f"no instance of {one.selection.region} is selected")
-    return _problem("", "")
+        return _problem(this, INSTANCE_NOT_FOUND, f"no instance of {one.selection.region} is selected")
+    return _problem(this, "", "")
 
 
-def _problem(code: str, text: str) -> dict[str, str]:
-    return {"problem_code": code, "problem": text}
+def _problem(this: Round, code: str, text: str) -> dict[str, str]:
+    return {"problem_code": this.account.code(code), "problem": text}
 
 
 def _end_import(this: Round, tx: Transaction, one: EcsImport, stream: Stream, problem: dict[str, str]) -> None:
@@ -186,9 +186,9 @@ def _judge_listed(this: Round, so_far: Progress, name: str, stream: Stream, stat
         if not stream.is_unsure:
             for host in _store.hosts_in(tx, this.account, region, stream.asked):
                 if host.remote_id not in statuses:
-                    judge_missing(tx, host, now=now)
+                    judge_missing(this, tx, host, now=now)
                 elif statuses[host.remote_id] != RUNNING:
-                    judge_stopped(tx, host, statuses[host.remote_id], now=now)
+                    judge_stopped(this, tx, host, statuses[host.remote_id], now=now)
             if not stream.listed:
                 stream = progress.all_judged(stream)
         _note(this, tx, so_far, name, stream)

@@ -44,8 +44,8 @@ class CloudApi(Protocol):
     def run(self, batch: Batch) -> str:
         """Have a batch run; return the invocation's id."""
 
-    def results(self, invoke_id: str) -> list[Result]:
-        """Return what became of an invocation."""
+    def results(self, invoke_id: str, open_ids: Sequence[str] = ()) -> list[Result]:
+        """Return what became of an invocation, at least on the instances that are named."""
 
     def stop(self, invoke_id: str, remote_ids: Sequence[str]) -> None:
         """Have an invocation stopped on these instances."""

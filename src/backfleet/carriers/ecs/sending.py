@@ -75,7 +75,8 @@ def send(this: Round, batch: Batch) -> None:
     except EcsProblem as problem:
         if problem.trouble is Trouble.PASSES:
             with means.database.transaction() as tx:
-                _batches.note(tx, batch.token, {"next_poll_at": this.next_poll(batch.tries)})
+                tries = batch.tries + (0 if problem.not_taken else 1)
+                _batches.note(tx, batch.token, {"tries": tries, "next_poll_at": this.next_poll(batch.tries)})
             raise
         _refused(this, batch, problem)
         if problem.trouble is Trouble.ACCOUNT:

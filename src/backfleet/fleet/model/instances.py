@@ -27,7 +27,8 @@ class CarrierKind(StrEnum):
 
     ASSIST = "assist"  # its agent comes to our gateway
     SSH = "ssh"  # it has no agent: the server goes to it
-    ECS = "ecs"  # its agent belongs to a cloud: the server asks that cloud
+    ECS = "ecs"  # its agent belongs to Alibaba Cloud: the server asks that cloud
+    SSM = "ssm"  # its agent belongs to AWS: the server asks Systems Manager
 
 
 class AgentKind(StrEnum):

@@ -23,6 +23,7 @@ from backfleet.operations.backfleet import (
     server,
     server_health,
     ssh_hosts,
+    ssm_accounts,
     tasks,
     version_schemes,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "server",
     "server_health",
     "ssh_hosts",
+    "ssm_accounts",
     "tasks",
     "version_schemes",
 ]

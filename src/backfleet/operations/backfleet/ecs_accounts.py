@@ -1,24 +1,21 @@
 """Cloud accounts of the carrier `ecs`, and what is imported from them."""
 
-import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.carriers import ecs
 from backfleet.carriers.ecs import EcsAccount, EcsHost, EcsImport, EcsProblem, Selection, Source
-from backfleet.carriers.ecs.round import Opening
-from backfleet.operations.catalogue import BACKFLEET, Call, Services, operation
+from backfleet.fleet import CarrierKind
+from backfleet.operations.backfleet.clouds import BOX, cloud_clients
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.tags import Tag, tag_type
-from backfleet.outbound import Destinations
 from backfleet.storage import Conflict
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import repeat, repeat_objects, text
 from backfleet.wire.shapes import Maybe
 
-BOX: Final = "ecs accounts"
 MOST_IDS: Final = 100
 MOST_TAGS: Final = 20
 ENDPOINT: Final = r"[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?"
@@ -150,14 +147,6 @@ class OneEcsImport:
     import_id: str = text("ImportId", required=True, longest=64)
 
 
-def ecs_clouds(services: Services) -> Callable[[], Opening]:
-    """Return what makes clients of clouds. Raises ValueError where a setting cannot be read."""
-    settings = services.settings
-    allowed = Destinations.read(settings.ecs_allowed, setting="ecs_allowed")
-    own = frozenset(filter(None, (each.strip() for each in settings.ecs_own_credentials_for.split(","))))
-    return functools.partial(ecs.make_clouds, allowed, services.vault.box(BOX).unseal, own.__contains__)
-
-
 def every_account(call: Call, asked: Any) -> list[str]:
     """Return the ARN of an account's cloud accounts."""
     return [f"acs:backfleet:{call.region}:{call.account_id}:ecs-account/*"]
@@ -186,7 +175,7 @@ def create_ecs_account(call: Call, asked: CreateEcsAccount) -> dict[str, Any]:
     an object store or on a web server: instances ask it first, verify what it sends, and else ask this server. It is
     reached with the certificates that the instances' systems trust, or with those of DownloadsAuthority.
     """
-    made = _account_of(call, asked)
+    made = account_of(call, asked, CarrierKind.ECS)
     try:
         with call.services.database.transaction() as tx:
             ecs.add_account(tx, made)
@@ -194,10 +183,17 @@ def create_ecs_account(call: Call, asked: CreateEcsAccount) -> dict[str, Any]:
         raise EcsAccountExists from None
     except ecs.TooMany:
         raise TooManyEcsEntries from None
-    return _account(made)
+    return shown_account(made)
 
 
-def _account_of(call: Call, asked: CreateEcsAccount) -> EcsAccount:
+def account_of(call: Call, asked: Any, cloud: CarrierKind) -> EcsAccount:
+    """Return the cloud account that a request describes, with its secrets sealed.
+
+    Args:
+        call: the call.
+        asked: CreateEcsAccount, or what has its fields.
+        cloud: the carrier of its instances.
+    """
     source, seal = Source(asked.source), call.services.vault.box(BOX).seal
     sealed = ""
     if source is Source.KEY:
@@ -227,10 +223,11 @@ def _account_of(call: Call, asked: CreateEcsAccount) -> EcsAccount:
         address=asked.address or "",
         mirror=asked.mirror.rstrip("/"),
         mirror_authority=asked.mirror_authority,
+        cloud=cloud,
     )
 
 
-def _check_mirror(asked: CreateEcsAccount) -> None:
+def _check_mirror(asked: Any) -> None:
     if asked.mirror and (not re.fullmatch(MIRROR, asked.mirror) or "/.." in asked.mirror):
         raise InvalidParameter("`DownloadsUrl` is like https://bucket.oss-cn-beijing.aliyuncs.com/prefix: no more.")
     if asked.mirror_authority and not asked.mirror.startswith("https://"):
@@ -253,7 +250,7 @@ def _check_certificate(name: str, pem: str) -> None:
 def list_ecs_accounts(call: Call, asked: NoParameters) -> dict[str, Any]:
     """List the account's cloud accounts by name, without their secrets, and what is wrong with each."""
     with call.services.database.reading() as tx:
-        return {"Accounts": [_account(each) for each in ecs.accounts_of(tx, call.account_id)]}
+        return {"Accounts": [shown_account(each) for each in ecs.accounts_of(tx, call.account_id, CarrierKind.ECS)]}
 
 
 @operation(
@@ -268,7 +265,7 @@ def delete_ecs_account(call: Call, asked: OneEcsAccount) -> dict[str, Any]:
     """Delete a cloud account that no instance is reached through, and its imports."""
     try:
         with call.services.database.transaction() as tx:
-            ecs.delete_account(tx, call.account_id, asked.name)
+            ecs.delete_account(tx, call.account_id, asked.name, CarrierKind.ECS)
     except ecs.AccountNotFound:
         raise EcsAccountNotFound from None
     except ecs.AccountInUse as problem:
@@ -299,7 +296,7 @@ def import_ecs_instances(call: Call, asked: ImportEcsInstances) -> dict[str, Any
     try:
         with call.services.database.reading() as tx:
             account = ecs.find_account(tx, call.account_id, asked.name)
-        found = ecs.check(ecs_clouds(call.services)(), account, selection, call.now)
+        found = ecs.check(cloud_clients(call.services), account, selection, call.now)
         with call.services.database.transaction() as tx:
             made = ecs.add_import(tx, call.account_id, asked.name, selection, now=call.now, draw=call.services.draw)
     except ecs.AccountNotFound:
@@ -321,7 +318,7 @@ def import_ecs_instances(call: Call, asked: ImportEcsInstances) -> dict[str, Any
 def list_ecs_imports(call: Call, asked: NoParameters) -> dict[str, Any]:
     """List what is imported from cloud accounts, when each selection was last read, and what was wrong then."""
     with call.services.database.reading() as tx:
-        return {"Imports": [_import(each) for each in ecs.imports_of(tx, call.account_id)]}
+        return {"Imports": [shown_import(each) for each in ecs.imports_of(tx, call.account_id, CarrierKind.ECS)]}
 
 
 @operation(
@@ -335,13 +332,13 @@ def list_ecs_imports(call: Call, asked: NoParameters) -> dict[str, Any]:
 def delete_ecs_import(call: Call, asked: OneEcsImport) -> dict[str, Any]:
     """Import nothing more for a selection. Its instances stay until they are deregistered or released."""
     with call.services.database.transaction() as tx:
-        if not ecs.delete_import(tx, call.account_id, asked.import_id):
+        if not ecs.delete_import(tx, call.account_id, asked.import_id, CarrierKind.ECS):
             raise EcsImportNotFound
     return {}
 
 
-def ecs_of(host: EcsHost | None) -> dict[str, Any]:
-    """Return what DescribeInstance shows of what a cloud says of an instance."""
+def ecs_of(host: EcsHost | None, name: str) -> dict[str, Any]:
+    """Return what DescribeInstance shows, under this name, of what a cloud says of an instance."""
     if host is None:
         return {}
     found: dict[str, Any] = {
@@ -351,10 +348,11 @@ def ecs_of(host: EcsHost | None) -> dict[str, Any]:
         "ProblemCode": host.problem_code,
         "Problem": host.problem,
     }
-    return {"Ecs": found | ({"AskedTime": seconds(host.asked_at)} if host.asked_at else {})}
+    return {name: found | ({"AskedTime": seconds(host.asked_at)} if host.asked_at else {})}
 
 
-def _account(account: EcsAccount) -> dict[str, Any]:
+def shown_account(account: EcsAccount) -> dict[str, Any]:
+    """Return what is shown of a cloud account."""
     return {
         "Name": account.name,
         "CredentialSource": account.source.value,
@@ -372,7 +370,8 @@ def _account(account: EcsAccount) -> dict[str, Any]:
     }
 
 
-def _import(one: EcsImport) -> dict[str, Any]:
+def shown_import(one: EcsImport) -> dict[str, Any]:
+    """Return what is shown of an import."""
     return {
         "ImportId": one.import_id,
         "AccountName": one.ecs_account,

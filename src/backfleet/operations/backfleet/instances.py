@@ -70,6 +70,7 @@ class DescribeInstance:
         "Clones": [CLONE],
         "Ssh": Maybe(SSH),
         "Ecs": Maybe(ECS),
+        "Ssm": Maybe(ECS),
     },
     errors=(InstanceNotFound,),
 )
@@ -81,7 +82,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
     state after the last upgrade: another package manager, a file that was changed. Clones are hosts that use this
     instance's identity side by side; while there are some, it gets no orders. Ssh says how the server goes
-    to an instance without an agent, and what was wrong at its last visit; Ecs what the cloud says of an instance.
+    to an instance without an agent, and what was wrong at its last visit; Ecs or Ssm what its cloud says of it.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
@@ -90,7 +91,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         inventory = fleet.find_inventory(tx, found.id)
         clones = fleet.clones_of(tx, [found.id], now=call.now).get(found.id, [])
         way = ssh.find_host(tx, found.id) if found.carrier is CarrierKind.SSH else None
-        cloud = ecs.find_host(tx, found.id) if found.carrier is CarrierKind.ECS else None
+        cloud = ecs.find_host(tx, found.id) if found.carrier in (CarrierKind.ECS, CarrierKind.SSM) else None
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     within = timedelta(seconds=call.services.settings.fit_seconds)
@@ -116,7 +117,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "Checkups": [_checkup(client) for client in clients],
         "Clones": [_clone(run) for run in clones],
         **ssh_of(way),
-        **ecs_of(cloud),
+        **ecs_of(cloud, found.carrier.value.capitalize()),
     }
 
 
