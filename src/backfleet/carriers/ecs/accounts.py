@@ -46,7 +46,7 @@ def add_account(tx: Transaction, account: EcsAccount) -> None:
     _store.put_account(tx, account)
 
 
-def accounts_of(tx: Transaction, account_id: str, cloud: CarrierKind) -> list[EcsAccount]:
+def accounts_of(tx: Transaction, account_id: str, cloud: CarrierKind = CarrierKind.ECS) -> list[EcsAccount]:
     """Return an account's accounts of a cloud by name."""
     return [each for each in _store.accounts_of(tx, account_id) if each.cloud is cloud]
 
@@ -61,7 +61,7 @@ def find_account(
     return found
 
 
-def delete_account(tx: Transaction, account_id: str, name: str, cloud: CarrierKind) -> None:
+def delete_account(tx: Transaction, account_id: str, name: str, cloud: CarrierKind = CarrierKind.ECS) -> None:
     """Delete a cloud account and its imports. Raises AccountNotFound, or AccountInUse while instances are from it."""
     found = find_account(tx, account_id, name, cloud, lock=True)
     hosts = _store.count_hosts(tx, account_id, name)
@@ -102,13 +102,13 @@ def add_import(
     return made
 
 
-def imports_of(tx: Transaction, account_id: str, cloud: CarrierKind) -> list[EcsImport]:
+def imports_of(tx: Transaction, account_id: str, cloud: CarrierKind = CarrierKind.ECS) -> list[EcsImport]:
     """Return an account's imports from a cloud, oldest first."""
     clouds = _store.clouds_of(tx, account_id)
     return [each for each in _store.imports_of(tx, account_id) if clouds.get(each.ecs_account) is cloud]
 
 
-def delete_import(tx: Transaction, account_id: str, import_id: str, cloud: CarrierKind) -> bool:
+def delete_import(tx: Transaction, account_id: str, import_id: str, cloud: CarrierKind = CarrierKind.ECS) -> bool:
     """Import nothing more for a selection; what was imported stays. Return whether there was such an import."""
     if import_id not in {each.import_id for each in imports_of(tx, account_id, cloud)}:
         return False
