@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -55,7 +56,12 @@ def deltas(server: Installation, package: str, version: str) -> list[dict[str, A
 
 def wait_for_delta(server: Installation, package: str, version: str, seconds: float = LONG) -> int:
     """Wait until the worker has made the only delta to a version; return its bytes."""
-    (found,) = wait_for(lambda: deltas(server, package, version), seconds)
+
+    def poll() -> list[dict[str, Any]]:
+        time.sleep(1)  # each call is a new connection, on a machine that is busy making it
+        return deltas(server, package, version)
+
+    (found,) = wait_for(poll, seconds)
     assert found["Note"] == "", found
     return int(found["Size"])
 

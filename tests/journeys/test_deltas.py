@@ -225,6 +225,7 @@ def test_a_file_system_that_is_full_while_one_is_applied_takes_the_whole(offered
     assert "File too large" in found["no_delta"]
 
 
+@pytest.mark.timeout(3600)  # making it takes two minutes of processor time at the lowest priority
 def test_rclone_comes_by_a_delta_directly_and_by_a_relay(tmp_path: Path) -> None:
     """1.74.4 to 1.75.2: at most 12.1 MB instead of 29."""
     old, new = (wheel(version) for version in ("1.74.4", "1.75.2"))
