@@ -22,6 +22,7 @@ from backfleet.checks.machine import (
     check_host_program,
     check_keys,
     check_modes,
+    check_processes,
     check_reports,
 )
 from backfleet.operations.backfleet.server import agent_address
@@ -42,6 +43,7 @@ def check_installation(call: Call) -> Iterator[Finding]:
     data = call.services.settings.data
     yield check_disk(data)
     yield check_descriptors()
+    yield check_processes(call.services.settings.processes)
     yield check_keys(data)
     yield check_modes(data)
     yield check_certificate(data, call.now)
