@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from backfleet.cli._client import CallFailed
 from backfleet_host.platforms import platform_here
 from journeys.host_programs import PROGRAM, PYTHON
 from journeys.installation import LONG, PACKAGE, Host, Installation, wait_for
@@ -44,7 +45,17 @@ def offer(server: Installation, version: str, zeros: int = 0) -> int:
 def upload(server: Installation, artifact: Path, package: str, version: str, **more: Any) -> None:
     """Offer an artifact."""
     words = {"PackageName": package, "ReleaseVersion": version, "Platform": platform_here(), "FileName": artifact.name}
-    server.client().upload("AddRelease", artifact, lambda _sent: None, **words, **more)
+
+    def sent() -> bool:
+        try:
+            server.client().upload("AddRelease", artifact, lambda _sent: None, **words, **more)
+        except CallFailed as problem:
+            if not problem.is_busy:
+                raise
+            return False
+        return True
+
+    wait_for(sent, LONG)
 
 
 def deltas(server: Installation, package: str, version: str) -> list[dict[str, Any]]:
