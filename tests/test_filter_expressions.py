@@ -178,3 +178,10 @@ def test_every_text_is_an_expression_or_gets_one_error(text: str) -> None:
         assert 0 <= found.position <= len(text)
     else:
         assert {found.holds(WEB), found.holds(Subject({}))} <= {True, False, None}
+
+
+def test_an_expression_knows_the_fields_that_it_names() -> None:
+    """However deep they are; tags are no fields."""
+    text = "not (version<2 or tag:platform=x) and (platform in (a, b) or not client=c)"
+    assert read_expression(text, {"version", "platform", "client"}).fields == {"version", "platform", "client"}
+    assert read_expression("tag:client", {"client"}).fields == frozenset()

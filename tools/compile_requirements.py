@@ -13,7 +13,11 @@ FILES = [
     ("run", ["pyproject.toml"], None),
     ("host", ["--group", "pyproject.toml:host"], "run"),
     ("demo", ["pyproject.toml", "--group", "pyproject.toml:demo"], "run"),
-    ("test", ["pyproject.toml", "--extra", "otel", "--extra", "s3", "--group", "pyproject.toml:test"], "demo"),
+    (
+        "test",
+        ["pyproject.toml", "--extra", "otel", "--extra", "s3", "--extra", "ssm", "--group", "pyproject.toml:test"],
+        "demo",
+    ),
     ("bench", ["--group", "pyproject.toml:bench"], None),
     ("moto", ["--group", "pyproject.toml:moto"], None),
     ("shims", ["--group", "pyproject.toml:shims"], None),

@@ -14,7 +14,7 @@ expression nor its opposite chooses it.
 import difflib
 import operator
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
@@ -119,9 +119,26 @@ class Expression:
     text: str
     root: _Node
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that it names, tags left out."""
+        return frozenset(_fields_of(self.root))
+
     def holds(self, subject: Subject) -> bool | None:
         """Return whether it is true of a subject; None if a version in it cannot be compared."""
         return self.root.holds(subject)
+
+
+def _fields_of(node: _Node) -> Iterator[str]:
+    match node:
+        case _Comparison():
+            if not node.is_tag:
+                yield node.name
+        case _Not():
+            yield from _fields_of(node.inner)
+        case _:
+            for part in node.parts:
+                yield from _fields_of(part)
 
 
 def read_expression(text: str, fields: Collection[str]) -> Expression:

@@ -24,7 +24,7 @@ from backfleet_host.texts import printable
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
 AIOHTTP_VERSION: Final = "3.14.5"  # the version that the functions and classes here were checked against
 DARABONBA_VERSION: Final = "1.0.9"  # the version that `limit_answers` was checked against
-DATEUTIL_VERSION: Final = "4.0.0"  # the version that `end_recurrences` was checked against
+DATEUTIL_VERSION: Final = "2.9.0.post0"  # the version that `end_recurrences` was checked against
 SQLALCHEMY_VERSION: Final = "2.1.9"  # the version that `raise_as_sqlalchemy_does` was checked against
 
 

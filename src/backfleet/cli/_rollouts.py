@@ -49,8 +49,10 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        say(f"to {goal_of(found)}: {found['Members']} members; {found['AlreadyThere']} have it already")
-        rows = [(ring["Name"], ring["Members"], " ".join(ring["Clients"][:5])) for ring in found["Rings"]]
+        is_install = found.get("Kind") == "install"
+        verb, named = ("install", "Instances") if is_install else ("to", "Clients")
+        say(f"{verb} {goal_of(found)}: {found['Members']} members; {found['AlreadyThere']} have it already")
+        rows = [(ring["Name"], ring["Members"], " ".join(ring[named][:5])) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"

@@ -16,8 +16,9 @@ a transaction.
   `reachability` says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can;
   `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
 - Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
-- Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client`,
-  `set_clients` and `forget_client` maintain what is known of them, `doubt_clients` has their host asked,
+- Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client` and
+  `ensure_clients` make them, `without_client` finds instances that have none, `set_clients` and `forget_client`
+  maintain what is known of them, `doubt_clients` has their host asked,
   `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Minimum versions: `put_minimum`, `delete_minimum`, `minimums_of`; `below_minimums` counts who is below.
@@ -46,6 +47,7 @@ from backfleet.fleet.clients import (
     doubt_all_clients,
     doubt_clients,
     ensure_client,
+    ensure_clients,
     find_clients,
     forget_client,
     ids_of_package,
@@ -54,6 +56,7 @@ from backfleet.fleet.clients import (
     set_channel,
     set_clients,
     take_unchecked,
+    without_client,
 )
 from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
 from backfleet.fleet.instances import (
@@ -246,6 +249,7 @@ __all__ = [
     "doubt_all_clients",
     "doubt_clients",
     "ensure_client",
+    "ensure_clients",
     "find_activations",
     "find_clients",
     "find_instances",
@@ -310,5 +314,6 @@ __all__ = [
     "take_unchecked",
     "with_host_versions",
     "with_wrong_clocks",
+    "without_client",
     "without_password",
 ]

@@ -52,11 +52,54 @@ def ensure_client(
     tx: Transaction, on: Instance, package: str, channel: str, *, status: ClientStatus, now: datetime, draw: Draw
 ) -> Client:
     """Return the client of a package on an instance. If there is none yet, create it with `channel` and `status`."""
-    made = Client(
+    made = _new_client(on.account_id, on.region, on.id, package, channel, status, now, draw)
+    if _store.clients.add(tx, made):
+        return made
+    return next(client for client in _store.clients.on_instances(tx, [on.id]) if client.package == package)
+
+
+def ensure_clients(
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    instance_ids: Sequence[str],
+    package: str,
+    channel: str,
+    *,
+    status: ClientStatus,
+    now: datetime,
+    draw: Draw,
+) -> dict[str, Client]:
+    """Return the client of a package on each of these instances, by instance. Those that have none yet get one.
+
+    Rows are written in the order of the instances, so that two calls cannot deadlock.
+    """
+    found: dict[str, Client] = {}
+    wanted = sorted(instance_ids)
+    for start in range(0, len(wanted), _store.clients.IDS_AT_ONCE):
+        some = wanted[start : start + _store.clients.IDS_AT_ONCE]
+        made = [_new_client(account_id, region, each, package, channel, status, now, draw) for each in some]
+        _store.clients.add_those_new(tx, made)
+        there = _store.clients.on_instances(tx, some)
+        found |= {client.instance_id: client for client in there if client.package == package}
+    return found
+
+
+def _new_client(
+    account_id: str,
+    region: str,
+    instance_id: str,
+    package: str,
+    channel: str,
+    status: ClientStatus,
+    now: datetime,
+    draw: Draw,
+) -> Client:
+    return Client(
         id=new_id("c", draw),
-        account_id=on.account_id,
-        region=on.region,
-        instance_id=on.id,
+        account_id=account_id,
+        region=region,
+        instance_id=instance_id,
         package=package,
         version="",
         channel=channel,
@@ -65,9 +108,6 @@ def ensure_client(
         updated_at=now,
         checked_at=now,
     )
-    if _store.clients.add(tx, made):
-        return made
-    return next(client for client in _store.clients.on_instances(tx, [on.id]) if client.package == package)
 
 
 def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) -> None:
@@ -157,6 +197,15 @@ def clients_of_package(
         (client, instance, of_instances.get(instance.id, {}) | of_clients.get(client.id, {}))
         for client, instance in found
     ]
+
+
+def without_client(
+    tx: Transaction, account_id: str, region: str, package: str
+) -> list[tuple[Instance, dict[str, str]]]:
+    """Return every enrolled instance that has no client of a package, not even one that is not installed; with tags."""
+    found = _store.instances.without_client(tx, account_id, region, package)
+    tags = _tags(tx, "instance", [instance.id for instance in found])
+    return [(instance, tags.get(instance.id, {})) for instance in found]
 
 
 def clients_on(tx: Transaction, instance_id: str) -> list[Client]:

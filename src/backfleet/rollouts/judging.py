@@ -28,9 +28,14 @@ class Judge(Protocol):
     def of_settings(self) -> "Judge":
         """Return what the caller may do where clients are given settings: moving one is that, then."""
 
+    def of_installs(self) -> "Judge":
+        """Return what the caller may do where clients are installed: moving one is that, then."""
+
 
 def judge_for(judge: Judge, kind: str) -> Judge:
     """Return what a caller may do by a rollout of a kind."""
+    if kind == Kind.INSTALL:
+        return judge.of_installs()
     return judge.of_settings() if kind == Kind.SETTINGS else judge
 
 
@@ -38,15 +43,17 @@ ReadJudge = Callable[[Transaction, Caller, str, datetime], Judge]
 """Reads what a caller may do: (transaction, caller, region, now)."""
 
 
-def faults_of(judge: Judge, members: Iterable[Member]) -> list[Fault]:
+def faults_of(judge: Judge, members: Iterable[Member], kind: str) -> list[Fault]:
     """Return the members that a policy's author may not move, as faults: one for each statement that refuses some."""
-    refused = judge.moving({member.client_id: member.instance_id for member in members})
+    meant = "hosts on which you may not install" if kind == Kind.INSTALL else "clients that you may not upgrade"
+    clients = {member.client_id: member.instance_id for member in members}
+    refused = judge.moving(clients)
     by_reason: dict[str, list[str]] = defaultdict(list)
     for client_id, why in sorted(refused.items()):
-        by_reason[why.replace(client_id, "...")].append(client_id)
+        by_reason[why.replace(client_id, "...").replace(clients[client_id], "...")].append(client_id)
     faults = []
     for why, client_ids in list(by_reason.items())[:SHOWN]:
         named = ", ".join(client_ids[:SHOWN])
         wanted = f"exclude them, or have it applied by somebody who may move them. {why}"
-        faults.append(Fault(0, "select", f"{len(client_ids)} clients that you may not upgrade ({named})", wanted))
+        faults.append(Fault(0, "select", f"{len(client_ids)} {meant} ({named})", wanted))
     return faults

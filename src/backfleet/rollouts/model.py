@@ -148,6 +148,7 @@ class Action(StrEnum):
     MOVE = "move"  # the order of the rollout's kind
     PRECHECK = "precheck"
     STAGE = "stage"
+    INSTALL = "install"
     SETTINGS = "settings"
     ROLL_BACK = "roll-back"
     WITHDRAW = "withdraw"  # cancel its order if that was not handed out

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from backfleet.rollouts.installing import ALREADY_INSTALLED
 from backfleet.rollouts.model import OrderEnd
 from backfleet.upgrades import Item, ItemState
 
@@ -63,6 +64,8 @@ def _end(item: Item) -> OrderEnd:
 
 
 def _end_of_failure(item: Item) -> OrderEnd:
+    if item.code == ALREADY_INSTALLED:
+        return OrderEnd.ALREADY_THERE
     if item.code == _CANCELLED:
         return OrderEnd.WITHDRAWN
     if item.code in _ROLLED_BACK:

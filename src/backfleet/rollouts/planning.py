@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from backfleet import fleet, notifications, releases
 from backfleet.fleet import Client, Instance, Pin
 from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
+from backfleet.rollouts.installing import MeantClient, clients_meant
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.pinning import refused_by
 from backfleet.rollouts.policy import Fault, Kind, Policy
@@ -38,8 +39,9 @@ class Plan:
     """The members of a rollout and its target, or the faults that forbid it.
 
     `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
-    members. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving now.
-    `not_to_be_had`: for which of the selected hosts there is no such release, and why.
+    members; of an install: that are installed, in whatever version. A member of an install that has no client yet has
+    its instance's id instead. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving
+    now. `not_to_be_had`: for which of the selected hosts there is no such release, and why.
     """
 
     policy: Policy
@@ -84,19 +86,17 @@ def plan(
         now: the time.
         reachable_within: an instance that could not be given work for longer is no canary.
     """
-    found = fleet.clients_of_package(tx, account_id, region, policy.package)
     scheme = releases.schemes_of(tx, [policy.package])[policy.package]
     away = fleet.out_of_reach(tx, account_id, region, reachable_since=now - reachable_within)
     minimum = minimum_of(tx, account_id, region, policy.package)
     selected = {
         client.id: (client, instance, tags)
-        for client, instance, tags in found
+        for client, instance, tags in clients_meant(tx, account_id, region, policy, now=now)
         if matches(policy.select, candidate_of(client, instance, tags, away, scheme, minimum))
-        and (client.is_installed or policy.kind is not Kind.SETTINGS)
     }
-    goal = target_of(tx, policy, [instance for _, instance, _ in selected.values()])
+    goal = target_of(tx, policy, _hosts_of(policy, selected.values()))
     target, faults = goal.version, list(goal.faults)
-    there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
+    there = {client.id for client, _, _ in selected.values() if is_there(policy, target, client)}
     candidates = [
         candidate_of(client, instance, tags, away, scheme, minimum)
         for client, instance, tags in selected.values()
@@ -105,15 +105,26 @@ def plan(
     pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
     candidates = _away_if_pinned(candidates, pinned)
     assignment = assign(policy, rollout_id, candidates)
-    faults += _faults(policy, target, candidates, assignment, now)
+    faults += _faults(policy, target, candidates, assignment, len(there), now)
     faults += _range_faults(policy, scheme) + _minimum_faults(policy, target, minimum, scheme)
-    faults += _overlaps(tx, policy, assignment, rollout_id) + _notify_faults(tx, account_id, policy)
+    faults += overlaps(tx, policy, list(assignment.rings), rollout_id) + _notify_faults(tx, account_id, policy)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     held = _held(members, pinned, selected)
     return Plan(
         policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held, goal.not_to_be_had
     )
+
+
+def is_there(policy: Policy, target: str, client: Client) -> bool:
+    """Return whether nothing is to be done with a client: it has the version, or for an install any."""
+    return client.is_installed if policy.kind is Kind.INSTALL else client.version == target and not client.in_doubt
+
+
+def _hosts_of(policy: Policy, selected: Iterable[MeantClient]) -> list[Instance]:
+    """Return the hosts that need a release: of an install, those that have none of the package."""
+    is_install = policy.kind is Kind.INSTALL
+    return [instance for client, instance, _ in selected if not (is_install and client.is_installed)]
 
 
 def _pinned(
@@ -140,7 +151,7 @@ def _away_if_pinned(candidates: Sequence[Candidate], pinned: Mapping[str, Pin]) 
 
 
 def _held(
-    members: Sequence[Member], pinned: Mapping[str, Pin], selected: Mapping[str, tuple[Client, Instance, Any]]
+    members: Sequence[Member], pinned: Mapping[str, Pin], selected: Mapping[str, MeantClient]
 ) -> tuple[PinnedMember, ...]:
     """Return the members that are pinned, those first whose pins end last: they keep a rollout open the longest."""
     held = []
@@ -166,21 +177,30 @@ def _notify_faults(tx: Transaction, account_id: str, policy: Policy) -> list[Fau
 
 
 def _faults(
-    policy: Policy, target: str, candidates: Sequence[Candidate], assignment: Assignment, now: datetime
+    policy: Policy, target: str, candidates: Sequence[Candidate], assignment: Assignment, there: int, now: datetime
 ) -> list[Fault]:
     faults = _pace_faults(policy)
     if policy.deadline <= now:
         faults.append(Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", "give a time that is to come"))
     if not candidates:
-        faults.append(Fault(0, "select", "no client", "select clients that do not have the target version yet"))
+        faults.append(_nobody(policy, there))
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
     newer = [each.client_id for each in candidates if is_newer(each, target)]
-    if newer and policy.kind not in (Kind.ROLL_BACK, Kind.SETTINGS):
+    if newer and policy.kind not in (Kind.INSTALL, Kind.ROLL_BACK, Kind.SETTINGS):
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
     return faults
+
+
+def _nobody(policy: Policy, there: int) -> Fault:
+    if policy.kind is not Kind.INSTALL:
+        return Fault(0, "select", "no client", "select clients that do not have the target version yet")
+    if there:
+        has = f"no host without {policy.package}: {there} selected {'host has' if there == 1 else 'hosts have'} it"
+        return Fault(0, "select", has, 'select others; a policy of `kind = "upgrade"` moves those that have it')
+    return Fault(0, "select", "no host", "select enrolled hosts, see `backfleet instance list`")
 
 
 def is_newer(candidate: Candidate, target: str) -> bool:
@@ -188,10 +208,11 @@ def is_newer(candidate: Candidate, target: str) -> bool:
     return scheme_of(candidate.scheme).is_older(target, candidate.version)
 
 
-def _overlaps(tx: Transaction, policy: Policy, assignment: Assignment, rollout_id: str) -> list[Fault]:
+def overlaps(tx: Transaction, policy: Policy, client_ids: Sequence[str], rollout_id: str) -> list[Fault]:
+    """Return as faults which other rollouts that have not ended move some of these clients."""
     if policy.overlap == "wait":
         return []
-    others = _store.open_elsewhere(tx, list(assignment.rings), rollout_id)
+    others = _store.open_elsewhere(tx, client_ids, rollout_id)
     return [
         Fault(
             0, "select", f"{number} clients are members of rollout {other}", 'exclude them, or write `overlap = "wait"`'

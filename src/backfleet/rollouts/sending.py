@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
-from backfleet.fleet import Client, Hold, Preferences
+from backfleet.fleet import Client, Hold, Instance, Preferences
 from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts import traces
+from backfleet.rollouts.installing import ALREADY_INSTALLED
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord
@@ -26,6 +27,7 @@ MOST_TARGETS: Final = 100  # of one task
 
 KINDS: Final[Mapping[Action, Kind]] = {
     Action.MOVE: Kind.UPGRADE,
+    Action.INSTALL: Kind.INSTALL,
     Action.ROLL_BACK: Kind.ROLL_BACK,
     Action.PRECHECK: Kind.PRECHECK,
     Action.STAGE: Kind.STAGE,
@@ -42,6 +44,49 @@ class Sent:
 
     task_id: str
     item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """Why members may not have their orders, as of now."""
+
+    record: RolloutRecord
+    action: Action
+    releases_by_platform: Mapping[str, releases.Release | None]
+    not_permitted: Mapping[str, str]  # by client
+    holds: Mapping[fleet.Place, Hold]
+    scheme: Scheme
+
+    @classmethod
+    def read(
+        cls, tx: Transaction, record: RolloutRecord, action: Action, found: fleet.Resolved, judge: Judge, now: datetime
+    ) -> "_Refusals":
+        """Read what refuses some of these clients."""
+        package = record.package
+        platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
+        offered = {platform: releases.find(tx, package, record.target_version, platform) for platform in platforms}
+        not_permitted = judge.moving({client.id: client.instance_id for client in found.clients.values()})
+        places = {(client.instance_id, client.package): client.id for client in found.clients.values()}
+        holds = fleet.holds_of(tx, record.account_id, record.region, places, now=now)
+        scheme = scheme_of(releases.schemes_of(tx, [package])[package])
+        return cls(record, action, offered, not_permitted, holds, scheme)
+
+    def of(self, client: Client, instance: Instance, goal: str) -> tuple[str, str] | None:
+        """Return the code and the text of why a client may not go to a version; None if it may."""
+        if client.id in self.not_permitted:
+            return NO_PERMISSION, self.not_permitted[client.id]
+        if self.action is Action.INSTALL:
+            why_not_there = _why_not_install(client, instance)
+            if why_not_there is not None:
+                return why_not_there
+        if self.action not in _WITHOUT_RELEASE:
+            refusal = _refusal(self.record, self.releases_by_platform[instance.platform])
+            if refusal is not None:
+                return refusal
+        hold = self.holds.get((client.instance_id, client.package))
+        if hold is None or self.record.kind == Kind.SETTINGS:  # pins hold versions
+            return None
+        return _pin(hold, goal, client, self.scheme)
 
 
 def send_orders(
@@ -72,26 +117,16 @@ def send_orders(
     """
     client_ids = list(goals)
     found = fleet.resolve(tx, record.account_id, record.region, [], client_ids)
-    platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
-    offered = {platform: releases.find(tx, record.package, record.target_version, platform) for platform in platforms}
-    refused = judge.moving({client.id: client.instance_id for client in found.clients.values()})
-    places = {(client.instance_id, client.package): client.id for client in found.clients.values()}
-    holds = fleet.holds_of(tx, record.account_id, record.region, places, now=now)
-    scheme = scheme_of(releases.schemes_of(tx, [record.package])[record.package])
+    refusals = _Refusals.read(tx, record, action, found, judge, now)
     targets = []
     for client_id, goal in goals.items():
         client = found.clients.get(client_id)
         if client is None:
             targets.append(upgrades.unknown_client(client_id))
             continue
-        target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, offered[target.platform]) if action not in _WITHOUT_RELEASE else None
-        hold = holds.get((client.instance_id, client.package))
-        if hold is not None and record.kind != Kind.SETTINGS:  # pins hold versions
-            refusal = refusal or _pin(hold, goal, client, scheme)
-        if client_id in refused:
-            refusal = (NO_PERMISSION, refused[client_id])
-        targets.append(replace(target, resolved=refusal))
+        instance = found.instances[client.instance_id]
+        target = _target(client, instance.platform, goal)
+        targets.append(replace(target, resolved=refusals.of(client, instance, goal)))
     sent: dict[str, Sent] = {}
     for brings, alike in _by_settings(tx, record, action, targets).items():
         for start in range(0, len(alike), MOST_TARGETS):
@@ -147,6 +182,15 @@ def _target(client: Client, platform: str, goal: str) -> TaskTarget:
     return TaskTarget(
         client.instance_id, client.id, client.package, platform, from_version=client.version, to_version=goal
     )
+
+
+def _why_not_install(client: Client, instance: Instance) -> tuple[str, str] | None:
+    """Return why an install has no business on a host; None if it has."""
+    if client.is_installed:
+        text = f"{client.package} {client.version} came to this host before; an install leaves it as it is"
+        return ALREADY_INSTALLED, text
+    refused = upgrades.no_carrier(instance, client)
+    return None if refused is None else refused.resolved
 
 
 def _refusal(record: RolloutRecord, release: releases.Release | None) -> tuple[str, str] | None:

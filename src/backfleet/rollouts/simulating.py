@@ -55,7 +55,7 @@ def prepare_simulation(
     if faults:
         raise PolicyRefused(faults)
     if failures == PAST_FAILURES:
-        expected, how = past_failures(tx, account_id, by.region, policy.package, by.now)
+        expected, how = past_failures(tx, account_id, by.region, policy, by.now)
     else:
         expected, how = read_failures(failures), ""
     timetable = timetable_for(tx, account_id, policy.window)

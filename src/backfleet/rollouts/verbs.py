@@ -10,14 +10,16 @@ from backfleet import releases
 from backfleet.identity import Caller, read_caller, write_caller
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import Destinations
+from backfleet.paging import Page
 from backfleet.rollouts import _store, outside, traces
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
+from backfleet.rollouts.installing import NO_WAY_BACK, with_clients
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of, judge_for
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
-from backfleet.rollouts.planning import Plan, members_sha256, plan
-from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Manual, PolicyRefused, read_policy, with_lines
+from backfleet.rollouts.planning import Plan, members_sha256, overlaps, plan
+from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -26,6 +28,7 @@ from backfleet.storage import Transaction
 
 _R = RolloutState
 MOST_ARTIFACTS: Final = 4  # named in an event
+SHOWN: Final = 5  # members named in a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class By:
     def faults_of(self, found: Plan, judge: Judge) -> list[Fault]:
         """Return every fault of a plan: also what they may not move, and what the server may not ask."""
         asked = outside.faults_of(found.policy, self.destinations, can_sign=self.can_sign)
-        return [*found.faults, *faults_of(judge, found.members), *asked]
+        return [*found.faults, *faults_of(judge, found.members, found.policy.kind), *asked]
 
     def judge(self, tx: Transaction) -> Judge:
         """Return what they may do."""
@@ -94,12 +97,28 @@ def create(
         faults.append(Fault(0, "start", refused, "apply it without a start, and have it started by somebody who may"))
     if faults:
         raise PolicyRefused(with_lines(faults, text))
+    found = _with_clients(tx, found, rollout_id, by, draw)
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
     why = f"policy {digest}, target {found.target_version or policy.kind}, members {found.members_sha256}"
     record = _happened(tx, record, [_person(tx, by, "created", why)], by.now)
     return (start(tx, record, by, start_at=start_at) if wants_start else record), True
+
+
+def _with_clients(tx: Transaction, found: Plan, rollout_id: str, by: By, draw: Draw) -> Plan:
+    """Return an install's plan with a client for each member.
+
+    Raises:
+        PolicyRefused: another rollout has just taken some of them.
+    """
+    if found.policy.kind is not Kind.INSTALL:
+        return found
+    made = with_clients(tx, by.caller.account_id, by.region, found.policy, found.members, now=by.now, draw=draw)
+    faults = overlaps(tx, found.policy, [member.client_id for member in made], rollout_id)
+    if faults:
+        raise PolicyRefused(faults)
+    return replace(found, members=tuple(made))
 
 
 def _draft(found: Plan, text: str, digest: str, rollout_id: str, by: By) -> RolloutRecord:
@@ -191,6 +210,8 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
     _must_be_readable(record)
+    if record.kind == Kind.INSTALL:
+        raise NotNow(_no_way_back(tx, record))
     if record.kind not in GOES_BACK:
         raise NotNow(f"it is a rollout of kind {record.kind}; only the kinds {', '.join(GOES_BACK)} can be rolled back")
     withdraw_orders(tx, record.id, by.now)
@@ -198,6 +219,18 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     moved = replace(moved, roll_back_ring=ring)
     _store.update(tx, moved)
     return moved
+
+
+def _no_way_back(tx: Transaction, record: RolloutRecord) -> str:
+    """Return why an install is not rolled back, who has the client, and what to do."""
+    states = [MemberState.SUCCEEDED.value, MemberState.VERIFYING.value]
+    have = _store.members_page(tx, record.id, None, states, Page(1, SHOWN))
+    if not have.total:
+        return f"{NO_WAY_BACK}; none of its members has one"
+    named = ", ".join(each.member.client_id for each in have.items)
+    more = ", ..." if have.total > SHOWN else ""
+    shown = f"`backfleet rollout show {record.id} --members`"
+    return f"{NO_WAY_BACK}; {have.total} of its members have one ({named}{more}), see {shown}"
 
 
 def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:

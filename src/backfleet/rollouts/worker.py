@@ -114,7 +114,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
-    came = take_in(tx, record, loaded, now=now, reachable_within=within)
+    came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
     rollout = record.rollout()
     starter = read_caller(record.starter or record.author)

@@ -6,6 +6,7 @@ topic that a task was started with when it ends.
 Planning what a task does, in the caller's transaction:
     plan_for_instance, plan_for_client: one target for each client, by the rules of a planner
     UpgradePlanner, UninstallPlanner, RollBackPlanner: which clients are meant, what becomes of each, what is refused
+    no_carrier: what no order can reach is refused
     plan_installs: which package and version each instance gets
     releases_by_offer, newest_versions, summaries: what releases offer to clients
 Tasks:
@@ -30,6 +31,7 @@ from backfleet.upgrades.planning import (
     RollBackPlanner,
     UninstallPlanner,
     UpgradePlanner,
+    no_carrier,
     plan_for_client,
     plan_for_instance,
     refuse_clones,
@@ -86,6 +88,7 @@ __all__ = [
     "find",
     "find_items",
     "newest_versions",
+    "no_carrier",
     "plan_for_client",
     "plan_for_instance",
     "plan_installs",

@@ -1,6 +1,7 @@
 """What pages show and do, over HTTP, for people with and without permission, and with odd names everywhere."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -191,6 +192,23 @@ def test_a_preview_names_what_cannot_be_had_and_who_is_pinned(env: Environment, 
     assert "courier 2.0 for linux-&lt;arm&gt;: has no release; 1 host cannot have it" in lacking
     assert re.search(r"1 member waits? for the end of their pins.*pinned to &lt;2 until .* by .*year", lacking, re.S)
     assert "It would be refused" in lacking
+
+
+def test_a_release_is_rolled_out_by_the_policy_that_its_page_leads_to(env: Environment, admin: Browser) -> None:
+    env.release("2.0")
+    for number in range(3):
+        env.client(env.host(name=f"web-{number}"))
+    assert "Roll it out" in admin.get("/rollouts/new").text, "where to begin"
+    release = admin.get("/releases/courier/2.0/linux-amd64").text
+    address = re.search(r'href="/console(/rollouts/new\?[^"]+)">Roll it out', release)
+    assert address is not None
+    form = admin.get(html.unescape(address[1])).text
+    policy = html.unescape(re.findall(r"<textarea[^>]*>(.*?)</textarea>", form, re.S)[0])
+    assert "3 clients" in admin.post("/rollouts/new", {"policy": policy, "action": "preview"}).text
+    page = admin.follow(admin.post("/rollouts/new", {"policy": policy, "action": "start"})).text
+    assert re.search("canary.*rest", page, re.S)
+    odd = admin.get('/rollouts/new?package=courier&version=2"%0aname="x')
+    assert re.findall(r"<textarea[^>]*>(.*?)</textarea>", odd.text, re.S) == [""]
 
 
 def test_a_rollout_is_previewed_created_started_approved_and_rolled_back(env: Environment, admin: Browser) -> None:

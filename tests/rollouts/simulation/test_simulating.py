@@ -186,3 +186,17 @@ def test_failures_that_are_not_understood_are_refused(text: str) -> None:
     """With what would do."""
     with pytest.raises(FailuresRefused, match="give a percentage"):
         read_failures(text)
+
+
+def test_hosts_that_have_a_version_are_no_members_of_an_install() -> None:
+    """An inventory without any host that lacks one is refused."""
+    install = read_policy(POLICY.replace("[[ring]]", 'kind = "install"\n[[ring]]', 1))
+    lines = ["client,version", *(f"c{at},{'1.0' if at % 2 else ''}" for at in range(40))]
+    members = members_of(install, read_inventory(lines))
+    assert {member.client_id for member in members} == {f"c{at}" for at in range(0, 40, 2)}
+    report = simulate(
+        install, members, Timetable(install.window, {}), failures=read_failures("bad-canary"), seed=1, now=NOW
+    )
+    assert (report["Reached"], report["BadReached"]) == (5, 5)
+    with pytest.raises(PolicyRefused, match=r"no host.*without a version"):
+        members_of(install, read_inventory(["client,version", "c1,1.0"]))

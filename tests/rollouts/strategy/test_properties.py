@@ -318,4 +318,6 @@ def test_rings_begin_in_their_order(situation: Any) -> None:
 
 def test_actions_are_only_of_the_kinds_that_hosts_know() -> None:
     """A rule that invents an order is found here."""
-    assert {each.value for each in Action} == {"move", "precheck", "stage", "settings", "roll-back", "withdraw"}
+    assert {each.value for each in Action} == {
+        "move", "install", "precheck", "stage", "settings", "roll-back", "withdraw",
+    }  # fmt: skip

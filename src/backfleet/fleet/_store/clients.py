@@ -110,8 +110,12 @@ _FILTERED: Final[dict[str, sa.Column[Any]]] = {
 
 def add(tx: Transaction, client: Client) -> bool:
     """Add a client. Return False if the instance has a client of that package."""
-    row = {field.name: getattr(client, field.name) for field in fields(client)}
-    return tx.add_if_new(clients, row | {"failure": _failure_text(client.failure) or ""})
+    return tx.add_if_new(clients, _row(client))
+
+
+def add_those_new(tx: Transaction, added: Sequence[Client]) -> None:
+    """Add clients, but those whose instance has a client of that package."""
+    tx.add_those_new(clients, [_row(client) for client in added])
 
 
 def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> dict[str, Client]:
@@ -280,6 +284,11 @@ def for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
 def drop(tx: Transaction, client_id: str) -> None:
     """Delete a client; its preferences must be deleted before."""
     tx.run(sa.delete(clients).where(clients.c.id == client_id))
+
+
+def _row(client: Client) -> dict[str, Any]:
+    row = {field.name: getattr(client, field.name) for field in fields(client)}
+    return row | {"failure": _failure_text(client.failure) or ""}
 
 
 def _client(row: sa.Row[Any]) -> Client:

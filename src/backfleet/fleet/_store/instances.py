@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.fleet._store.tags import has_tags
-from backfleet.fleet._tables import instances
+from backfleet.fleet._tables import clients, instances
 from backfleet.fleet.model import AgentIdentity, AgentKind, CarrierKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
 from backfleet.storage import Moment, Prepared, Transaction, list_part, reader
@@ -110,6 +110,14 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
     else:
         found = tx.rows(_OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
     return {row.id: _instance(row) for row in found}
+
+
+def without_client(tx: Transaction, account_id: str, region: str, package: str) -> list[Instance]:
+    """Return an account's instances that are not deregistered and have no client of a package, by id."""
+    mine = sa.and_(instances.c.account_id == account_id, instances.c.region == region)
+    has_one = sa.exists().where(clients.c.instance_id == instances.c.id, clients.c.package == package)
+    query = sa.select(instances).where(mine, instances.c.deregistered_at.is_(None), sa.not_(has_one))
+    return [_instance(row) for row in tx.rows(query.order_by(instances.c.id))]
 
 
 def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:

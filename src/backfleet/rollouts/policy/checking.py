@@ -9,8 +9,13 @@ from backfleet.rollouts.policy.sections import Section
 
 GOES_BACK: Final = (Kind.UPGRADE, Kind.SETTINGS)
 """The kinds of rollouts that can be rolled back."""
-CARRIED_OUT: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
+CARRIED_OUT: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
 """What a rollout can do so far."""
+
+_OF_CLIENTS: Final = ("versions", "channels", "clients", "below_minimum")
+"""What a selector can say of clients only."""
+_OF_HOSTS: Final = ("instance", "platform")
+"""What `where` can name of hosts, beside tags."""
 
 
 def check_policy(policy: Policy, top: Section) -> None:
@@ -22,10 +27,32 @@ def check_policy(policy: Policy, top: Section) -> None:
     if policy.busy.at_deadline is AtDeadline.WAIT and not policy.busy.grace_minutes:
         top.fault("busy", '`at_deadline = "wait"` needs `grace_minutes`: nothing waits without an end', "no grace")
     _settings(policy, top)
+    if policy.kind is Kind.INSTALL:
+        _install(policy, top)
     goes_back = policy.failure.then is not Then.HOLD
     if goes_back and policy.kind not in GOES_BACK:
         wanted = f'write `then = "hold"`: only rollouts of the kinds {", ".join(GOES_BACK)} can go back'
+        if policy.kind is Kind.INSTALL:
+            wanted = f"{wanted}; a host that had no client has no version to go back to"
         top.fault("failure.then", wanted, policy.failure.then.value)
+
+
+def _install(policy: Policy, top: Section) -> None:
+    """Note what selects by facts of clients: the hosts that an install is for have none."""
+    selectors = {"select": policy.select} | {f"ring[{at}].select": ring.select for at, ring in enumerate(policy.rings)}
+    wanted = "an install is for hosts without this client: leave it out, and select by `tags`, `platforms`, `instances`"
+    for path, selector in selectors.items():
+        for name, each in ((path, selector), (f"{path}.exclude", selector.exclude if selector else None)):
+            if each is None:
+                continue
+            for key in _OF_CLIENTS:
+                if getattr(each, key):
+                    top.fault(f"{name}.{key}", wanted, getattr(each, key))
+            named = sorted(each.where.fields - set(_OF_HOSTS)) if each.where else []
+            if named:
+                fields = ", ".join(_OF_HOSTS)
+                found = f"{wanted}, or by `where` over {fields} and tags"
+                top.fault(f"{name}.where", found, ", ".join(named))
 
 
 def _settings(policy: Policy, top: Section) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from backfleet.rollouts.assignment import Candidate, assign, matches, rank_of
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd, RingRun, Rollout, Signals
-from backfleet.rollouts.policy import Approval, Fault, Manual, Policy, PolicyRefused, Prometheus, Webhook
+from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, Policy, PolicyRefused, Prometheus, Webhook
 from backfleet.rollouts.simulation.engine import Limits, run
 from backfleet.rollouts.simulation.groups import Groups, may_group
 from backfleet.rollouts.simulation.hosts import Failures, made_up_hosts
@@ -25,9 +25,11 @@ def members_of(policy: Policy, candidates: Iterable[Candidate], rollout_id: str 
     Raises:
         PolicyRefused: a ring cannot be filled as written, or no client is selected.
     """
-    chosen = [each for each in candidates if matches(policy.select, each)]
+    is_install = policy.kind is Kind.INSTALL
+    chosen = [each for each in candidates if matches(policy.select, each) and not (is_install and each.version)]
     if not chosen:
-        raise PolicyRefused([Fault(0, "select", "no client", "select clients of the inventory")])
+        found, wanted = ("no host", "hosts without a version") if is_install else ("no client", "clients")
+        raise PolicyRefused([Fault(0, "select", found, f"select {wanted} of the inventory")])
     assignment = assign(policy, rollout_id, chosen)
     if assignment.unfilled:
         raise PolicyRefused(

@@ -12,6 +12,7 @@ from backfleet.rollouts.strategy.tally import Tally
 _HOUR: Final = timedelta(hours=1)
 _RAN: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE, MemberState.VERIFYING)
 _ACTIONS: Final = {
+    Kind.INSTALL: Action.INSTALL,
     Kind.PRECHECK: Action.PRECHECK,
     Kind.STAGE: Action.STAGE,
     Kind.ROLL_BACK: Action.ROLL_BACK,

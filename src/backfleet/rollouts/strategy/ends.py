@@ -12,7 +12,8 @@ from backfleet.rollouts.strategy.tally import Tally
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
 LONGEST_PAUSE: Final = timedelta(hours=1)  # between two orders for a busy host
 DEFAULT_FIRST_RUN_HOURS: Final = 48.0
-_OBSERVED: Final = (Kind.UPGRADE, Kind.SETTINGS)
+_STAYS: Final = "; the client stays, as there is no version to go back to: `backfleet client uninstall` removes it"
+_OBSERVED: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.SETTINGS)
 """The kinds after which the first backup tells something."""
 
 _ENDS: Final = {
@@ -36,6 +37,11 @@ def first_run_hours(policy: Policy, ring: int) -> float:
 def first_backup(policy: Policy) -> str:
     """Return what is awaited after an order, for people."""
     return f"its first backup under the new {'settings' if policy.kind is Kind.SETTINGS else 'version'}"
+
+
+def failed_backup(policy: Policy) -> str:
+    """Return how a first backup failed, for people; where nothing can go back, also what to do."""
+    return f"{first_backup(policy)} failed{_STAYS if policy.kind is Kind.INSTALL else ''}"
 
 
 def end_orders(tally: Tally) -> None:
@@ -116,7 +122,8 @@ def _without_run(policy: Policy, member: Member) -> Move:
     why = f"{first_backup(policy)} {ended}"
     if policy.verification.without_run == "accept":
         return Move(member.client_id, MemberState.SUCCEEDED, f"{why}; the policy accepts that")
-    return Move(member.client_id, MemberState.FAILED, why, NO_BACKUP_SEEN)
+    stays = _STAYS if policy.kind is Kind.INSTALL else ""
+    return Move(member.client_id, MemberState.FAILED, f"{why}{stays}", NO_BACKUP_SEEN)
 
 
 def _end_failed_backup(tally: Tally, member: Member) -> None:
@@ -124,7 +131,7 @@ def _end_failed_backup(tally: Tally, member: Member) -> None:
 
     A pause holds its order back like any other; until that leaves, the member counts as failed.
     """
-    why = f"{first_backup(tally.rollout.policy)} failed"
+    why = failed_backup(tally.rollout.policy)
     if tally.rollout.policy.failure.then is Then.HOLD:
         tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
         return

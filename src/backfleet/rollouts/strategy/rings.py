@@ -8,7 +8,7 @@ from backfleet.rollouts.model import Action, FirstRun, Move, Signals
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
-from backfleet.rollouts.strategy.ends import first_backup
+from backfleet.rollouts.strategy.ends import failed_backup
 from backfleet.rollouts.strategy.tally import Tally
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
@@ -103,7 +103,7 @@ def end_at_deadline(tally: Tally) -> bool:
         return False
     for member in tally.board.all_in_state(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
         if member.first_run is FirstRun.FAILED and member.state is MemberState.VERIFYING:
-            why = f"{first_backup(tally.rollout.policy)} failed"
+            why = failed_backup(tally.rollout.policy)
             tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
             continue
         begun = member.state is not MemberState.PENDING

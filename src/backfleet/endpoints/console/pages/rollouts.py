@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from backfleet.endpoints.console.example_policy import example_policy
 from backfleet.endpoints.console.routes import get, post
 from backfleet.endpoints.console.visits import Visit, go_to, rows_of
 from backfleet.wire.errors import ApiError, InvalidParameter
@@ -100,8 +101,9 @@ async def act(visit: Visit) -> web.StreamResponse:
 
 
 async def show_new(visit: Visit) -> web.StreamResponse:
-    """Show the form for a policy."""
-    return visit.page("rollout_new.html", policy="", problem=None, preview=None)
+    """Show the form for a policy; with a release in the address, with a policy for it to begin with."""
+    policy = example_policy(visit.sent("package"), visit.sent("version"), visit.now)
+    return visit.page("rollout_new.html", policy=policy, problem=None, preview=None)
 
 
 async def create(visit: Visit) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.outbound import Destinations
+from backfleet.rollouts.installing import is_to_come
 from backfleet.storage import Conflict, Transaction
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import boolean, integer, text
@@ -24,7 +25,7 @@ LONGEST_POLICY: Final = 64 * 1024  # characters
 LATEST: Final = 4_102_444_800  # 2100-01-01, Unix seconds
 TRIES: Final = 3  # of a transaction that met a conflict
 MOST_SHOWN: Final = 100  # clients in one list of a preview
-_RING: Final = {"Name": str, "Members": int, "Clients": [str]}
+_RING: Final = {"Name": str, "Members": int, "Clients": [str], "Instances": [str]}
 _PINNED: Final = {
     "ClientId": str,
     "InstanceId": str,
@@ -96,6 +97,7 @@ def reachable_within(call: Call) -> timedelta:
     action="backfleet:PreviewRollout",
     resources=every_rollout,
     answer={
+        "Kind": str,
         "TargetVersion": str,
         "Settings": SETTINGS,
         "Members": int,
@@ -118,21 +120,21 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
 
     Pins: of at most 100 members that pins keep from moving, those that end last first; Pinned counts them all.
     NotToBeHad: the platforms of selected hosts for which there is no such release, and why.
+    Of an install, AlreadyThere counts the selected hosts that have the client in any version, LeftOut has instances,
+    and members without a client are among a ring's Instances alone.
     TagSetters: where the selector is dynamic, the policies in use that allow setting tags. Root may as well.
     """
     with refusals(), call.services.database.reading() as tx:
         found = rollouts.preview(tx, asked.policy, by(call), reachable_within=reachable_within(call))
         setters = tag_setters(tx, call.account_id) if found.policy.select.dynamic else []
-    rings: list[list[str]] = [[] for _ in found.policy.rings]
-    for member in found.members:
-        rings[member.ring].append(member.client_id)
     return {
+        "Kind": found.policy.kind.value,
         "TargetVersion": found.target_version,
         "Settings": settings_answer(found.policy),
         "Members": len(found.members),
         "AlreadyThere": found.already_there,
         "Pinned": len(found.pinned),
-        "PinnedClients": [each.client_id for each in found.pinned[:MOST_SHOWN]],
+        "PinnedClients": [each.client_id for each in found.pinned[:MOST_SHOWN] if each.client_id != each.instance_id],
         "Pins": [_pinned_answer(each) for each in found.pinned[:MOST_SHOWN]],
         "NotToBeHad": [
             {
@@ -144,10 +146,7 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
             }
             for each in found.not_to_be_had[:MOST_SHOWN]
         ],
-        "Rings": [
-            {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:MOST_SHOWN]}
-            for ring, clients in zip(found.policy.rings, rings, strict=True)
-        ],
+        "Rings": _rings_answer(found),
         "LeftOut": list(found.left_out[:MOST_SHOWN]),
         "MembersSha256": found.members_sha256,
         "Dynamic": found.policy.select.dynamic,
@@ -159,10 +158,28 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
     }
 
 
+def _rings_answer(found: rollouts.Plan) -> list[dict[str, Any]]:
+    clients: list[list[str]] = [[] for _ in found.policy.rings]
+    instances: list[list[str]] = [[] for _ in found.policy.rings]
+    for member in found.members:
+        instances[member.ring].append(member.instance_id)
+        if not is_to_come(member):
+            clients[member.ring].append(member.client_id)
+    return [
+        {
+            "Name": ring.name,
+            "Members": len(instances[number]),
+            "Clients": sorted(clients[number])[:MOST_SHOWN],
+            "Instances": sorted(instances[number])[:MOST_SHOWN],
+        }
+        for number, ring in enumerate(found.policy.rings)
+    ]
+
+
 def _pinned_answer(member: rollouts.PinnedMember) -> dict[str, Any]:
     pin = member.pin
     return {
-        "ClientId": member.client_id,
+        "ClientId": "" if member.client_id == member.instance_id else member.client_id,  # it has none yet
         "InstanceId": member.instance_id,
         "Host": member.host,
         "Versions": pin.versions,

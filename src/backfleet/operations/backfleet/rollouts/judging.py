@@ -17,6 +17,7 @@ from backfleet.operations.authorisation import contexts_of
 from backfleet.storage import Transaction
 
 UPGRADE: Final = "hbr:UpgradeBackupClients"
+INSTALL: Final = "hbr:InstallBackupClients"
 SETTINGS: Final = "hbr:UpdateClientSettings"
 START: Final = "backfleet:StartRollout"
 AT_ONCE: Final = 500  # clients whose tags are read by one query
@@ -57,7 +58,7 @@ class Judge:
         decision = self._permissions.decide(START, rollout, self._context)
         if not decision.allowed:
             return self._why(decision, START, rollout)
-        everything = Target((f"{self._clients}*", f"{self._instances}*"))
+        everything = self._target("*", "*")
         refusal = self._permissions.refusal_of_all(self._action, everything, self._context)
         return "" if refusal is None else self._why(refusal, self._action, everything.arns[0])
 
@@ -65,6 +66,12 @@ class Judge:
         """Return what the caller may do where clients are given settings."""
         found = copy.copy(self)
         found._action = SETTINGS
+        return found
+
+    def of_installs(self) -> "Judge":
+        """Return what the caller may do where clients are installed: hosts are judged, and clients only by a Deny."""
+        found = copy.copy(self)
+        found._action = INSTALL
         return found
 
     def moving(self, clients: Mapping[str, str]) -> dict[str, str]:
@@ -78,13 +85,17 @@ class Judge:
         pairs = list(clients.items())
         for start in range(0, len(pairs), AT_ONCE):
             some = pairs[start : start + AT_ONCE]
-            targets = [Target((self._clients + client, self._instances + instance)) for client, instance in some]
+            targets = [self._target(client, instance) for client, instance in some]
             contexts = contexts_of(self._tx, permissions, targets, self._context, self._caller.account_id)
             for (client_id, _), target, context in zip(some, targets, contexts, strict=True):
                 decision = permissions.decide(self._action, target, context)
                 if not decision.allowed:
                     refused[client_id] = self._why(decision, self._action, target.arns[0])
         return refused
+
+    def _target(self, client: str, instance: str) -> Target:
+        arns = self._clients + client, self._instances + instance
+        return Target(arns[1:], vetoes=arns[:1]) if self._action == INSTALL else Target(arns)
 
     def _why(self, decision: Decision, action: str, resource: str) -> str:
         found = reason(decision, self._caller.principal_arn, action, f"{action} on {resource}", names_policies=True)
