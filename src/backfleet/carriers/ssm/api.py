@@ -299,8 +299,8 @@ def _instance(one: dict[str, Any], state: str) -> CloudInstance:
 
 
 def _state(one: dict[str, Any]) -> Result:
-    said = str(one.get("StatusDetails") or "").replace(" ", "")
-    status = said if said in STATES or said in NOT_RUN else str(one.get("Status") or "")
+    details = str(one.get("StatusDetails") or "").replace(" ", "")
+    status = details if details in STATES or details in NOT_RUN else str(one.get("Status") or "")
     return Result(
-        str(one["InstanceId"]), STATES.get(status, "Error"), None, printable(said)[:64], "", b"", 0, NOT_RUN.get(status)
+        str(one["InstanceId"]), STATES.get(status, "Error"), None, printable(details)[:64], "", b"", 0, NOT_RUN.get(status)
     )
