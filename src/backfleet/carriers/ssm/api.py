@@ -302,5 +302,12 @@ def _state(one: dict[str, Any]) -> Result:
     details = str(one.get("StatusDetails") or "").replace(" ", "")
     status = details if details in STATES or details in NOT_RUN else str(one.get("Status") or "")
     return Result(
-        str(one["InstanceId"]), STATES.get(status, "Error"), None, printable(details)[:64], "", b"", 0, NOT_RUN.get(status)
+        str(one["InstanceId"]),
+        STATES.get(status, "Error"),
+        None,
+        printable(details)[:64],
+        "",
+        b"",
+        0,
+        NOT_RUN.get(status),
     )
