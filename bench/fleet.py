@@ -1,10 +1,14 @@
 """A fleet at one server: thousands of agents with the real protocol, and a wave of upgrades through all of them.
 
     .venv/bin/python bench/fleet.py [--hosts 10000] [--engine sqlite|postgresql] [--tls] [--soak SECONDS]
+        [--processes 1,2] [--before CHECKOUT] [--rounds N]
 
 The agents are simulated in one process of their own (`backfleet_sim`): registration, RSA signatures, notify sockets,
-heartbeats, lists and reports are real; carrying out an order is not. Memory and CPU are the server process's own, from
-/proc; with PostgreSQL its processes are not counted.
+heartbeats, lists and reports are real; carrying out an order is not. Memory and CPU are those of the serving processes,
+from /proc; with PostgreSQL its processes are not counted.
+
+Several numbers of processes, or a checkout of an earlier commit, are measured by turns in one run, each with a fleet of
+its own, so often as `--rounds` says; medians are compared at the end.
 """
 
 import argparse
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,7 +47,10 @@ IDS = 100  # of one call
 CALLS_AT_ONCE = 2
 KEYS = 100  # shared by the agents: making one for each would take longer than the measurement
 PROBES = 200  # single upgrades for the latency from a kick to the list
+HERE = Path(__file__).resolve().parent.parent
 FINAL = ("completed", "expired", "cancelled")
+
+Pids = list[int]
 
 
 def main() -> None:
@@ -52,24 +60,58 @@ def main() -> None:
     parser.add_argument("--tls", action="store_true", help="agents use TLS, as on real hosts")
     parser.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heartbeats")
     parser.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
+    parser.add_argument("--processes", default="1", help="serving processes; several numbers with commas by turns")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit, which serves by turns")
+    parser.add_argument("--rounds", type=int, default=1)
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; "
-          f"{asked.hosts} hosts, {asked.engine}, {'TLS' if asked.tls else 'no TLS'}\n")  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
-        url, close = database_of(asked.engine, Path(folder))
-        try:
-            asyncio.run(measure(Path(folder) / "data", url, asked))
-        finally:
-            close()
+          f"{asked.hosts} hosts, {asked.engine}, {'TLS' if asked.tls else 'no TLS'}; "
+          f"load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
+    checkouts = [HERE, *([asked.before.resolve()] if asked.before else [])]
+    kinds = [Kind(checkout, int(count)) for checkout in checkouts for count in asked.processes.split(",")]
+    for round_ in range(asked.rounds):
+        for kind in kinds if round_ % 2 == 0 else reversed(kinds):
+            if len(kinds) > 1:
+                print(f"--- {kind.name}, load {os.getloadavg()[0]:.1f}", flush=True)
+            with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
+                url, close = database_of(asked.engine, Path(folder))
+                try:
+                    asyncio.run(measure(Path(folder) / "data", url, asked, kind))
+                finally:
+                    close()
+    if len(kinds) > 1:
+        compare(kinds)
 
 
-async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
+@dataclass
+class Kind:
+    """What serves, and the figures of its waves."""
+
+    checkout: Path
+    processes: int
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{'this' if self.checkout == HERE else 'before'}, {self.processes} process(es)"
+
+
+def compare(kinds: list[Kind]) -> None:
+    """Print medians side by side, and the ratio to the first."""
+    print(f"\n{'median':42}" + "".join(f"{kind.name:>34}" for kind in kinds))
+    for what, values in kinds[0].figures.items():
+        first = statistics.median(values)
+        found = [statistics.median(kind.figures[what]) for kind in kinds]
+        print(f"{what:42}" + "".join(f"{value:24.2f} ({value / first:5.2f} x)" for value in found))
+
+
+async def measure(data: Path, url: str, asked: argparse.Namespace, kind: Kind) -> None:
     flags = {"data": data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": url or None}
     services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
     admin = json.loads((data / "admin.json").read_text())
     offer_release(services)
-    process, ready = started(data, url)
-    pid = process.pid
+    process, ready = started(data, url, kind)
+    pid = pids_of(process, kind.processes)
     try:
         address = ready["https" if asked.tls else "http"]
         tls = ssl.create_default_context(cafile=admin["ca_file"]) if asked.tls else None
@@ -99,7 +141,7 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
             probed = min(PROBES, asked.hosts // 10)
             await probe(client, simulation, agents[:probed])
             await asyncio.sleep(3)
-            await wave(client, simulation, ids[probed:], pid)
+            await wave(client, simulation, ids[probed:], pid, kind)
             if asked.soak:
                 await soak(client, simulation, agents, pid, asked.soak)
             print(f"final reports given up: {simulation.lost}; orders begun twice: "
@@ -113,7 +155,7 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         services.database.close()
 
 
-async def rest(pid: int, seconds: float, hosts: int) -> None:
+async def rest(pid: Pids, seconds: float, hosts: int) -> None:
     """At rest: heartbeats once a minute, and pings."""
     cpu = cpu_of(pid)
     await asyncio.sleep(seconds)
@@ -144,7 +186,7 @@ async def probe(client: Client, simulation: Simulation, agents: list[Agent]) -> 
     print(f"kick to list: {spread(simulation.fetches)}; answered call to order on the host: {spread(whole)}")
 
 
-async def wave(client: Client, simulation: Simulation, ids: list[str], pid: int) -> None:
+async def wave(client: Client, simulation: Simulation, ids: list[str], pid: Pids, kind: Kind) -> None:
     """Every host, 100 a call."""
     simulation.fetches.clear()
     clock = Stopwatch(pid)
@@ -164,11 +206,15 @@ async def wave(client: Client, simulation: Simulation, ids: list[str], pid: int)
                 break
             await asyncio.sleep(0.5)
         found.update(f"{item['clientStatus']} {item['errorCode']}".strip() for item in json.loads(task["Result"]))
-    clock.report("wave", "upgrade", len(ids))
+    found_figures = clock.report("wave", "upgrade", len(ids))
+    found_figures["wave, kick to list p50, ms"] = percentile(simulation.fetches, 0.5) * 1000
+    found_figures["wave, kick to list p99, ms"] = percentile(simulation.fetches, 0.99) * 1000
+    for what, value in found_figures.items():
+        kind.figures.setdefault(what, []).append(value)
     print(f"wave: {dict(found)}; not final: {len(ids) - found.total()}; kick to list: {spread(simulation.fetches)}")
 
 
-async def soak(client: Client, simulation: Simulation, agents: list[Agent], pid: int, seconds: float) -> None:
+async def soak(client: Client, simulation: Simulation, agents: list[Agent], pid: Pids, seconds: float) -> None:
     """Steady load: a list of tasks each second, heartbeats, and agents that come and go."""
     until, samples = time.monotonic() + seconds, [(0.0, memory_of(pid))]
     began = time.monotonic()
@@ -188,36 +234,60 @@ async def soak(client: Client, simulation: Simulation, agents: list[Agent], pid:
 class Stopwatch:
     """Wall and the server's CPU since it was made."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: Pids) -> None:
         self.pid, self.wall, self.cpu = pid, time.perf_counter(), cpu_of(pid)
 
-    def report(self, name: str, of: str, count: int) -> None:
+    def report(self, name: str, of: str, count: int) -> dict[str, float]:
+        """Print what each of so many cost; return it."""
         wall, cpu = time.perf_counter() - self.wall, cpu_of(self.pid) - self.cpu
         print(f"{name}: {wall:.1f} s, {count / wall:.0f} hosts/s; server's CPU {cpu * 1000 / count:.2f} ms a {of}")
         sys.stdout.flush()
+        return {f"{name}, hosts/s": count / wall, f"{name}, server's CPU, ms a {of}": cpu * 1000 / count}
 
 
 def spread(seconds: list[float]) -> str:
     if not seconds:
         return "nothing measured"
+    p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
+    return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms of {len(seconds)}"
+
+
+def percentile(seconds: list[float], part: float) -> float:
     ordered = sorted(seconds)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return f"p50 {statistics.median(ordered) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms of {len(ordered)}"
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
-def cpu_of(pid: int) -> float:
-    """CPU seconds a process has used."""
+def pids_of(process: "subprocess.Popen[bytes]", count: int) -> Pids:
+    """Return the serving processes, once all of them have begun to serve."""
+    if count == 1:
+        return [process.pid]
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(found := children.read_text().split()) < count:
+        time.sleep(0.1)
+    return [int(pid) for pid in found]
+
+
+def cpu_of(pids: Pids) -> float:
+    """CPU seconds that processes have used."""
+    return sum(map(_cpu_of, pids))
+
+
+def _cpu_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_of(pid: int) -> int:
-    """Resident memory, KiB."""
+def memory_of(pids: Pids) -> int:
+    """Resident memory of all of them, KiB."""
+    return sum(map(_memory_of, pids))
+
+
+def _memory_of(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def started(data: Path, url: str) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
+def started(data: Path, url: str, kind: Kind) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
     arguments = [
         "serve",
         "--data",
@@ -230,7 +300,11 @@ def started(data: Path, url: str) -> tuple["subprocess.Popen[bytes]", dict[str, 
         "ERROR",
     ]
     arguments += ["--database-url", url] if url else []
-    measured = os.environ | {"BACKFLEET_HOLD_LISTENERS": "false"}  # the process itself, not a parent of it
+    measured = os.environ | {"PYTHONPATH": str(kind.checkout / "src")}
+    if kind.processes == 1:
+        measured["BACKFLEET_HOLD_LISTENERS"] = "false"  # the process itself, not a parent of it
+    else:
+        arguments += ["--processes", str(kind.processes)]
     process = subprocess.Popen(
         [sys.executable, "-m", "backfleet.cli", *arguments], stdout=subprocess.PIPE, env=measured
     )

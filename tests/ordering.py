@@ -7,8 +7,9 @@ files took; `tools/keep_seconds.py` writes it anew from the last run that was ma
 import contextlib
 import gc
 import json
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SECONDS_OF_A_TEST, SECONDS_OF_A_FILE = 0.05, 1.0  # of files that nobody has mea
 gc.disable()
 
 _took: defaultdict[str, float] = defaultdict(float)
+_computed: defaultdict[str, float] = defaultdict(float)  # processor time, of what _took is partly waiting
 
 
 def longest_first(files: Iterable[str], seconds: Mapping[str, float]) -> list[str]:
@@ -61,9 +63,28 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note in each report, which goes to the process that prints, the processor time since the one before."""
+    global _computed_until
+    report = yield
+    before, _computed_until = _computed_until, _processor_seconds()
+    vars(report)["computed"] = _computed_until - before  # what is added to a report goes with it
+    return report
+
+
+def _processor_seconds() -> float:
+    """Return what this process has computed, and those of its children that have ended and were waited for."""
+    return sum(os.times()[:4])
+
+
+_computed_until = _processor_seconds()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up what each file takes."""
     _took[_file_of(report)] += report.duration
+    _computed[_file_of(report)] += getattr(report, "computed", 0.0)
 
 
 @pytest.hookimpl(trylast=True)
@@ -72,9 +93,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not config.getoption("numprocesses", None):
         return
     slowest = sorted(_took.items(), key=lambda entry: -entry[1])
-    terminalreporter.section(f"slowest files of {sum(_took.values()):.0f} s of work")
+    computed = sum(_computed.values())
+    terminalreporter.section(f"slowest files of {sum(_took.values()):.0f} s of work, {computed:.0f} s of them computed")
     for file, seconds in slowest[:SHOWN]:
-        terminalreporter.write_line(f"{seconds:7.1f} s {file}")
+        terminalreporter.write_line(f"{seconds:7.1f} s, {_computed[file]:7.1f} computed: {file}")
     path = config.rootpath / MEASURED
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({file: round(seconds, 1) for file, seconds in slowest}, indent=1))

@@ -1,6 +1,7 @@
 """The order in which the files of these tests begin."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,12 @@ from keep_seconds import merged
 from ordering import known_seconds, longest_first
 
 PROJECT = Path(__file__).parent.parent
+COMPUTES = """
+def test_1():
+    import subprocess, sys
+    program = "import time\\nwhile time.process_time() < 0.5: pass"
+    subprocess.run([sys.executable, "-c", program], check=True)
+"""
 
 
 def test_what_took_longest_begins_first() -> None:
@@ -52,13 +59,14 @@ def test_a_worker_begins_with_the_longest_file_and_the_run_keeps_what_files_took
         text = "".join(
             f"def test_{number}(): open({str(notes)!r}, 'a').write('{name}{number}\\n')\n" for number in range(count)
         )
-        (tests / f"test_{name}.py").write_text(text)
+        (tests / f"test_{name}.py").write_text(text if name != "b" else text + COMPUTES)
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = tests\naddopts = --import-mode=importlib\n")
     words = ["-n", "1", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:cacheprovider", "tests"]
     command = [sys.executable, "-m", "pytest", *words]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert notes.read_text().split() == ["b0", "c0", "a0", "a1"]
-    assert "s tests/test_b.py" in run.stdout
+    (computed,) = re.findall(r" s, +([0-9.]+) computed: tests/test_b\.py", run.stdout)
+    assert float(computed) >= 0.5, "its processor time, that of processes that it started included"
     measured = json.loads((tmp_path / ".cache" / "test_seconds.json").read_text())
     assert sorted(measured) == ["tests/test_a.py", "tests/test_b.py", "tests/test_c.py"]

@@ -35,12 +35,12 @@ os.execv(sys.executable, [sys.executable, "-m", "backfleet.cli", "serve", *sys.a
 """
 
 
-def start(data: Path, listeners: list[socket.socket], notify: Path) -> "subprocess.Popen[str]":
+def start(data: Path, listeners: list[socket.socket], notify: Path, *words: str) -> "subprocess.Popen[str]":
     numbers = [listener.fileno() for listener in listeners]
     for number in numbers:
         assert number > 4
     return subprocess.Popen(
-        [sys.executable, "-c", START, *map(str, numbers), "--data", str(data)],
+        [sys.executable, "-c", START, *map(str, numbers), "--data", str(data), *words],
         pass_fds=numbers,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,8 +54,9 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
-def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
-    """A connection between two processes waits, and the second answers it; systemd learns when each is ready."""
+@pytest.mark.parametrize("words", [[], ["--processes", "2"]], ids=["one process", "two"])
+def test_no_connection_is_refused_during_a_restart(tmp_path: Path, words: list[str]) -> None:
+    """A connection between two servers waits, and the second answers it; systemd learns when each is ready, once."""
     with (
         open(os.devnull),
         open(os.devnull),
@@ -67,7 +68,7 @@ def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(LONG)
         address = f"http://127.0.0.1:{http.getsockname()[1]}/healthz"
-        first = start(tmp_path / "data", [http, https], tmp_path / "notify")
+        first = start(tmp_path / "data", [http, https], tmp_path / "notify", *words)
         ends.callback(end, first)
         assert systemd.recv(100) == b"READY=1"
         assert first.stdout is not None
@@ -80,7 +81,7 @@ def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
             target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=LONG).status)
         )
         connecting.start()
-        second = start(tmp_path / "data", [http, https], tmp_path / "notify")
+        second = start(tmp_path / "data", [http, https], tmp_path / "notify", *words)
         ends.callback(end, second)
         connecting.join(LONG)
         assert answers == [200]

@@ -113,6 +113,11 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a new one could only come in place of another one."""
+        return len(self._open) >= self.limits.most
+
     def add(self, connection: Connection, address: str, is_busy: Callable[[], bool], end: Callable[[], object]) -> bool:
         """Let a new connection in, if need be in place of an idle one; return whether it may stay.
 

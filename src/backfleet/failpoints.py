@@ -8,10 +8,17 @@ is one comparison.
 import os
 import signal
 
-_ARMED = os.environ.get("BACKFLEET_FAILPOINT", "")
+VARIABLE = "BACKFLEET_FAILPOINT"
+
+_ARMED = os.environ.get(VARIABLE, "")
 
 
 def failpoint(name: str) -> None:
     """Kill the process if this failpoint is armed."""
     if _ARMED and name == _ARMED:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def disarm() -> None:
+    """Let processes that are started from now on know no failpoint. Those that run keep theirs."""
+    os.environ.pop(VARIABLE, None)

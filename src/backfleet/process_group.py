@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from backfleet.failpoints import disarm
 from backfleet.siblings import VARIABLE, Shared
 from backfleet.sockets import BACKLOG, FIRST, tell_systemd
 from backfleet.supervisor import (
@@ -140,6 +141,7 @@ class _Group:
     def _ended(self, place: _Place, code: int) -> int | None:
         if not self._has_served:
             return code
+        disarm()  # a test cuts the power once, not of each process that replaces another one
         now = time.monotonic()
         place.failures = 1 if now - place.began >= STABLE_SECONDS else place.failures + 1
         facts = {"serving_process": place.number, "exit_code": code, "failures": place.failures}

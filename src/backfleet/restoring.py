@@ -48,6 +48,7 @@ class Restored:
     artifacts: int
     damaged: tuple[str, ...]  # artifacts that the copy does not have as they were
     ended_tasks: int
+    missing: tuple[str, ...]  # the releases on offer whose artifacts the copy does not have
     needs_signature: bool  # of people with the targets key, before hosts that have seen newer targets take these
 
 
@@ -163,8 +164,11 @@ def _restore(settings: Settings, unpacked: copies.Unpacked, now: datetime) -> Re
             if not identity.list_accounts(tx):
                 raise copies.CannotRestore("the copy cannot be restored: it has no account")
             ended, signed = resume(tx, repository, copied_at=unpacked.facts.moment, now=now)
+            named = releases.artifacts_named(tx)
+    lacking = {what for sha256, what in named.items() if what and repository.artifact(sha256) is None}
     _put_in_place(folder, settings)
-    return Restored(unpacked.facts, rows, unpacked.artifacts, unpacked.damaged, ended, not signed)
+    counts = rows, unpacked.artifacts, unpacked.damaged, ended
+    return Restored(unpacked.facts, *counts, tuple(sorted(lacking)), not signed)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ ACCEPTED_AT_ONCE: Final = 64  # so that open connections are served in between
 TLS_SECONDS: Final = 30.0  # for the handshake
 WRITE_BUFFER: Final = 64 * 1024  # bytes; with TLS asyncio's own is 512 KiB, which a reader that stalls would hold
 PAUSE_SECONDS: Final = 0.5  # without accepting, when there is no descriptor left
+SIBLINGS_SECONDS: Final = 0.2  # for which a full process leaves new connections to its siblings
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +36,20 @@ class Rules:
         trust: Balancers that are believed.
         is_proxied: Whether each connection begins with a header of the PROXY protocol.
         stalled_seconds: After which a connection goes whose other end takes nothing of what is sent.
+        has_siblings: Whether other processes accept from the same listener.
     """
 
     connections: Connections
     trust: Trust
     is_proxied: bool
     stalled_seconds: int
+    has_siblings: bool = False
 
 
 class Site(web.BaseSite):
     """Serves one listener."""
 
-    __slots__ = ("_connecting", "_listener", "_rules")
+    __slots__ = ("_connecting", "_has_left", "_listener", "_rules")
 
     def __init__(
         self, runner: web.AppRunner, listener: socket.socket, rules: Rules, ssl_context: ssl.SSLContext | None = None
@@ -54,6 +57,7 @@ class Site(web.BaseSite):
         super().__init__(runner, ssl_context=ssl_context)
         self._listener, self._rules = listener, rules
         self._connecting = dict[Connection, asyncio.Task[None]]()
+        self._has_left = False  # new connections to its siblings, a moment ago
 
     @property
     def name(self) -> str:
@@ -81,8 +85,19 @@ class Site(web.BaseSite):
         if self._listener.fileno() >= 0:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
+    def _leave_to_siblings(self) -> None:
+        """Accept nothing for a moment, in which the siblings may."""
+        self._has_left = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        loop.call_later(SIBLINGS_SECONDS, self._listen)
+
     def _accept(self) -> None:
+        nobody_had_a_place, self._has_left = self._has_left, False  # for what still waits: then the limits decide
         for _ in range(ACCEPTED_AT_ONCE):
+            if self._rules.has_siblings and self._rules.connections.is_full and not nobody_had_a_place:
+                self._leave_to_siblings()
+                return
             try:
                 accepted, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -154,5 +169,5 @@ async def start_sites(
     log.info("at most %d connections, and %d of one address", limits.most, limits.most_per_address)
     connections = Connections(limits, lambda address: trust.includes(read_address(address)), time.monotonic)
     for name, listener, context in (("http", http, None), ("https", https, tls)):
-        rules = Rules(connections, trust, name in proxied, settings.stalled_seconds)
+        rules = Rules(connections, trust, name in proxied, settings.stalled_seconds, settings.processes > 1)
         await Site(runner, listener, rules, ssl_context=context).start()

@@ -253,6 +253,19 @@ def read_output(output: str) -> Tuple[str, Optional[Report]]:
     return stage, report
 
 
+def read_instead(output: str) -> str:
+    """Return what a command for another agent printed of a program that it used instead of the server's; "" if nothing.
+
+    Such a command prints `{"instead": {"wanted": ..., "used": ..., "why": ...}}`: the beginnings of two SHA-256.
+    """
+    for line in output.splitlines():
+        found = (_object_or_none(line) or {}).get("instead")
+        if isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("wanted", "used", "why")):
+            wanted, used = (found[key][:16] for key in ("wanted", "used"))
+            return f"the host program {wanted} failed its check there, and {used} from before was used: {found['why']}"
+    return ""
+
+
 def read_report(fields: Dict[str, Any]) -> Report:
     """Read a report from its JSON object. Unknown fields are ignored: the host may be newer.
 

@@ -79,7 +79,7 @@ class Agent:
             return UNANSWERED, b""
 
     async def register(self, activation_id: str, code: str) -> None:
-        """Enrol with an activation; sets `instance_id`.
+        """Enrol with an activation, again where the server is busy; sets `instance_id`.
 
         Raises:
             RegistrationFailed: the server refused it, or did not answer.
@@ -94,7 +94,12 @@ class Agent:
             "publicKey": base64.b64encode(pem).decode(), "activationId": activation_id, "tag": [],
         }  # fmt: skip
         body = json.dumps(registration).encode()
-        status, content = await self.ask("POST", "/api/instance/register", body, REGISTER_SECONDS)
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(RETRY_SECONDS)
+            status, content = await self.ask("POST", "/api/instance/register", body, REGISTER_SECONDS)
+            if status < 500:
+                break
         answer = json.loads(content or b"{}")
         if (status, answer.get("code")) != (200, 200):
             raise RegistrationFailed(f"host-{self.number}: HTTP {status}: {content[:500]!r}")

@@ -11,7 +11,7 @@ from backfleet.cli import main
 HEAVY = {"sqlalchemy", "alembic", "aiohttp", "tuf", "backfleet.storage", "backfleet.rollouts"}
 
 
-@pytest.mark.parametrize("command", ["client", "release"])
+@pytest.mark.parametrize("command", ["client", "release", "rollout"])
 def test_a_call_of_the_api_imports_no_part_of_the_server(command: str) -> None:
     """That would cost two seconds of processor time each time."""
     program = (

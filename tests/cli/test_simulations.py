@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from backfleet.cli import main
+from backfleet.cli import _simulations, main
+from backfleet.rollouts.simulation import PRESETS
 
 POLICY = """name = "courier"
 package = "courier"
@@ -19,6 +20,11 @@ count = 2
 name = "rest"
 gates = [{ kind = "backups", first_run = "each" }]
 """
+
+
+def test_every_preset_can_be_chosen() -> None:
+    """Their names are written down twice, so that other commands start without them."""
+    assert list(_simulations.PRESETS) == list(PRESETS)
 
 
 def simulate(folder: Path, *arguments: str, policy: str = POLICY, inventory: str = "") -> Result:

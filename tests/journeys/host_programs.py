@@ -24,6 +24,7 @@ LATER = f"    if (root / 'broken').exists():\n        raise SystemExit(1)\n{AGEN
 """A fault that shows once somebody makes a file: the version proves itself before."""
 
 PROOF_SECONDS = 40
+FAULTY_PROOF_SECONDS = 15  # of versions with one of FAULTS: each of them takes as long as it may
 PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable  # which every user may run
 
 
@@ -43,17 +44,20 @@ def program(version: str, fault: str = "") -> bytes:
     return b"#!" + PYTHON.encode() + b"\n" + packed.getvalue()
 
 
-def offer(server: Installation, version: str, unit: str, fault: str = "", upgrades_from: str = "") -> None:
-    """Offer a version of the host program, whose agent is this unit."""
+def offer(
+    server: Installation, version: str, unit: str, fault: str = "", upgrades_from: str = "", proof_seconds: int = 0
+) -> None:
+    """Offer a version of the host program, whose agent is this unit. 0 seconds of its proof are the usual ones."""
     file = server.folder / f"{version}.tar.gz"
     content = program(version, fault)
     with tarfile.open(file, "w:gz") as archive:
         info = tarfile.TarInfo(f"bin/{HOST_PACKAGE}")
         info.mode, info.size = 0o755, len(content)
         archive.addfile(info, io.BytesIO(content))
+    usual = min(PROOF_SECONDS, FAULTY_PROOF_SECONDS) if fault in FAULTS else PROOF_SECONDS
     manifest = {
         "service": {"unit": unit},
-        "health": {"command": [HOST_PACKAGE, "rehearse"], "expect": "", "seconds": PROOF_SECONDS},
+        "health": {"command": [HOST_PACKAGE, "rehearse"], "expect": "", "seconds": proof_seconds or usual},
         **({"upgrades_from": upgrades_from} if upgrades_from else {}),
     }
     words = {"PackageName": HOST_PACKAGE, "ReleaseVersion": version, "Platform": platform_here()}

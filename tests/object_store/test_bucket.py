@@ -78,7 +78,9 @@ def test_what_passes_is_tried_again(object_store: ObjectStore, tmp_path: Path, f
         ((403, "AccessDenied"), "the key may not do that"),
         ((400, "AuthorizationHeaderMalformed"), "the bucket is in another region; correct artifacts_region"),
         ((301, "PermanentRedirect"), "the bucket is in another region; correct artifacts_region"),
+        ((307, "TemporaryRedirect"), "the bucket is in another region; correct artifacts_region"),
         ((400, "ExpiredToken"), "the credentials have expired"),
+        ((403, "RequestTimeTooSkewed"), "this machine's clock is off; set it"),
         ((503, "SlowDown"), "it asks for fewer requests"),
         ((418, "Strange"), "it answered with Strange 418: see its own log"),
         (2.0, "it did not answer in time"),
@@ -97,6 +99,43 @@ def test_what_stays_is_a_sentence(object_store: ObjectStore, tmp_path: Path, fau
     assert not any(secret in f"{text} {bucket!r} {bucket.place!r}" for secret in (KEY, SECRET))
     with pytest.raises(Trouble, match=r"cannot be (written|listed|read)"):
         bucket.check()
+
+
+def test_credentials_that_end_in_the_middle_of_a_download_leave_no_file(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    """Every piece is asked for with a signature of its own. With new credentials the next try gets all of it."""
+    object_store.write(SHA256, CONTENT)
+    pieces = iter(range(1_000_000))
+    object_store.faults.plan = lambda method, path: (
+        (400, "ExpiredToken") if method == "GET" and next(pieces) > 0 else None
+    )
+    with pytest.raises(Trouble, match=r"cannot be read: the credentials have expired; renew them \(ExpiredToken\)"):
+        object_store.bucket().fetch(SHA256, tmp_path / "file", MOST)
+    assert [method for method, _ in object_store.faults.calls].count("GET") == 2, "it is not asked again in vain"
+    assert not (tmp_path / "file").exists()
+    object_store.faults.plan = lambda method, path: None
+    object_store.bucket().fetch(SHA256, tmp_path / "file", MOST)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_bucket_with_versions_shows_the_newest_one(object_store: ObjectStore, tmp_path: Path) -> None:
+    """What was deleted there is missing, though the store keeps it, and comes back when it is written again."""
+    versions = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    object_store.server.call("PUT", f"/{object_store.name}?versioning", versions)
+    (tmp_path / "upload").write_bytes(CONTENT)
+    bucket = object_store.bucket()
+    object_store.write(SHA256, b"x" + CONTENT[1:])
+    bucket.put(tmp_path / "upload", SHA256)
+    bucket.fetch(SHA256, tmp_path / "file", MOST)
+    object_store.delete(SHA256)
+    assert (bucket.size(SHA256), bucket.sizes()) == (None, {})
+    with pytest.raises(Missing):
+        bucket.fetch(SHA256, tmp_path / "again", MOST)
+    bucket.put(tmp_path / "upload", SHA256)
+    assert bucket.sizes() == {SHA256: len(CONTENT)}
+    bucket.fetch(SHA256, tmp_path / "again", MOST)
+    assert (tmp_path / "again").read_bytes() == CONTENT
 
 
 def test_a_bucket_that_is_missing_is_named(object_store: ObjectStore, tmp_path: Path) -> None:

@@ -482,3 +482,16 @@ def test_no_host_can_stop_the_worker(
     if found.change is not None:
         assert found.change.status in (None, STATUS_SUCCEEDED[kind], STATUS_FAILED[kind], STATUS_UNDER_WAY[kind])
         assert found.change.version is None or isinstance(found.change.version, str)
+
+
+@pytest.mark.parametrize("report", ["succeeded", "HostBusy"])
+def test_a_host_program_that_gave_way_to_the_one_before_is_named(report: str) -> None:
+    """As the command for another agent prints it before the report."""
+    before = item()
+    instead = json.dumps({"instead": {"wanted": "a" * 64, "used": "b" * 16, "why": "it\x1b[2J hangs"}})
+    after = judged(before, outcome(State.FINISHED, f"{instead}\n{printed(report, before)}")).item
+    note = f"the host program {'a' * 16} failed its check there, and {'b' * 16} from before was used: it"
+    assert note in after.message
+    assert after.message.isprintable()
+    again = judged(after, outcome(State.FINISHED, f"{instead}\n{printed(report, before)}")).item
+    assert again.message == after.message

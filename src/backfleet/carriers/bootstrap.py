@@ -4,6 +4,9 @@ The command brings our host program along and hands it the order. It trusts noth
 authority and the hash of the program. It finds a Python that is new enough, fetches the program once, and leaves the
 rest to `backfleet-host bring`, which carries the order out apart from the agent and answers a repeated order from its
 journal.
+
+A program that is new on a host is checked there first (`bring --check`). If that fails, the order goes to the program
+that was used before, which is still there, and the command's output says so (0105).
 """
 
 import base64
@@ -111,6 +114,30 @@ def put(name, content):
     except OSError as problem: disk(problem)
     return path
 authority = put("ca.pem", CA.encode())
+def fails():
+    import subprocess
+    asked = [sys.executable, program, "bring", "--check", ROOT, SERVER, authority, {mirror_named}]
+    try:
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+          timeout={check_seconds})
+        said = done.stdout.decode(errors="replace").splitlines()
+        return "" if done.returncode == 0 else ([line for line in said if line.strip()] or ["it said nothing"])[-1]
+    except subprocess.TimeoutExpired: return "it did not end within {check_seconds} s"
+    except OSError as problem: return str(problem)
+def before():
+    names = [name for name in os.listdir(folder) if name[:15] == "backfleet-host-" and name[31:] == ".pyz"]
+    paths = [os.path.join(folder, name) for name in names if name[15:31] != SHA256[:16]]
+    def worth(path):
+        return os.path.exists(os.path.join(folder, "proven-" + path[-20:-4])), os.path.getmtime(path)
+    return max([path for path in paths if digest(path)[:16] == path[-20:-4]], key=worth, default="")
+if not os.path.exists(os.path.join(folder, "proven-" + SHA256[:16])):
+    why = fails()
+    if not why: put("proven-" + SHA256[:16], b"")
+    elif before():
+        import json
+        program = before()
+        told = {{"wanted": SHA256[:16], "used": program[-20:-4], "why": why[:200]}}
+        print(json.dumps({{"instead": told}}), flush=True)
 more = [LABEL, str(time.monotonic() - BEGAN)]
 {more_of_mirror}sys.stdout.flush()
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER, *more])"""
@@ -138,6 +165,7 @@ more += [MIRROR, MIRROR_CA and put("mirror.pem", MIRROR_CA.encode())]
 more += [TRUST and put("root.json", zlib.decompress(base64.b64decode(TRUST)))]
 """
 MIRROR_PART, LONGEST_MIRROR_SECONDS = 4, 60  # of an order's time, at most
+CHECK_PART, LONGEST_CHECK_SECONDS = 4, 120  # of an order's time, for the first start of a program on a host
 LONGEST_TRUST: Final = 4096  # characters: a longer release root is fetched from the server
 
 
@@ -179,6 +207,7 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         this_order=_THIS_ORDER,
         seconds=order.timeout_seconds,
         stage=stage_line("admit"),
+        check_seconds=max(5, min(LONGEST_CHECK_SECONDS, order.timeout_seconds // CHECK_PART)),
         program_path=DOWNLOADS + HOST_PROGRAM,
         order=base64.b64encode(of_any.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
@@ -199,7 +228,7 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
 
 def _of_mirror(order: Order, bootstrap: Bootstrap) -> dict[str, str]:
     if not bootstrap.mirror:
-        return dict.fromkeys(("mirrored", "from_mirror", "more_of_mirror"), "")
+        return dict.fromkeys(("mirrored", "from_mirror", "more_of_mirror"), "") | {"mirror_named": '""'}
     trust = base64.b64encode(zlib.compress(bootstrap.release_root, 9)).decode() if bootstrap.release_root else ""
     part = _MIRRORED.format(
         mirror=bootstrap.mirror,
@@ -208,7 +237,8 @@ def _of_mirror(order: Order, bootstrap: Bootstrap) -> dict[str, str]:
         seconds=max(1, min(LONGEST_MIRROR_SECONDS, order.timeout_seconds // MIRROR_PART)),
         program=HOST_PROGRAM,
     )
-    return {"mirrored": part, "from_mirror": "mirrored(way) or ", "more_of_mirror": _MORE_OF_MIRROR}
+    words = {"mirrored": part, "from_mirror": "mirrored(way) or ", "more_of_mirror": _MORE_OF_MIRROR}
+    return words | {"mirror_named": "MIRROR"}
 
 
 def split_command(content: str) -> tuple[str, str, str] | None:

@@ -100,6 +100,26 @@ def check_descriptors() -> Finding:
     return Finding("Descriptors", Severity.ERROR, found, advice)
 
 
+def check_processes(wanted: int) -> Finding:
+    """Check that all serving processes of this server run: each is a child of the parent that starts it again.
+
+    Args:
+        wanted: How many there should be.
+    """
+    if wanted == 1:
+        return Finding.ok("Processes", "one process answers calls")
+    parent = os.getppid()
+    try:
+        running = len(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    except OSError:
+        return Finding.ok("Processes", f"{wanted}, not counted on this system")
+    found = f"{running} of {wanted} serving processes run"
+    if running >= wanted:
+        return Finding.ok("Processes", found)
+    advice = "the parent starts those that ended again, later each time: its log says with which exit codes they ended"
+    return Finding("Processes", Severity.WARNING, found, advice)
+
+
 def check_certificate(data: Path, now: datetime) -> Finding:
     """Check the server's certificate: its time, and that its key belongs to it."""
     file, key_file = server_file(data), data / "keys" / "server.key"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--database-url", metavar="URL", help="postgresql://... Default: SQLite in DIR.")
 @passphrase_options
 @click.option("--recipient", "recipients", metavar="age1...", multiple=True, help="Encrypt to this key of age.")
+@click.option("--without-artifacts", is_flag=True, help="Leave them out: the object store has backups of its own.")
 @click.option("--plain", is_flag=True, help="Do not encrypt. The file holds every key of the server.")
 @json_option
 def backup(
@@ -34,14 +35,17 @@ def backup(
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     recipients: tuple[str, ...],
+    without_artifacts: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
     """Copy the whole installation into the new FILE: database, keys, certificates and artifacts.
 
-    The server may be running. The file is encrypted, and `age -d FILE | tar x` opens it, too. Exits with 1 if the file
-    could not be written, or if an artifact is damaged and so missing in it.
+    The server may be running. Artifacts that only its object store has are fetched. The file is encrypted, and `age -d
+    FILE | tar x` opens it, too. Exits with 1 if the file could not be written, or if it lacks artifacts.
     """
+    from backfleet.copying import artifacts_of  # imported late: other commands need none of it
+
     settings = _settings(data, database_url)
     missing = installation.missing_keys(settings.data)
     if missing:
@@ -49,33 +53,44 @@ def backup(
     lock = lock_of(passphrase_file, passphrase_fd, recipients, plain=plain)
     database = open_database(settings.database)
     try:
-        now = utc_now()
-        written = copies.write_copy(settings.data, database, file, lock, now=now, version=VERSION)
-        _note(database, now, written.bytes)
+        now, artifacts = utc_now(), None if without_artifacts else artifacts_of(settings, database)
+        written = copies.write_copy(settings.data, database, file, lock, artifacts, now=now, version=VERSION)
+        _note(database, now, written, without_artifacts)
     except copies.CannotCopy as problem:
         fail(str(problem))
     finally:
         database.close()
     _print_written(file, written, is_plain=lock is None, as_json=as_json)
+    _fail_if_not_whole(file, written)
+
+
+def _fail_if_not_whole(file: Path, written: copies.Written) -> None:
     if written.damaged:
         names = ", ".join(written.damaged)
         fail(f"{file} was written without {names}: damaged on this disk. Add that release's file again under artifacts")
+    if written.missing:
+        what, why = next(iter(written.missing.items()))
+        more = f" and {len(written.missing) - 1} more" if len(written.missing) > 1 else ""
+        fail(f"{file} has keys and database, and lacks the artifacts of {what}{more}: {why}")
 
 
 def _print_written(file: Path, written: copies.Written, *, is_plain: bool, as_json: bool) -> None:
     if not as_json:
         plain = ", PLAIN" if is_plain else ""
-        say(f"{file}: {size(written.bytes)}, {written.rows} rows, {written.artifacts} artifacts{plain}")
+        fetched = f" ({written.fetched} from the object store)" if written.fetched else ""
+        say(f"{file}: {size(written.bytes)}, {written.rows} rows, {written.artifacts} artifacts{fetched}{plain}")
         return
     facts = {"File": str(file), "Bytes": written.bytes, "Rows": written.rows, "Artifacts": written.artifacts}
-    print_json({**facts, "IsPlain": is_plain, "Damaged": list(written.damaged)})
+    lacking = {"Damaged": list(written.damaged), "Missing": list(written.missing)}
+    print_json({**facts, "Fetched": written.fetched, "IsPlain": is_plain, **lacking})
 
 
-def _note(database: Database, made_at: datetime, size: int) -> None:
+def _note(database: Database, made_at: datetime, written: copies.Written, without_artifacts: bool) -> None:
     """Have `backfleet doctor` know of the copy. The file is whole whether or not that succeeds."""
     try:
         with database.transaction() as tx:
-            copies.note_copy(tx, made_at=made_at, size=size)
+            lacking = None if without_artifacts else len(written.damaged) + len(written.missing)
+            copies.note_copy(tx, made_at=made_at, size=written.bytes, lacking=lacking)
     except (Unavailable, SQLAlchemyError) as problem:
         reason = str(problem).strip().splitlines()[0]
         say(f"the backup is complete, but `backfleet doctor` does not know of it: {reason}", err=True)
@@ -127,6 +142,7 @@ def _as_dict(found: "Restored", data: Path) -> dict[str, Any]:
         "Rows": found.rows,
         "Artifacts": found.artifacts,
         "Damaged": list(found.damaged),
+        "Missing": list(found.missing),
         "EndedTasks": found.ended_tasks,
         "NeedsSignature": found.needs_signature,
         "IsHeld": True,
@@ -140,6 +156,9 @@ def _print_restored(found: "Restored", data: Path) -> None:
         say(f"{found.ended_tasks} task(s) were under way then, and have ended as expired")
     for name in found.damaged:
         say(f"artifact {name} was damaged before the backup: put its file under artifacts, or withdraw its release")
+    if found.missing:
+        names = ", ".join(found.missing[:5]) + (f" and {len(found.missing) - 5} more" if len(found.missing) > 5 else "")
+        say(f"the artifacts of {names} are not here: set artifacts_url if a bucket has them, or add these files again")
     if found.needs_signature:
         say("hosts may have seen newer releases: `backfleet release pending`, sign targets.json, `release publish`")
     say("Start the server. Nothing is moved until you have looked, and run `backfleet server release-hold`")

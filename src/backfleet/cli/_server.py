@@ -25,6 +25,8 @@ def show(client: Client, as_json: bool) -> None:
         print_json(found)
         return
     say(f"version {found['ServerVersion']}, region {found['RegionId']}, agents connect to {found['AgentAddress']}")
+    if found.get("Processes", 1) > 1:
+        say(f"{found['Processes']} processes answer calls")
     if found.get("RestoredTime"):
         say(f"restored {moment(found['RestoredTime'])} from a backup of {moment(found['CopiedTime'])}")
     say(held_text(found) if found.get("Held") else "not held")

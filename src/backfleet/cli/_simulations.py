@@ -1,35 +1,21 @@
 """backfleet rollout simulate: how a policy would go, on the fleet as it is or on an inventory from a file."""
 
-import gc
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option, print_faults, read_text
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import print_table
-from backfleet.clock import utc_now
-from backfleet.rollouts.policy import Policy, PolicyRefused, read_policy
-from backfleet.rollouts.simulation import (
-    PRESETS,
-    FailuresRefused,
-    InventoryRefused,
-    curves_of,
-    draw_curves,
-    members_of,
-    read_failures,
-    read_inventory,
-    simulate,
-    with_preset,
-)
-from backfleet.rollouts.timetable import Timetable
 
 _CSV = click.Path(exists=True, dir_okay=False, path_type=Path)
+PRESETS = (
+    "ssm-ramp", "ansible-serial", "elastic-spread", "hawkbit-thresholds", "teleport-canary", "nebraska-safe-mode",
+)  # fmt: skip
+"""Those of backfleet.rollouts.simulation, by name: importing that takes two seconds."""
 LARGEST_SEED = 2**31 - 1
 _FAILURES = "What the release does: `2%`, `bad-canary`, or `last-30-days`: as upgrades and backups of late."
 
@@ -39,7 +25,7 @@ _FAILURES = "What the release does: `2%`, `bad-canary`, or `last-30-days`: as up
 @click.option("--failures", default="", metavar="SHARE", help=_FAILURES)
 @click.option("--seed", default=1, show_default=True, type=WholeNumber(0, LARGEST_SEED), help="Of made-up hosts.")
 @click.option("--inventory", type=_CSV, help="Simulate here on these clients (CSV). No server is asked.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="Move the fleet as another system does.")
+@click.option("--preset", type=click.Choice(PRESETS), help="Move the fleet as another system does.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file, too.")
 @json_option
 @click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
@@ -61,11 +47,15 @@ def simulate_policy(
     With an inventory the policy's freeze calendars are not known: its windows are kept to.
     """
     if inventory is not None:
-        report = _simulate_here(file, failures, seed, inventory, preset)
+        from backfleet.cli._simulating_here import simulate_here  # late: it loads what only the server needs
+
+        report = simulate_here(file, failures, seed, inventory, preset)
     else:
         asked = {"Failures": failures or None, "Seed": seed, "Preset": preset}
         report = _ask(file=file, asked=asked, **connection)
     if svg is not None:
+        from backfleet.rollouts.simulation import curves_of, draw_curves  # late, as above
+
         title = f"{file.name}: {report['Members']} members, {report['State']}"
         try:
             svg.write_text(draw_curves(title, curves_of(report), report["Members"]), encoding="utf-8")
@@ -86,42 +76,6 @@ def _ask(*, file: Path, asked: dict[str, Any], **connection: Any) -> dict[str, A
 
     call(**connection)
     return found[0]
-
-
-def _simulate_here(file: Path, failures: str, seed: int, inventory: Path, preset: str | None) -> dict[str, Any]:
-    gc.disable()  # a million members, none of them garbage
-    try:
-        policy = read_policy(read_text(file))
-        policy = with_preset(policy, preset) if preset else policy
-        with inventory.open(encoding="utf-8", newline="") as lines:
-            members = members_of(policy, read_inventory(lines))
-        windows = Timetable(replace(policy.window, calendars=()), {})
-        return simulate(policy, members, windows, failures=read_failures(failures), seed=seed, now=_begin(policy))
-    except PolicyRefused as problem:
-        _refuse(file, problem)
-    except FailuresRefused as problem:
-        fail(f"--failures: {problem}")
-    except InventoryRefused as problem:
-        fail(f"{inventory}: {problem}")
-    except OSError as problem:
-        fail(f"{inventory} cannot be read: {problem.strerror}")
-    finally:
-        gc.enable()
-
-
-def _begin(policy: Policy) -> datetime:
-    now = utc_now()
-    if policy.deadline <= now:
-        fail(f"the deadline {policy.deadline:%Y-%m-%d %H:%M} UTC is over; give a time that is to come")
-    return now
-
-
-def _refuse(file: Path, problem: PolicyRefused) -> NoReturn:
-    faults = [
-        {"Line": each.line, "Key": each.key, "Found": each.found, "Wanted": each.wanted} for each in problem.faults
-    ]
-    print_faults(faults, file)
-    fail(f"the policy in {file} is refused: {len(faults)} faults", faults=faults)
 
 
 def _print(report: dict[str, Any]) -> None:

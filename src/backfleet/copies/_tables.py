@@ -9,4 +9,5 @@ last_copies = sa.Table(
     metadata,
     sa.Column("made_at", Moment, primary_key=True, autoincrement=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("lacking", sa.Integer),  # artifacts that it should have had; null: it was to have none, or nobody counted
 )

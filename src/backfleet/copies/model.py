@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 FORMAT: Final = 1  # of the file; a program that does not know it refuses it
 FACTS, END = "backup.json", "end.json"  # the first member and the last
-FOLDERS: Final = ("keys", "tls", "artifacts")
+ARTIFACTS: Final = "artifacts"
+FOLDERS: Final = ("keys", "tls", ARTIFACTS)
 FILES: Final = ("admin.json", "config.toml")
 SECRET: Final = ("keys", "admin.json", "config.toml")  # for their owner alone; the others may be read by all
 NAMES: Final = re.compile(
@@ -21,6 +23,29 @@ NAMES: Final = re.compile(
 
 class CannotCopy(Exception):
     """No copy can be made; the text says why and what to do. There is no part of one left."""
+
+
+class CannotFetch(Exception):
+    """An artifact cannot be had from where it is; the text says why. The copy is made without it.
+
+    Args:
+        text: Why.
+        is_away: Whether others cannot be had either, so that nobody need be asked for them.
+    """
+
+    def __init__(self, text: str, *, is_away: bool = False) -> None:
+        super().__init__(text)
+        self.is_away = is_away
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """Which artifacts a copy should have, and how those come that are not in the data folder."""
+
+    wanted: Callable[[], Mapping[str, str]]
+    """Returns what each is of, by its name; "" for one that may be missing. Called after the rows were copied."""
+    fetch: Callable[[str, Path], None]
+    """Writes one to a new file, verified. Raises CannotFetch: there is no such file then; OSError: no space for it."""
 
 
 class CannotRestore(Exception):
@@ -63,3 +88,11 @@ def read_facts(content: bytes) -> Facts:
     if form > FORMAT:
         raise CannotRestore(f"version {found.version} made it, which is newer than this one: install that version")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class LastCopy:
+    """The last copy that was made of an installation."""
+
+    made_at: datetime
+    lacking: int | None = None  # artifacts that it should have had; None = it was to have none, or nobody counted

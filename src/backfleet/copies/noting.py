@@ -3,14 +3,21 @@
 from datetime import datetime
 
 from backfleet.copies import _store
+from backfleet.copies.model import LastCopy
 from backfleet.storage import Transaction
 
 
-def note_copy(tx: Transaction, *, made_at: datetime, size: int) -> None:
-    """Remember that a copy of this size, in bytes, was made."""
-    _store.note(tx, made_at, size)
+def note_copy(tx: Transaction, *, made_at: datetime, size: int, lacking: int | None) -> None:
+    """Remember that a copy was made.
+
+    Args:
+        made_at: When.
+        size: Its bytes.
+        lacking: The artifacts that it should have had and has not; None = it was to have none.
+    """
+    _store.note(tx, made_at, size, lacking)
 
 
-def last_copy(tx: Transaction) -> datetime | None:
-    """Return when the last copy was made; None if none is known of."""
+def last_copy(tx: Transaction) -> LastCopy | None:
+    """Return the last copy; None if none is known of."""
     return _store.last(tx)

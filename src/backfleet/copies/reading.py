@@ -125,6 +125,9 @@ class _Reader:
             if digest.hexdigest() != target.name:
                 self._damaged.append(target.name)
                 target.unlink()
+            elif target.name in self._damaged:  # and copied once more, from where it was whole
+                self._damaged.remove(target.name)
+                self._artifacts -= 1
 
     def _note(self, name: str, digest: str) -> None:
         self._count += 1

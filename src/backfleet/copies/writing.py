@@ -16,7 +16,19 @@ from typing import IO, Any, Final
 import sqlalchemy as sa
 
 from backfleet.copies.age import Lock, encrypting
-from backfleet.copies.model import END, FACTS, FILES, FOLDERS, FORMAT, NAMES, CannotCopy, Facts
+from backfleet.copies.model import (
+    ARTIFACTS,
+    END,
+    FACTS,
+    FILES,
+    FOLDERS,
+    FORMAT,
+    NAMES,
+    Artifacts,
+    CannotCopy,
+    CannotFetch,
+    Facts,
+)
 from backfleet.storage import Database, Snapshot, Unavailable, snapshot
 from backfleet_host.files import PARTIAL, sync_folder
 
@@ -30,11 +42,20 @@ class Written:
     rows: int = 0
     artifacts: int = 0
     bytes: int = 0
+    fetched: int = 0  # of the artifacts, from elsewhere
     damaged: list[str] = field(default_factory=list)  # artifacts whose content is not what their name says
+    missing: dict[str, str] = field(default_factory=dict)  # why, by what the artifact is of
 
 
 def write_copy(
-    data: Path, database: Database, target: Path, lock: Lock | None, *, now: datetime, version: str
+    data: Path,
+    database: Database,
+    target: Path,
+    lock: Lock | None,
+    artifacts: Artifacts | None,
+    *,
+    now: datetime,
+    version: str,
 ) -> Written:
     """Copy an installation into a new file that only its owner can read.
 
@@ -43,6 +64,7 @@ def write_copy(
         database: Its database.
         target: The file; there must be none yet.
         lock: How to encrypt it; None = not at all.
+        artifacts: Which artifacts it should have besides those in the data folder; None = it has none at all.
         now: The time.
         version: That of this program.
 
@@ -54,7 +76,10 @@ def write_copy(
     partial = target.with_name(f".{target.name}.{os.urandom(4).hex()}{PARTIAL}")
     try:
         with _fresh(partial) as file:
-            written = _write(data, database, file, lock, now, version)
+            stream: Any = file if lock is None else encrypting(lock, file)
+            written = _write(data, database, stream, artifacts, partial, now, version)
+            if lock is not None:
+                stream.close()
             file.flush()
             os.fsync(file.fileno())
             written.bytes = file.tell()
@@ -89,8 +114,15 @@ def _fresh(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _write(data: Path, database: Database, file: IO[bytes], lock: Lock | None, now: datetime, version: str) -> Written:
-    stream: Any = file if lock is None else encrypting(lock, file)
+def _write(
+    data: Path,
+    database: Database,
+    stream: Any,
+    artifacts: Artifacts | None,
+    partial: Path,
+    now: datetime,
+    version: str,
+) -> Written:
     with tarfile.open(mode="w|", fileobj=stream, format=tarfile.PAX_FORMAT) as archive:
         members, written = _Members(archive), Written()
         # The rows first: a release is a row only after its artifact is there, so none of them lacks its file.
@@ -98,10 +130,10 @@ def _write(data: Path, database: Database, file: IO[bytes], lock: Lock | None, n
             made_at = now.astimezone(UTC).isoformat()
             members.add(FACTS, Facts(FORMAT, made_at, version, found.revision, found.engine).to_bytes())
             written.rows = _add_rows(members, found)
-        _add_files(members, data, written)
+        _add_files(members, data)
+        if artifacts is not None:
+            _Adding(members, data / ARTIFACTS, artifacts, partial.with_suffix(f".artifact{PARTIAL}"), written).add_all()
         members.end()
-    if lock is not None:
-        stream.close()
     return written
 
 
@@ -113,19 +145,65 @@ def _add_rows(members: "_Members", found: Snapshot) -> int:
     return rows
 
 
-def _add_files(members: "_Members", data: Path, written: Written) -> None:
+def _add_files(members: "_Members", data: Path) -> None:
     for name in FILES:
         if (data / name).is_file():
             members.add(name, (data / name).read_bytes())
     for folder in FOLDERS:
-        for path in sorted((data / folder).iterdir()) if (data / folder).is_dir() else ():
-            name = f"{folder}/{path.name}"
-            if not NAMES.fullmatch(name) or not path.is_file():
-                continue  # locks, and files that are still being written
-            digest = members.add_file(name, path)
-            if folder == "artifacts":
-                written.artifacts += 1
-                written.damaged += [path.name] if digest != path.name else []
+        if folder != ARTIFACTS:
+            for path in _members_in(data / folder):
+                members.add_file(f"{folder}/{path.name}", path)
+
+
+def _members_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that belong into a copy: no locks, and nothing that is still being written."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if NAMES.fullmatch(f"{folder.name}/{path.name}") and path.is_file()]
+
+
+class _Adding:
+    """The artifacts of a copy: those of the data folder, and those that are elsewhere, one after the other."""
+
+    def __init__(self, members: "_Members", folder: Path, artifacts: Artifacts, spool: Path, written: Written) -> None:
+        self._members, self._folder, self._artifacts = members, folder, artifacts
+        self._spool, self._written = spool, written
+        self._away = ""  # why nobody is asked any more
+
+    def add_all(self) -> None:
+        """Add every artifact; note those that cannot be had."""
+        here, wanted = {path.name for path in _members_in(self._folder)}, self._artifacts.wanted()
+        for name in sorted(here | set(wanted)):
+            digest = self._add_from(self._folder / name, name) if name in here else ""
+            if digest != name and name in wanted:
+                digest = self._add_from_elsewhere(name, wanted[name], is_damaged=bool(digest)) or digest
+            self._written.artifacts += digest == name
+            self._written.damaged += [name] if digest not in ("", name) else []
+
+    def _add_from(self, path: Path, name: str) -> str:
+        """Add a file; return its SHA-256, "" if it is not there any more: a server makes space for others."""
+        try:
+            return self._members.add_file(f"{ARTIFACTS}/{name}", path)
+        except FileNotFoundError:
+            return ""
+
+    def _add_from_elsewhere(self, name: str, what: str, *, is_damaged: bool) -> str:
+        """Add an artifact from elsewhere; return its SHA-256, or "" after noting why it cannot be had.
+
+        It comes to a file first: a download that breaks off would leave half a member in the copy.
+        """
+        try:
+            if self._away:
+                raise CannotFetch(self._away, is_away=True)
+            self._artifacts.fetch(name, self._spool)
+            self._written.fetched += 1
+            return self._add_from(self._spool, name)
+        except CannotFetch as problem:
+            self._away = str(problem) if problem.is_away else ""
+            if what and not is_damaged:
+                self._written.missing[what] = str(problem)
+            return ""
+        finally:
+            self._spool.unlink(missing_ok=True)
 
 
 class _Members:

@@ -43,7 +43,17 @@ ENDS: Final = Gauge(
     ["what"],
 )
 HELD: Final = Gauge("backfleet_held", "1 while nothing is moved after a restore, until an operator has looked.")
+DELTAS: Final = Gauge(
+    "backfleet_deltas",
+    "Deltas between releases: made, failed (tried again later), useless (of no use for these two versions).",
+    ["package", "state"],
+)
+DELTA_DOWNLOADS: Final = Gauge("backfleet_delta_downloads", "Downloads of deltas that hosts reported.", ["package"])
+SAVED: Final = Gauge(
+    "backfleet_delta_saved_bytes", "What these hosts did not download of whole artifacts.", ["package"]
+)
 _ALL: Final = (ENDED, OPEN, OPEN_AGE, COMMANDS, COMMANDS_AGE, NOTICES, NOTICES_AGE, TROUBLED, OVERDUE, ENDS)
+_OF_RELEASES: Final = (DELTAS, DELTA_DOWNLOADS, SAVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Happening:
     overdue: dict[str, int]
     ends: dict[str, datetime]
     is_held: bool
+    deltas: list[releases.DeltaFigures]
 
 
 def read(tx: Transaction, settings: Settings, accounts: list[str], now: datetime) -> Happening:
@@ -78,12 +89,13 @@ def read(tx: Transaction, settings: Settings, accounts: list[str], now: datetime
         overdue=overdue,
         ends=certificate_ends(settings.data) | releases.endings(tx),
         is_held=restore is not None and restore.is_held,
+        deltas=releases.delta_figures(tx),
     )
 
 
 def show(found: Happening, now: datetime) -> None:
     """Put the figures where `/metrics` takes them from. What is no more disappears."""
-    for gauge in _ALL:
+    for gauge in (*_ALL, *_OF_RELEASES):
         gauge.clear()
     for by, number in found.ended.items():
         ENDED.labels(*by).set(number)
@@ -101,6 +113,11 @@ def show(found: Happening, now: datetime) -> None:
     for what, ends in found.ends.items():
         ENDS.labels(what).set(ends.timestamp())
     HELD.set(found.is_held)
+    for figures in found.deltas:
+        for state in ("made", "failed", "useless"):
+            DELTAS.labels(figures.package, state).set(getattr(figures, state))
+        DELTA_DOWNLOADS.labels(figures.package).set(figures.downloads)
+        SAVED.labels(figures.package).set(figures.saved)
 
 
 def _age(since: datetime, now: datetime) -> float:

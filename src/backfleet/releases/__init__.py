@@ -10,10 +10,13 @@ Owns the tables `releases`, `release_offers`, `release_deltas`, `default_package
   would make of them, and `change_scheme` changes it.
 - `offered`, `offered_for`, `packages_offered`, `package_meant`, `find` and `find_all` read; `select` and `newest`
   choose. The last two are pure.
-- `make_deltas_once` is the worker that makes deltas between versions, `deltas_to` reads those to a release.
+- `make_deltas_once` is the worker that makes deltas between versions, `deltas_to` reads those to a release,
+  `delta_outlook` says which cannot be made; `note_delta_downloads` remembers what hosts report of them, and
+  `delta_figures` sums it up.
 - `lowest_readers` says which version is known to read what versions write.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `Stored` is an object store with the artifacts, by which replicas share them; `upload_missing` is its worker.
+- `artifacts_named` says what each artifact is of, for copies of the installation.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
 - `unsigned` returns the releases that wait for a signature, `endings` when the newest root and targets end.
@@ -21,13 +24,16 @@ Owns the tables `releases`, `release_offers`, `release_deltas`, `default_package
 """
 
 from backfleet.releases.acceptance import NotSigned, accept_signatures, pending_signatures
+from backfleet.releases.deltas import Outlook as DeltaOutlook
+from backfleet.releases.deltas import outlook as delta_outlook
 from backfleet.releases.deltas import run_once as make_deltas_once
 from backfleet.releases.errors import ReleaseConflict, ReleaseRefused, TooManyReleases, UnusualPackage
-from backfleet.releases.model import STABLE, Delta, Prepared, Release
+from backfleet.releases.model import STABLE, Delta, DeltaFigures, Prepared, Release
 from backfleet.releases.registry import (
     add,
     count_releases,
     default_packages,
+    delta_figures,
     deltas_to,
     find,
     find_all,
@@ -35,6 +41,7 @@ from backfleet.releases.registry import (
     keep_artifact,
     lowest_readers,
     may_be_sent,
+    note_delta_downloads,
     note_fetched,
     offer,
     offered,
@@ -70,13 +77,15 @@ from backfleet.releases.signed_metadata import (
     unsigned,
 )
 from backfleet.releases.stored import Stored
-from backfleet.releases.uploading import artifact_sizes, upload_missing
+from backfleet.releases.uploading import artifact_sizes, artifacts_named, upload_missing
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
     "LIFETIMES",
     "STABLE",
     "Delta",
+    "DeltaFigures",
+    "DeltaOutlook",
     "Health",
     "Manifest",
     "NotSigned",
@@ -95,9 +104,12 @@ __all__ = [
     "accept_signatures",
     "add",
     "artifact_sizes",
+    "artifacts_named",
     "change_scheme",
     "count_releases",
     "default_packages",
+    "delta_figures",
+    "delta_outlook",
     "deltas_to",
     "endings",
     "find",
@@ -113,6 +125,7 @@ __all__ = [
     "needs_signature",
     "newest",
     "newest_root",
+    "note_delta_downloads",
     "note_fetched",
     "offer",
     "offered",

@@ -16,7 +16,7 @@ from backfleet.releases._tables import (
     releases,
     signed_metadata,
 )
-from backfleet.releases.model import Delta, Prepared, Release
+from backfleet.releases.model import Delta, DeltaFigures, Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
 from backfleet_host.versions import FIRST_SCHEME
@@ -86,8 +86,42 @@ def note_fetched(tx: Transaction, sha256: str, now: datetime) -> None:
 
 
 def add_delta(tx: Transaction, delta: Delta, now: datetime) -> None:
-    """Add a delta, or why there is none; what is known of the same two versions stays."""
+    """Add a delta, or why there is none. One of the same two versions that was made stays; a note is replaced."""
+    named = _delta_named(delta.package, delta.version, delta.platform, delta.base_version)
+    tx.run(sa.delete(deltas).where(named, deltas.c.sha256 == ""))
     tx.add_if_new(deltas, {**asdict(delta), "made_at": now})
+
+
+def note_delta_downloads(tx: Transaction, names: tuple[str, str, str, str], number: int) -> None:
+    """Note that so many hosts downloaded the delta with these names: package, version, platform, base's version."""
+    named = sa.and_(_delta_named(*names), deltas.c.sha256 != "")
+    tx.run(sa.update(deltas).where(named).values(downloads=deltas.c.downloads + number))
+
+
+def delta_figures(tx: Transaction) -> list[DeltaFigures]:
+    """Return what became of the deltas of each package that has some."""
+    is_made = deltas.c.sha256 != ""
+    may_retry = sa.or_(deltas.c.retry_above.is_not(None), deltas.c.retry_at.is_not(None))
+
+    def number(when: Any) -> Any:
+        return sa.func.sum(sa.case((when, 1), else_=0))
+
+    saved = sa.func.sum(sa.case((is_made, deltas.c.downloads * (releases.c.size - deltas.c.size)), else_=0))
+    columns = [
+        deltas.c.package, number(is_made), number(sa.and_(~is_made, may_retry)), number(sa.and_(~is_made, ~may_retry)),
+        sa.func.sum(deltas.c.downloads), saved,
+    ]  # fmt: skip
+    same = [deltas.c[name] == releases.c[name] for name in ("package", "version", "platform")]
+    query = sa.select(*columns).select_from(deltas.join(releases, sa.and_(*same)))
+    rows: Sequence[Any] = tx.rows(query.group_by(deltas.c.package).order_by(deltas.c.package))
+    return [DeltaFigures(row[0], *(int(each) for each in row[1:])) for row in rows]
+
+
+def _delta_named(package: str, version: str, platform: str, base_version: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        deltas.c.package == package, deltas.c.version == version, deltas.c.platform == platform,
+        deltas.c.base_version == base_version,
+    )  # fmt: skip
 
 
 def every_delta(tx: Transaction) -> list[Delta]:
@@ -199,8 +233,10 @@ def set_scheme(tx: Transaction, package: str, name: str) -> None:
 
 
 def artifact_sizes(tx: Transaction) -> dict[str, int]:
-    """Return the bytes of every release's artifact, by its SHA-256."""
-    return {row.sha256: int(row.size) for row in tx.rows(sa.select(releases.c.sha256, releases.c.size).distinct())}
+    """Return the bytes of the artifact of every release and delta, by its SHA-256."""
+    made = sa.select(deltas.c.sha256, deltas.c.size).where(deltas.c.sha256 != "")
+    query = sa.union(sa.select(releases.c.sha256, releases.c.size), made)
+    return {row.sha256: int(row.size) for row in tx.rows(query)}
 
 
 def note_published(tx: Transaction, now: datetime) -> None:

@@ -48,6 +48,9 @@ deltas = sa.Table(
     sa.Column("result_length", sa.BigInteger, nullable=False),
     sa.Column("note", sa.String(300), nullable=False),
     sa.Column("made_at", Moment, nullable=False),
+    sa.Column("retry_above", sa.Integer),  # megabytes: with more of them it is tried again
+    sa.Column("retry_at", Moment),  # when it is tried again in any case; null: never
+    sa.Column("downloads", sa.BigInteger, nullable=False, server_default="0"),  # by hosts that said so
 )
 
 package_schemes = sa.Table(

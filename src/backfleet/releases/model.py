@@ -71,8 +71,28 @@ class Delta:
     result_sha256: str = ""
     result_length: int = 0  # bytes
     note: str = ""  # why there is none
+    retry_above: int | None = None  # delta_megabytes with which it was not made: with more it is tried again
+    retry_at: datetime | None = None  # when it is tried again in any case
+    downloads: int = 0  # by hosts that said so
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it was made, or another try would end the same."""
+        return bool(self.sha256) or (self.retry_above is None and self.retry_at is None)
 
     @property
     def target_path(self) -> str:
         """The delta's name in the signed metadata."""
         return download_paths.delta_path(self.package, self.version, self.platform, self.base_version)
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaFigures:
+    """What became of the deltas of a package."""
+
+    package: str
+    made: int
+    failed: int  # that may be made another time
+    useless: int  # that are too large to be of use, or that cannot be made of these two versions
+    downloads: int  # by hosts that said so
+    saved: int  # bytes that these hosts did not download

@@ -11,7 +11,7 @@ from backfleet.releases.contents import examine, format_of, upstream_versions
 from backfleet.releases.describing import FILE_NAME, check_name, describe, packages_with_recipe
 from backfleet.releases.errors import ReleaseConflict, UnusualPackage
 from backfleet.releases.inspecting import inspect
-from backfleet.releases.model import Delta, Prepared, Release
+from backfleet.releases.model import Delta, DeltaFigures, Prepared, Release
 from backfleet.releases.package_names import similar_package
 from backfleet.releases.repository import Repository
 from backfleet.releases.schemes import check_has_own_place, check_readable, fix_scheme
@@ -314,6 +314,17 @@ def deltas_to(tx: Transaction, package: str, version: str, platform: str) -> lis
         for delta in _store.every_delta(tx)
         if (delta.package, delta.version, delta.platform) == (package, version, platform)
     ]
+
+
+def note_delta_downloads(tx: Transaction, counted: Mapping[tuple[str, str, str, str], int]) -> None:
+    """Note how many hosts downloaded deltas, by package, version, platform and the base's version."""
+    for names in sorted(counted):  # in one order everywhere, so that no two transactions wait for each other
+        _store.note_delta_downloads(tx, names, counted[names])
+
+
+def delta_figures(tx: Transaction) -> list[DeltaFigures]:
+    """Return, for each package with deltas, how many there are, how often they were downloaded, and what that saved."""
+    return _store.delta_figures(tx)
 
 
 def find_all(tx: Transaction, package: str | None) -> list[Release]:

@@ -11,8 +11,21 @@ log = logging.getLogger(__name__)
 
 
 def artifact_sizes(tx: Transaction) -> dict[str, int]:
-    """Return the bytes of the artifact of every release, withdrawn or not, by its SHA-256."""
+    """Return the bytes of the artifact of every release, withdrawn or not, and of every delta, by its SHA-256."""
     return _store.artifact_sizes(tx)
+
+
+def artifacts_named(tx: Transaction) -> dict[str, str]:
+    """Return what the artifact of every release and delta is of, by its SHA-256.
+
+    That is "" where hosts can do without: for releases that were withdrawn, and for deltas.
+    """
+    found = {delta.sha256: "" for delta in _store.every_delta(tx) if delta.sha256}
+    every = _store.every_release(tx, None)
+    found |= {one.sha256: "" for one in every if one.withdrawn_at is not None}
+    return found | {
+        one.sha256: f"{one.package} {one.version} ({one.platform})" for one in every if one.withdrawn_at is None
+    }
 
 
 def upload_missing(database: Database, repository: Repository) -> bool:

@@ -13,7 +13,7 @@ from backfleet.fleet import Change, ClientStatus, Failure
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import KEEPS_VERSION, STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
-from backfleet_host.contract import Report, read_output
+from backfleet_host.contract import Report, read_instead, read_output
 from backfleet_host.texts import NOT_TEXT, first_and_last, printable
 
 LONGEST_MESSAGE: Final = 1000  # characters
@@ -97,6 +97,7 @@ class HostOutput:
 
     stage: str
     report: Report | None
+    instead: str = ""  # that another host program than this server's was used
 
 
 def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrders, now: datetime) -> Judgement:
@@ -107,6 +108,8 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrder
     output = read_host_output(item, outcome)
     before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
+    if output.instead and after.state in FINAL and before.state not in FINAL:
+        after = replace(after, message=storable("; ".join(filter(None, (after.message, output.instead)))))
     change = _change(item, after, output.report, later, now)
     return Judgement(after, change, _has_settings(output.report) and not later.was_reported)
 
@@ -117,10 +120,11 @@ def _has_settings(report: Report | None) -> bool:
 
 def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
     """Read what a host printed. A report of another order is ignored."""
-    stage, report = read_output(outcome.output.decode(errors="replace"))
+    output = outcome.output.decode(errors="replace")
+    stage, report = read_output(output)
     if report is not None and (report.order_id, report.package) != (item.id, item.package):
         report = None
-    return HostOutput(stage, report)
+    return HostOutput(stage, report, printable(read_instead(output)))
 
 
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:

@@ -16,7 +16,7 @@ from backfleet.failpoints import failpoint
 from backfleet.fleet import Change, Preferences
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
-from backfleet.upgrades import _store, traces
+from backfleet.upgrades import _store, short_cuts, traces
 from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
@@ -205,6 +205,7 @@ def _collect(database: Database, sending: Sending) -> bool:
     outcomes = {one.reference: one.outcome for one in news}
     for item in ended:
         _log_end(item, outcomes[item.id].task_id)
+    short_cuts.record(database, ended, outcomes)
     traces.record(database, ended, late, outcomes, sending.now)
     return len(news) == AT_ONCE
 

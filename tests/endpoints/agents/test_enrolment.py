@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from backfleet import fleet
-from backfleet.storage import Database
+from backfleet.storage import Database, Trouble, Unavailable
 from endpoints.agents.hosts import ACCOUNT, REGION, AgentServer, Host, eventually, key, public_pem
 
 REGISTER = "/luban/api/instance/register"
@@ -51,6 +51,23 @@ def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, un
         "message": "the activation was for 1 instance(s) and is used up; create another",
     }
     assert server.count() == 1
+
+
+def test_a_host_is_told_to_come_again_while_the_database_is_away(
+    server: AgentServer, unenrolled: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one line in the log, and no traceback for each host that tries."""
+
+    def is_locked(*_given: Any, **_named: Any) -> None:
+        raise Unavailable(Trouble.LOCKED)
+
+    activation, code = server.activate()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(fleet, "register", is_locked)
+        answer = unenrolled.register(activation.id, code)
+    assert (answer.status, answer.json["code"]) == (503, 503)
+    assert [each.exc_info for each in caplog.records if "holds a lock" in each.getMessage()] == [None]
+    assert unenrolled.register(activation.id, code).json["code"] == 200
 
 
 def places_taken(server: AgentServer, activation_id: str) -> int:

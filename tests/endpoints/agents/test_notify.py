@@ -1,5 +1,6 @@
 """The notify socket: which agents are kicked and when, and which are disconnected."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -216,6 +217,30 @@ def test_few_agents_are_kicked_at_a_time(server: AgentServer, host: Host, monkey
     assert not first.kicked(QUIET)
     assert first.kicked(), "the second never asked"
     second.drop()
+
+
+def test_the_next_agent_is_kicked_once_the_first_has_its_list(
+    server: AgentServer, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when it asks: lists that wait for the database would wait behind those of all who were kicked since."""
+    monkeypatch.setattr(sockets, "MOST_AWAITED", 1)
+    monkeypatch.setattr(sockets, "AWAITED_SECONDS", 60.0)
+    other = server.enrol(1)
+    first, second = host.connect(), other.connect()
+    for channel in (first, second):
+        channel.ping("keepalive")
+        channel.frame()
+    server.send(host, "r-1")
+    assert first.kicked()
+    server.send(other, "r-2")
+    asking = threading.Thread(target=host.tasks)
+    with server.database.transaction():
+        asking.start()
+        assert not second.kicked(QUIET)
+    asking.join()
+    assert second.kicked()
+    for channel in (first, second):
+        channel.drop()
 
 
 def test_a_full_node_says_when_to_come_back(sqlite_database: Database, start_on: Callable[..., AgentServer]) -> None:

@@ -5,13 +5,14 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Report
+from host.upgrader.moments import CutPoint, Moment, Picture, host_at, moments, pictured, write_picture
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, with_trouble
 
 WHOLE = bool(os.environ.get("BACKFLEET_WHOLE_MATRIX"))  # every instant with every error, and many pairs: eight minutes
@@ -152,23 +153,32 @@ class Hosts:
     """Makes hosts of a scenario, one after the other in the same folder, each as if it were new."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._made: dict[str, tuple[SmallHost, list[tuple[str, int, bytes | str | None]]]] = {}
+        self._root = folder / "host"
+        self._made: dict[str, tuple[SmallHost, Picture]] = {}
         self._counted: dict[str, Trouble] = {}
+        self._before: dict[str, dict[str, str]] = {}
 
     def __call__(self, scenario: Scenario) -> SmallHost:
-        root = self._folder / "host"
-        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(self._root, ignore_errors=True)
         if scenario.id not in self._made:
-            host = prepared(scenario, root)
+            host = prepared(scenario, self._root)
             host.reboot()
-            self._made[scenario.id] = host, pictured(root)
+            self._made[scenario.id] = host, pictured(self._root)
         else:
-            write_picture(root, self._made[scenario.id][1])
-        host = SmallHost(root)
+            write_picture(self._root, self._made[scenario.id][1])
+        host = SmallHost(self._root)
         host.releases = dict(self._made[scenario.id][0].releases)
         begin(scenario, host)
         return host
+
+    def at(self, moment: Moment) -> SmallHost:
+        """Make a host that is as another was at this moment."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        return host_at(moment)
+
+    def cut_off(self, scenario: Scenario, among: Sequence[CutPoint]) -> Iterator[tuple[CutPoint, Moment]]:
+        """Let the power fail at each of these cut points of the scenario's order."""
+        return moments(self(scenario), lambda host: ordered(scenario, host), among)
 
     def counted(self, scenario: Scenario) -> Trouble:
         """Return the effects of the scenario's order: they are the same each time."""
@@ -176,30 +186,11 @@ class Hosts:
             self._counted[scenario.id] = counted(lambda: self(scenario), lambda host: ordered(scenario, host))
         return self._counted[scenario.id]
 
-
-def pictured(root: Path) -> list[tuple[str, int, bytes | str | None]]:
-    """Return everything below a folder: name, mode, and content or target."""
-    found: list[tuple[str, int, bytes | str | None]] = []
-    for path in sorted(root.rglob("*")):
-        mode = path.lstat().st_mode & 0o7777
-        content = os.readlink(path) if path.is_symlink() else None if path.is_dir() else path.read_bytes()
-        found.append((str(path.relative_to(root)), mode, content))
-    return found
-
-
-def write_picture(root: Path, found: Iterable[tuple[str, int, bytes | str | None]]) -> None:
-    os.mkdir(root)
-    for name, mode, content in found:
-        path = f"{root}/{name}"
-        if content is None:
-            os.mkdir(path)
-        elif isinstance(content, str):
-            os.symlink(content, path)
-            continue
-        else:
-            with open(path, "wb", buffering=0) as file:
-                file.write(content)
-        os.chmod(path, mode)
+    def before(self, scenario: Scenario) -> dict[str, str]:
+        """Return what users can notice of a host before the order: it is the same each time."""
+        if scenario.id not in self._before:
+            self._before[scenario.id] = self(scenario).picture()
+        return self._before[scenario.id]
 
 
 @contextmanager
@@ -265,22 +256,6 @@ def ordered(scenario: Scenario, host: SmallHost, **more: Any) -> Report:
 
 
 # --- Instants -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CutPoint:
-    """A point before, after or half-way through an effect; `half` is the number of its system calls that are done."""
-
-    at: int
-    when: str
-    effect: str
-    half: int = 0
-
-    def trouble(self, error: OSError | None = None, *, lasts: bool = False) -> Trouble:
-        return Trouble(self.at, self.when, error, lasts, half=self.half)
-
-    def __str__(self) -> str:
-        return f"{self.when} effect {self.at}, {self.effect}"
 
 
 def cut_points(done: Trouble, *, syncs: bool = False) -> list[CutPoint]:

@@ -63,23 +63,30 @@ class Trouble:
             self.effects.append(f"{effect} {Path(path).name}")
             self.calls.append(0)
             self._open.append((len(self.effects), effect, path))
-        number = self._open[-1][0] if when == "before" else self._closed(effect, path)
-        if self.when == when and (number == self.at or (self.lasts and number >= self.at > 0)):
-            self._strike(effect, path)
-        if when == "after" and number == self.at and self._tears(effect):
-            tear(Path(path))
-            self._strike(effect, path)
+        self.meet(self._open[-1][0] if when == "before" else self._closed(effect, path), when, effect, path)
 
     def calling(self) -> None:
         """Note that a system call is about to change something, or that a program is about to run between effects."""
         if self._open:
             number, effect, path = self._open[-1]
             self.calls[number - 1] += 1
-            is_half_way = self.when == "half" and number == self.at and self.calls[number - 1] == self.half + 1
-            if is_half_way and not self._tears(effect):
-                self._strike(effect, path)
+            self.meet_half(number, self.calls[number - 1], effect, path)
         else:
             self.between.add(len(self.effects))
+
+    def meet(self, number: int, when: str, effect: str, path: str) -> None:
+        """Strike before or after the effect with this number, if that is the one."""
+        if self.when == when and (number == self.at or (self.lasts and number >= self.at > 0)):
+            self._strike(effect, path)
+        if when == "after" and number == self.at and self._tears(effect):
+            Path(path).write_bytes(without_second_half(Path(path).read_bytes()))
+            self._strike(effect, path)
+
+    def meet_half(self, number: int, calls: int, effect: str, path: str) -> None:
+        """Strike before so many of its calls, if that is half-way through the effect."""
+        is_half_way = self.when == "half" and number == self.at and calls == self.half + 1
+        if is_half_way and not self._tears(effect):
+            self._strike(effect, path)
 
     @property
     def is_within(self) -> bool:
@@ -102,11 +109,10 @@ class Trouble:
             raise OSError(self.error.errno, self.error.strerror, path)
 
 
-def tear(file: Path) -> None:
-    """Remove the second half of a file's last line."""
-    content = file.read_bytes()
+def without_second_half(content: bytes) -> bytes:
+    """Remove the second half of the last line."""
     last = content[content[:-1].rfind(b"\n") + 1 :]
-    file.write_bytes(content[: len(content) - (len(last) + 1) // 2])
+    return content[: len(content) - (len(last) + 1) // 2]
 
 
 CHANGES = frozenset({
@@ -198,7 +204,7 @@ class SmallHost:
         self.state = root / "state"
         self.fetch_fails = False
         self.aged = False  # versions that age have
-        self._numbers = itertools.count(1 << 30)  # no real process is called so
+        self.numbers = itertools.count(1 << 30)  # no real process is called so
         self.installation = Installation(
             root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
             holders=self.holders, sees_all_holders=lambda lock: True, lock_holders=self.lock_holders,
@@ -311,12 +317,16 @@ class SmallHost:
 
     def begin(self, version: str, *, through_the_shim: bool = False) -> int:
         """Start a process from a version's tree."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         self.processes[number] = Process(version)
         if through_the_shim:
-            lock = self.processes[number].lock = os.open(self.folder / "running", os.O_RDONLY)
-            assert take_record_lock(lock, fcntl.F_RDLCK)
+            self.take_running(number)
         return number
+
+    def take_running(self, number: int) -> None:
+        """Let a process be a backup."""
+        lock = self.processes[number].lock = os.open(self.folder / "running", os.O_RDONLY)
+        assert take_record_lock(lock, fcntl.F_RDLCK)
 
     def end(self, number: int) -> None:
         assert self.processes[number].lock is None, "a backup is ended"

@@ -7,7 +7,8 @@ import pytest
 
 from backfleet_host.contract import Report
 from backfleet_host.upgrader import roll_back_late
-from host.upgrader.scenarios import SERVICE, CutPoint, cut, cut_points, naming
+from host.upgrader.moments import CutPoint
+from host.upgrader.scenarios import SERVICE, cut, cut_points, naming
 from host.upgrader.small_host import PACKAGE, SmallHost, counted
 
 REASON = "it crashes at every start"

@@ -25,6 +25,7 @@ def test_a_server_describes_itself(api: Api) -> None:
     api.add()
     assert api("DescribeServer") == {
         "ServerVersion": VERSION,
+        "Processes": 1,
         "RegionId": "eu-central-1",
         "AgentAddress": "10.0.0.1:8443",
         "AuthoritySha256": hashlib.sha256(b"authority").hexdigest(),

@@ -190,7 +190,7 @@ def many_days_later(days: int) -> Callable[[Environment], None]:
 
 def backed_up_long_ago(env: Environment) -> None:
     with env.services.database.transaction() as tx:
-        copies.note_copy(tx, made_at=env.now, size=1)
+        copies.note_copy(tx, made_at=env.now, size=1, lacking=0)
     many_days_later(9)(env)
 
 
@@ -317,7 +317,7 @@ def test_a_copy_that_was_made_lately_is_enough(sqlite_env: Environment) -> None:
     env.services = services
     assert findings(env)["PlaneBackup"]["Severity"] == "Warning"
     with services.database.transaction() as tx:
-        copies.note_copy(tx, made_at=env.now - DAY, size=1)
+        copies.note_copy(tx, made_at=env.now - DAY, size=1, lacking=0)
     assert findings(env)["PlaneBackup"]["Severity"] == "Ok"
 
 
@@ -333,7 +333,7 @@ def test_a_restored_installation_is_not_new(sqlite_env: Environment) -> None:
     many_days_later(30)(env)
     assert findings(env)["PlaneBackup"]["Severity"] == "Warning"
     with env.services.database.transaction() as tx:
-        copies.note_copy(tx, made_at=env.now, size=1)
+        copies.note_copy(tx, made_at=env.now, size=1, lacking=0)
     assert "the last `backfleet backup` was on" in findings(env)["PlaneBackup"]["Found"]
 
 

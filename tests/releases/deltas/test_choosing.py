@@ -1,7 +1,7 @@
 """Which deltas are made: to the newest version on each channel, from the three before it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfleet.releases import Delta, Manifest, Release
@@ -16,8 +16,10 @@ def release(version: str, *channels: str, **changed: Any) -> Release:
     return replace(made, **changed)
 
 
-def chosen(*found: Release, known: tuple[Delta, ...] = ()) -> list[tuple[str, str]]:
-    return [(new.version, base.version) for new, base in wanted(found, known)]
+def chosen(
+    *found: Release, known: tuple[Delta, ...] = (), megabytes: int = 1000, now: datetime = NOW
+) -> list[tuple[str, str]]:
+    return [(new.version, base.version) for new, base in wanted(found, known, megabytes=megabytes, now=now)]
 
 
 def test_the_newest_version_gets_deltas_from_the_three_before_it():
@@ -45,3 +47,18 @@ def test_what_was_tried_is_not_tried_again():
         "rclone", "1.1.0", "linux-x86_64", "1.0.0", note="too large"
     )  # fmt: skip
     assert chosen(*found, known=(known,)) == []
+
+
+def test_what_lacked_memory_is_tried_again_once_more_is_allowed():
+    found = [release("1.0.0", "stable"), release("1.1.0", "stable")]
+    tried = Delta("rclone", "1.1.0", "linux-x86_64", "1.0.0", note="needs more", retry_above=1000)
+    assert chosen(*found, known=(tried,)) == []
+    assert chosen(*found, known=(tried,), megabytes=500, now=NOW + timedelta(days=400)) == []
+    assert chosen(*found, known=(tried,), megabytes=1001) == [("1.1.0", "1.0.0")]
+
+
+def test_what_failed_by_something_that_passes_is_tried_again_when_it_is_time():
+    found = [release("1.0.0", "stable"), release("1.1.0", "stable")]
+    tried = Delta("rclone", "1.1.0", "linux-x86_64", "1.0.0", note="killed", retry_at=NOW + timedelta(days=1))
+    assert chosen(*found, known=(tried,)) == []
+    assert chosen(*found, known=(tried,), now=NOW + timedelta(days=1)) == [("1.1.0", "1.0.0")]

@@ -2,6 +2,9 @@
 
 import json
 import random
+import subprocess
+import sys
+from datetime import timedelta
 
 import pytest
 
@@ -137,3 +140,58 @@ def test_a_delta_waits_until_there_is_memory(shop, repository, two, now, monkeyp
     monkeypatch.undo()
     make(shop, repository, now)
     assert [delta.base_version for delta in deltas(shop)] == ["1.0.0"]
+
+
+def figures(shop):
+    with shop.reading() as tx:
+        return [(each.made, each.failed, each.useless) for each in releases.delta_figures(tx)]
+
+
+def test_what_needed_more_memory_than_allowed_is_made_once_more_is_allowed(shop, repository, two, now):
+    make(shop, repository, now, megabytes=1)
+    assert figures(shop) == [(0, 1, 0)]
+    make(shop, repository, now, megabytes=2)  # still too little: the note is a new one
+    assert [delta.note for delta in deltas(shop)] == ["making it needs 3 MB, and delta_megabytes is 2"]
+    make(shop, repository, now, megabytes=1024)
+    assert [(delta.size > 0, delta.note) for delta in deltas(shop)] == [(True, "")]
+    assert NAME in signed(shop)
+    assert figures(shop) == [(1, 0, 0)]
+
+
+@pytest.mark.parametrize("ended", ["killed", "out of time", "a full disk"])
+def test_what_failed_is_tried_again_a_day_later(shop, repository, two, now, monkeypatch, ended):
+    def fails(*_words, **_more):
+        if ended == "out of time":
+            raise subprocess.TimeoutExpired("python", 1)
+        code, said = (
+            (-9, b"") if ended == "killed" else (1, b"Traceback\nOSError: [Errno 28] No space left on device\n")
+        )
+        return subprocess.CompletedProcess([], code, b"", said)
+
+    monkeypatch.setattr("backfleet.releases.deltas.worker.subprocess.run", fails)
+    make(shop, repository, now)
+    (delta,) = deltas(shop)
+    assert delta.note.startswith("making it ")
+    monkeypatch.undo()
+    make(shop, repository, now)
+    assert deltas(shop) == [delta]
+    make(shop, repository, now + timedelta(days=1))
+    assert [one.note for one in deltas(shop)] == [""]
+
+
+def test_without_the_library_the_server_runs_and_makes_none(shop, repository, two, now, monkeypatch):
+    monkeypatch.setattr("backfleet.releases.deltas.worker._has_library", lambda: False)
+    make(shop, repository, now)
+    assert deltas(shop) == []
+    code = "import sys; sys.modules['bsdiff4'] = None; import backfleet.releases"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_hosts_downloaded_is_counted(shop, repository, two, now):
+    make(shop, repository, now)
+    with shop.transaction() as tx:
+        releases.note_delta_downloads(tx, {("rclone", "1.1.0", "linux-amd64", "1.0.0"): 3, ("x", "1", "y", "0"): 1})
+    (delta,) = deltas(shop)
+    with shop.reading() as tx:
+        (found,) = releases.delta_figures(tx)
+    assert (found.downloads, found.saved) == (3, 3 * (two[1].size - delta.size))

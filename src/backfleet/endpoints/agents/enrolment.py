@@ -13,7 +13,7 @@ from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.fleet import RegistrationRefused
 from backfleet.peers import peer_of
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, Unavailable
 
 AT_ONCE = 8  # registrations worked on at once; more wait
 REFUSED = 403  # the `code` of a refused registration; with an HTTP status of 403 the agent would hide the text
@@ -40,6 +40,10 @@ class Enrolment:
             log.info("a registration was refused", extra={"reason": text, "address": peer_of(request).address})
             ANSWERED.labels("/api/instance/register", "refused").inc()
             return web.json_response({"code": REFUSED, "message": text})
+        except Unavailable as problem:
+            log.warning("%s", problem, extra={"endpoint": "/api/instance/register"})
+            ANSWERED.labels("/api/instance/register", 503).inc()
+            return web.json_response({"code": 503, "message": "try again"}, status=503)
         ANSWERED.labels("/api/instance/register", 200).inc()
         log.info("an instance enrolled", extra={"instance": instance.id, "hostname": instance.hostname})
         return web.json_response({"code": 200, "instanceId": instance.id})

@@ -15,10 +15,12 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMsgType, web
 from prometheus_client import Counter, Gauge
 
+from backfleet.endpoints.agents.pacing import Pace
+
 KICK = "kick_vm"
 PING_SECONDS = 110.0  # an agent that does not answer does not read kicks either: one reader does both
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
-MOST_AWAITED = 32  # kicked agents that have not fetched yet; more wait for their kick, in order
+MOST_AWAITED = 32  # kicked agents that have no list yet; more wait for their kick, in order
 AWAITED_SECONDS = 2.0  # after this time an agent that does not fetch keeps others waiting no more
 MOST_KICKS = 4  # in a row without an answer; after that the regular poll kicks it
 SEND_SECONDS = 5.0  # a socket that accepts nothing for this long is closed
@@ -49,6 +51,7 @@ class Socket:
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last fetched; 0: no fetch is expected
     ended_by_us: bool = False
+    kicked_at: float = 0.0  # by the loop's clock
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
     awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -60,7 +63,7 @@ class Sockets:
         self._open: dict[str, Socket] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._next: dict[str, None] = {}  # instances to kick, in order
-        self._awaited = 0
+        self._awaited, self._pace = 0, Pace(MOST_AWAITED)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -113,7 +116,8 @@ class Sockets:
     def kick(self, instance_id: str) -> None:
         """Tell an agent to fetch its tasks if its socket is here, and again until it does, a few times.
 
-        Only a few agents are awaited at once: all agents of a large task together would time out and fetch again.
+        Only a few agents are awaited at once, as many as get their lists soon: all agents of a large task together
+        would time out and fetch again.
         """
         socket = self._open.get(instance_id)
         if socket is not None and socket.kicks == 0:
@@ -121,14 +125,22 @@ class Sockets:
             self._kick_next()
 
     def _kick_next(self) -> None:
-        while self._next and self._awaited < MOST_AWAITED:
+        while self._next and self._awaited < min(MOST_AWAITED, self._pace.allowed):
             instance_id = next(iter(self._next))
             del self._next[instance_id]
             socket = self._open.get(instance_id)
             if socket is not None and socket.kicks == 0:
-                self._awaited += 1
-                socket.awaited = asyncio.get_running_loop().call_later(AWAITED_SECONDS, self._stop_awaiting, socket)
+                self._await(socket)
                 self._kick(socket)
+
+    def _await(self, socket: Socket) -> None:
+        loop = asyncio.get_running_loop()
+        if socket.awaited is None:
+            self._awaited += 1
+        else:  # its list is still being made: this kick is for what comes after that
+            socket.awaited.cancel()
+        socket.kicked_at = loop.time()
+        socket.awaited = loop.call_later(AWAITED_SECONDS, self._stop_awaiting, socket)
 
     def _stop_awaiting(self, socket: Socket) -> None:
         if socket.awaited is not None:
@@ -138,10 +150,17 @@ class Sockets:
             self._kick_next()
 
     def fetched(self, instance_id: str) -> None:
-        """Note that the agent has fetched its tasks: the kick arrived."""
+        """Note that the agent asks for its tasks: the kick arrived."""
         socket = self._open.get(instance_id)
         if socket is not None:
             self._expect_no_fetch(socket)
+
+    def answered(self, instance_id: str) -> None:
+        """Note that the agent gets its list now: another one may be kicked."""
+        socket = self._open.get(instance_id)
+        if socket is not None and socket.awaited is not None:
+            self._pace.answered(asyncio.get_running_loop().time() - socket.kicked_at)
+            self._stop_awaiting(socket)
 
     def end(self, instance_id: str) -> None:
         """Close the socket of an instance that was deregistered, if it is here."""
@@ -174,6 +193,7 @@ class Sockets:
 
     def _forget(self, socket: Socket) -> None:
         self._expect_no_fetch(socket)
+        self._stop_awaiting(socket)
         if self._open.get(socket.instance_id) is socket:
             del self._open[socket.instance_id]
 
@@ -182,11 +202,11 @@ class Sockets:
         if socket.again is not None:
             socket.again.cancel()
             socket.again = None
-        self._stop_awaiting(socket)
 
     def _kick(self, socket: Socket) -> None:
         if socket.kicks >= MOST_KICKS or self._open.get(socket.instance_id) is not socket:
             self._expect_no_fetch(socket)
+            self._stop_awaiting(socket)
             return
         socket.kicks += 1
         socket.again = asyncio.get_running_loop().call_later(KICK_AGAIN_SECONDS, self._kick, socket)

@@ -31,8 +31,15 @@ class Tasks:
 
     async def list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
+        sockets = self._node.sockets
+        sockets.fetched(signature.instance_id)
+        try:
+            return await self._list_tasks(request, signature)
+        finally:
+            sockets.answered(signature.instance_id)
+
+    async def _list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         node, instance_id = self._node, signature.instance_id
-        node.sockets.fetched(instance_id)
         asked_at = node.clock()
         node.heartbeats.add(Heartbeat(instance_id, asked_at, reachable_at=asked_at))
         if codec.has_booted(request.query):

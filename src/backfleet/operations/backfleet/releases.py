@@ -84,7 +84,8 @@ RELEASE: Final = {
     "Scheme": str,
     "Fetched": bool,
 }
-DELTA: Final = {"FromVersion": str, "Size": int, "Note": str}  # the note says why there is none, of 0 bytes
+DELTA: Final = {"FromVersion": str, "Size": int, "Note": str, "Downloads": int, "BytesSaved": int}
+"""The note says why there is none, of 0 bytes. Downloads are those that hosts have reported."""
 NO_HEALTH_NOTE: Final = "it has no health command: hosts only check that its commands start"
 OTHER_MANIFEST_NOTE: Final = "it keeps the manifest that it has: hosts may know the version with it"
 UNPUBLISHED_NOTE: Final = (
@@ -257,8 +258,19 @@ def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
         found, deltas = releases.find(tx, *names), releases.deltas_to(tx, *names)
     if found is None:
         raise ReleaseNotFound
-    listed = [{"FromVersion": each.base_version, "Size": each.size, "Note": each.note} for each in deltas]
+    listed = [_delta_answer(found, each) for each in deltas]
     return {"Release": release_answer(found) | {"Manifest": found.manifest.to_json(), "Deltas": listed}}
+
+
+def _delta_answer(release: releases.Release, delta: releases.Delta) -> dict[str, Any]:
+    saved = delta.downloads * (release.size - delta.size) if delta.sha256 else 0
+    return {
+        "FromVersion": delta.base_version,
+        "Size": delta.size,
+        "Note": delta.note,
+        "Downloads": delta.downloads,
+        "BytesSaved": saved,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class DescribeServer:
     action="backfleet:DescribeServer",
     answer={
         "ServerVersion": str,
+        "Processes": int,
         "RegionId": str,
         "AgentAddress": str,
         "AuthoritySha256": str,
@@ -52,7 +53,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     connection and cannot be given work. ChangedClients differ from what their last order left on the host, in files or
     modes. WithdrawnClients have a version that was withdrawn. OverdueBackups are clients whose
     next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
-    answers is ahead of the database's, which decides.
+    answers is ahead of the database's, which decides. Processes is how many of this server answer calls.
 
     After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored; else both are 0. While
     Held is true, nothing is moved: see ReleaseServerHold. AdoptedInstances are hosts that the copy did not know. While
@@ -82,6 +83,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         }
     return {
         "ServerVersion": VERSION,
+        "Processes": settings.processes,
         "RegionId": settings.region,
         "AgentAddress": agent_address(settings),
         "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",

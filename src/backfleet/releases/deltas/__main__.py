@@ -27,7 +27,8 @@ def main() -> None:
     try:
         made = _made(asked)
     except MemoryError:
-        made = {"note": f"making it needs more than the {asked['megabytes']} MB of delta_megabytes"}
+        note = f"making it needs more than the {asked['megabytes']} MB of delta_megabytes"
+        made = {"note": note, "retry_above": asked["megabytes"]}
     json.dump(made, sys.stdout)
 
 

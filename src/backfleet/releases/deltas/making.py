@@ -4,8 +4,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, cast
 
-import bsdiff4.core
-
 from backfleet_host.deltas import HEADER, LEAST_COPY, MAGIC, STEP
 
 LEVEL = 9
@@ -33,6 +31,8 @@ def make_delta(base: bytes, result: bytes) -> bytes:
 
 def _copies(base: bytes, result: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield for each copy where it is in the result, where in the base, and the difference of the two."""
+    import bsdiff4.core  # here, as a server must start where it is not installed
+
     triples, differences, _ = cast(tuple[Any, bytes, bytes], bsdiff4.core.diff(base, result))
     at = position = taken = 0
     for copied, literal, distance in _numbers(triples):

@@ -5,6 +5,7 @@ Making one takes minutes and a gigabyte for a large program: the server must nei
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import logging
 import os
@@ -14,22 +15,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from backfleet.object_store import Missing, Trouble, WrongBytes
 from backfleet.releases import _store
-from backfleet.releases.deltas.choosing import wanted
+from backfleet.releases.deltas.choosing import megabytes_needed, unmade, wanted
 from backfleet.releases.model import Delta, Release
 from backfleet.releases.registry import keep_artifact
 from backfleet.releases.repository import Repository
 from backfleet.releases.signed_metadata import exists, may_sign, publish
-from backfleet.storage import Database
+from backfleet.storage import Database, Transaction
 
 SECONDS: Final = 1800  # for one delta
-TIMES_THE_BASE: Final = 18  # of memory
+AGAIN: Final = timedelta(days=1)  # after which it is tried again if it failed by what may be over: memory, disk, time
 PREFIX: Final = ".delta-"
 
 log = logging.getLogger(__name__)
@@ -41,24 +43,58 @@ def run_once(database: Database, repository: Repository, *, now: datetime, megab
     Args:
         megabytes: of memory for it; 0 = no deltas are made.
     """
-    if not megabytes:
+    if not megabytes or not _has_library():
         return False
     with database.reading() as tx:
         if not exists(tx) or not may_sign(tx, repository, "targets"):
             return False
-        pairs = wanted(_store.every_release(tx, None), _store.every_delta(tx))
+        pairs = wanted(_store.every_release(tx, None), _store.every_delta(tx), megabytes=megabytes, now=now)
     free = _free_megabytes()
-    pairs = [pair for pair in pairs if not free < _needed(*pair) <= megabytes]  # they wait until there is memory
+    pairs = [pair for pair in pairs if not free < megabytes_needed(*pair) <= megabytes]  # they wait for memory
     with _alone(repository) as is_alone:
         pair = _first_here(repository, pairs) if is_alone else None
         if pair is None:
             return False
         with _folder(repository) as folder:
-            delta, file = _made(repository, *pair, folder, megabytes)
+            delta, file = _made(repository, *pair, folder, megabytes, now)
             if delta.sha256:
                 keep_artifact(repository, file, delta.sha256)
             _add(database, repository, delta, pair, now)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Which deltas are not made, by the names of their releases and bases, each with the megabytes that it takes."""
+
+    has_library: bool
+    may_sign: bool
+    free: int  # megabytes of memory that the machine can give
+    too_large: Mapping[str, int]  # more than delta_megabytes
+    waiting: Mapping[str, int]  # more than the machine can give now
+    failed: Mapping[str, str]  # with the reason; they are tried again
+
+
+def outlook(tx: Transaction, repository: Repository, *, megabytes: int) -> Outlook:
+    """Return which deltas are not made now, and why.
+
+    Args:
+        megabytes: of memory that making one may take.
+    """
+    known, free = _store.every_delta(tx), _free_megabytes()
+    notes = {(one.package, one.version, one.platform, one.base_version): one.note for one in known if not one.is_final}
+    too_large, waiting, failed = dict[str, int](), dict[str, int](), dict[str, str]()
+    for new, base in unmade(_store.every_release(tx, None), [one for one in known if one.is_final]):
+        name, needed = f"{new.package} {new.version} from {base.version} ({new.platform})", megabytes_needed(new, base)
+        note = notes.get((new.package, new.version, new.platform, base.version), "")
+        if needed > megabytes:
+            too_large[name] = needed
+        elif needed > free:
+            waiting[name] = needed
+        elif note:
+            failed[name] = note
+    may = exists(tx) and may_sign(tx, repository, "targets")
+    return Outlook(_has_library(), may, free, too_large, waiting, failed)
 
 
 def _first_here(repository: Repository, pairs: list[tuple[Release, Release]]) -> tuple[Release, Release] | None:
@@ -96,23 +132,31 @@ def _add(
             publish(tx, repository, now=now)
 
 
-def _made(repository: Repository, new: Release, base: Release, folder: Path, megabytes: int) -> tuple[Delta, Path]:
+def _made(
+    repository: Repository, new: Release, base: Release, folder: Path, megabytes: int, now: datetime
+) -> tuple[Delta, Path]:
     """Return a delta and its file, or a note why there is none."""
     names, file = (new.package, new.version, new.platform, base.version), folder / "delta"
-    needed = _needed(new, base)
+    needed = megabytes_needed(new, base)
     if needed > megabytes:
-        return Delta(*names, note=f"making it needs {needed} MB, and delta_megabytes is {megabytes}"), file
+        note = f"making it needs {needed} MB, and delta_megabytes is {megabytes}"
+        return Delta(*names, note=note, retry_above=megabytes), file
     asked = {
         "folder": str(folder), "file": str(file), "megabytes": megabytes, "artifact_bytes": new.size,
         "artifacts": [[str(repository.path_of(one.sha256)), one.manifest.to_json()] for one in (base, new)],
     }  # fmt: skip
-    found = _run(asked)
-    return Delta(*names, **found), file
+    try:
+        return Delta(*names, **_run(asked)), file
+    except _Failed as problem:
+        return Delta(*names, note=str(problem)[:300], retry_above=megabytes, retry_at=now + AGAIN), file
 
 
-def _needed(new: Release, base: Release) -> int:
-    """Return the megabytes of memory that making a delta takes."""
-    return (TIMES_THE_BASE * base.manifest.unpacked_bytes + 3 * new.manifest.unpacked_bytes) >> 20
+class _Failed(Exception):
+    """A delta was not made for a reason that may be over another time; the text says which."""
+
+
+def _has_library() -> bool:
+    return importlib.util.find_spec("bsdiff4") is not None
 
 
 def _free_megabytes() -> int:
@@ -122,19 +166,20 @@ def _free_megabytes() -> int:
 
 
 def _run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what the process that makes a delta says. Raises _Failed."""
     command = [sys.executable, "-m", "backfleet.releases.deltas"]
     try:
         done = subprocess.run(
             command, input=json.dumps(asked).encode(), capture_output=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return {"note": f"making it took more than {SECONDS} s"}
+        raise _Failed(f"making it took more than {SECONDS} s") from None
     if done.returncode == 0:
         return dict(json.loads(done.stdout))
     if done.returncode == -signal.SIGKILL:
-        return {"note": "making it was ended by the system: there was not enough memory"}
+        raise _Failed("making it was ended by the system: there was not enough memory")
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return {"note": f"making it failed: {last}"[:300]}
+    raise _Failed(f"making it failed: {last}")
 
 
 @contextlib.contextmanager

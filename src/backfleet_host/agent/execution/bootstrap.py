@@ -32,7 +32,9 @@ from backfleet_host.contract import Order, Report, read_order, stage_line
 from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
+from backfleet_host.texts import printable
 
+CHECK = "--check"
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         0 if the order succeeded, else 1. The report is the last line on standard output.
     """
+    if arguments[:1] == [CHECK]:
+        return check(arguments[1:])
     root, server, authority, encoded, *more = arguments
     label, spent = more[0] if more else "", float(more[1]) if len(more) > 1 else 0.0
     mirror, mirror_ca, trust = more[2:5] if len(more) > 4 else ("", "", "")
@@ -74,6 +78,29 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
+def check(arguments: Sequence[str]) -> int:
+    """Check that this program can carry out an order on this host, before it gets the first one.
+
+    `ROOT SERVER CA [MIRROR]` are as those of an order. What carries orders out can be loaded, and the server answers. A
+    host with a mirror need not reach its server.
+
+    Returns:
+        0 if it can, else 1; the last line on standard output says why.
+    """
+    root, server, authority, *mirror = arguments
+    try:
+        from backfleet_host import upgrader  # noqa: F401 - it can be loaded: nothing more is needed of it here
+
+        if not any(mirror):
+            address, trust = read_address(server), tls_towards(Path(authority))
+            with contextlib.closing(Server(address, trust, proxy=proxy_of(Path(root)))) as client:
+                fetch_release_root(client)
+    except (CannotEnrol, BadAddress, OSError) as problem:
+        print(printable(str(problem)), flush=True)
+        return 1
+    return 0
+
+
 def remove_old_programs(folder: Path, own: Optional[Path], now: float) -> None:
     """Keep this program and the newest of the others; remove what downloads that were killed have left. Best effort."""
     with contextlib.suppress(OSError):
@@ -81,9 +108,11 @@ def remove_old_programs(folder: Path, own: Optional[Path], now: float) -> None:
             os.utime(own, (now, now))
         programs = sorted(folder.glob("backfleet-host-*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
         half_made = list(folder.glob("backfleet-host-*.pyz.*"))
+        kept = {path.stem.removeprefix("backfleet-host-") for path in programs[:PROGRAMS]}
         for path in [
             *programs[PROGRAMS:],
             *(one for one in half_made if now - one.stat().st_mtime > HALF_MADE_SECONDS),
+            *(one for one in folder.glob("proven-*") if one.name.removeprefix("proven-") not in kept),
         ]:
             path.unlink()
 

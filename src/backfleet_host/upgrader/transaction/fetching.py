@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, Optional
 from backfleet_host.deltas import BadDelta, apply_delta, in_base_order
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.release.source import Delta, InterruptCheck, ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_files
 from backfleet_host.upgrader.transaction.plan import Plan
@@ -102,6 +103,7 @@ def _by_delta(
     try:
         _write_base(attempt, delta, base, check_interrupted)
         _apply(delta, _downloaded(download), base, part, check_interrupted)
+        failpoint("delta applied")
         disk.rename(part, result)
     finally:
         for path in (base, part, folder / delta.sha256):
@@ -145,6 +147,7 @@ def _apply(delta: Delta, file: Path, base: Path, part: Path, check_interrupted: 
             check_interrupted()
             digest.update(block)
             disk.write_all(written, block)
+            failpoint("delta being applied")
 
         apply_delta(file, base, (delta.base_length, delta.result_length), write)
     if digest.hexdigest() != delta.result_sha256:

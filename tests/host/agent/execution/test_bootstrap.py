@@ -93,9 +93,10 @@ def test_old_programs_go_and_those_that_may_still_run_stay(tmp_path: Path) -> No
     """Each upgrade of the server leaves one. The program of this order is never among those that go."""
     ages = {"backfleet-host-own.pyz": 90, **{f"backfleet-host-{day}.pyz": day for day in range(1, 6)}}
     ages |= {"backfleet-host-7.pyz.1234": 3, "backfleet-host-8.pyz.99": 0, "u-1.out": 50, "ca.pem": 50}
+    ages |= {"proven-own": 90, "proven-1": 1, "proven-5": 5}
     for name, days in ages.items():
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (NOW - days * 86_400, NOW - days * 86_400))
     remove_old_programs(tmp_path, tmp_path / "backfleet-host-own.pyz", NOW)
     kept = {"backfleet-host-own.pyz", "backfleet-host-1.pyz", "backfleet-host-2.pyz", "backfleet-host-8.pyz.99"}
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, "u-1.out", "ca.pem"}
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "proven-own", "proven-1", "u-1.out", "ca.pem"}

@@ -4,19 +4,21 @@ All of it on a small fake host; test_power_cuts.py kills real processes at a sam
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backfleet_host.contract import Report
 from backfleet_host.upgrader.transaction import outcome, switching
+from host.upgrader.moments import CutPoint, Moment, Picture, moments, pictured
 from host.upgrader.scenarios import (
     BY_ID,
     RICHEST,
     SCENARIOS,
     WHOLE,
-    CutPoint,
     Ending,
     Hosts,
     Scenario,
@@ -78,14 +80,39 @@ LOCKS = ("lock", "gate", "running")
 # --- The power fails ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scenario", ["all at once, to an unhealthy version", "an upgrade beside a backup"])
+def test_a_moment_is_what_an_order_that_ends_there_leaves(scenario: str, hosts: Hosts) -> None:
+    """Moments are taken while the order goes on; here an exception ends it."""
+    made = BY_ID[scenario]
+    for cut_point, moment in hosts.cut_off(made, some(cut_points_of(hosts, made), 20, scenario)):
+        host = hosts(made)
+        with naming(cut_point):
+            assert cut(cut_point, lambda: ordered(made, host))  # noqa: B023 - called at once
+            assert without_times(pictured(host.root)) == without_times(moment.picture)
+            left, taken = host, hosts.at(moment)
+            assert left.processes.keys() == taken.processes.keys()
+            assert (left.serving, left.starts) == (taken.serving, taken.starts)
+
+
+def without_times(picture: Picture) -> dict[str, tuple[int, bytes | str | None]]:
+    """Leave out what differs from run to run: when an order began, how long it took, and the numbers of files."""
+    return {
+        name: (mode, TIMES.sub(b"", content) if isinstance(content, bytes) else content)
+        for name, mode, _, content in picture
+        if "outcome" not in name and "kept" not in name
+    }
+
+
+TIMES = re.compile(rb'"(at|until)": [0-9.]+')
+
+
 @every_scenario
 def test_the_power_fails_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """The client works before recovery, and afterwards it is what the crash table says, whoever starts the recovery."""
-    before = hosts(scenario).picture()
-    for cut_point in cut_points_of(hosts, scenario):
-        host = hosts(scenario)
+    before = hosts.before(scenario)
+    for cut_point, moment in hosts.cut_off(scenario, cut_points_of(hosts, scenario)):
+        host = hosts.at(moment)
         with naming(cut_point):
-            assert cut(cut_point, lambda: ordered(scenario, host))  # noqa: B023 - called at once
             check_works(scenario, host)
             outcome = after_a_cut(scenario, host)
             if cut_point.at % 2:
@@ -96,12 +123,11 @@ def test_the_power_fails_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
 @every_scenario
 def test_the_machine_is_switched_off_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """No process survives: a service that we had stopped, or were about to stop, runs again."""
-    before = hosts(scenario).picture()
+    before = hosts.before(scenario)
     among = cut_points_of(hosts, scenario)
-    for cut_point in some(among, len(among) // 4, scenario.id):
-        host = hosts(scenario)
+    for cut_point, moment in hosts.cut_off(scenario, some(among, len(among) // 4, scenario.id)):
+        host = hosts.at(moment)
         with naming(cut_point):
-            assert cut(cut_point, lambda: ordered(scenario, host))  # noqa: B023
             ours_to_start = any('"switching"' in line or '"removing"' in line for line in host.journal())
             host.reboot()
             check_works(scenario, host)
@@ -121,38 +147,36 @@ def ending_after_reboot(scenario: Scenario, host: SmallHost) -> Ending:
 @pytest.mark.parametrize("scenario", RICHEST, ids=str)
 def test_the_power_fails_twice_at_any_two_points(scenario: Scenario, hosts: Hosts) -> None:
     """Recovery is as safe as the order itself."""
-    before = hosts(scenario).picture()
-    for first in cut_points_of(hosts, scenario):
-        seconds = [second for second in recovery_from(first, scenario, hosts) if second.when == "before"]
-        for second in some(seconds, len(seconds) // 6 + 1, f"{scenario} {first}"):
-            check_both(scenario, hosts, before, first, second)
+    for first, moment in hosts.cut_off(scenario, cut_points_of(hosts, scenario)):
+        seconds = [second for second in recovery_from(moment, hosts) if second.when == "before"]
+        check_both(scenario, hosts, (first, moment), some(seconds, len(seconds) // 6 + 1, f"{scenario} {first}"))
 
 
 @every_scenario
 def test_the_power_fails_twice_at_some_points(scenario: Scenario, hosts: Hosts) -> None:
     """For a sample of pairs."""
-    before = hosts(scenario).picture()
-    for first in few(cut_points_of(hosts, scenario), 4, scenario.id):
-        for second in few(recovery_from(first, scenario, hosts), 3, f"{scenario} {first}"):
-            check_both(scenario, hosts, before, first, second)
+    for first, moment in hosts.cut_off(scenario, few(cut_points_of(hosts, scenario), 4, scenario.id)):
+        check_both(scenario, hosts, (first, moment), few(recovery_from(moment, hosts), 3, f"{scenario} {first}"))
 
 
-def recovery_from(first: CutPoint, scenario: Scenario, hosts: Hosts) -> list[CutPoint]:
-    """Return the cut points of the recovery after a power cut at this point."""
-    host = hosts(scenario)
-    assert cut(first, lambda: ordered(scenario, host))
-    return cut_points(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")))
+def recovery_from(moment: Moment, hosts: Hosts) -> list[CutPoint]:
+    """Return the cut points of the recovery after a power cut at this moment."""
+    return cut_points(counted(lambda: hosts.at(moment), recover))
 
 
-def check_both(scenario: Scenario, hosts: Hosts, before: dict[str, str], first: CutPoint, second: CutPoint) -> None:
-    host = hosts(scenario)
-    with naming(first, second):
-        assert cut(first, lambda: ordered(scenario, host))
-        outcome = after_a_cut(scenario, host)
-        assert cut(second, lambda: host.carry("recover", order_id="r-1"))
-        check_works(scenario, host)
-        outcome = after_another(scenario, host, outcome)
-        check_end(scenario, host, before, ordered(scenario, host), outcome)
+def recover(host: SmallHost) -> Report:
+    return host.carry("recover", order_id="r-1")
+
+
+def check_both(scenario: Scenario, hosts: Hosts, cut_off: tuple[CutPoint, Moment], seconds: Sequence[CutPoint]) -> None:
+    first, moment = cut_off
+    ending = after_a_cut(scenario, hosts.at(moment))
+    for second, later in moments(hosts.at(moment), recover, seconds):
+        host = hosts.at(later)
+        with naming(first, second):
+            check_works(scenario, host)
+            outcome = after_another(scenario, host, ending)
+            check_end(scenario, host, hosts.before(scenario), ordered(scenario, host), outcome)
 
 
 # --- Torn lines -----------------------------------------------------------------------------------------------------
@@ -172,46 +196,40 @@ LINES = [
 def test_a_torn_line_counts_as_missing(line: str, scenario: str, hosts: Hosts) -> None:
     """The effect after it was not begun. What the recovery writes after the tear counts, should it be cut off too."""
     made = BY_ID[scenario]
-    before = hosts(made).picture()
-    after = cut_point_after(line, made, hosts)
-    for left in lengths_of_a_tear(after, made, hosts):
-        host = torn(after, left, made, hosts)
+    before = hosts.before(made)
+    after, moment = cut_point_after(line, made, hosts)
+    for left in lengths_of_a_tear(moment, hosts):
+        host = torn(moment, left, hosts)
         outcome = after_a_cut(made, host)
-        seconds = cut_points(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")))  # noqa: B023
+        seconds = cut_points(counted(lambda: host, recover))  # noqa: B023 - called at once
         with naming(after, f"{left} bytes of it are left"):
             check_end(made, host, before, ordered(made, host), outcome)
-        for second in few(seconds, 3, f"{scenario} {left}"):
-            host = torn(after, left, made, hosts)
+        for second, later in moments(torn(moment, left, hosts), recover, few(seconds, 3, f"{scenario} {left}")):
+            host = hosts.at(later)
             with naming(after, f"{left} bytes of it are left", second):
-                assert cut(second, lambda: host.carry("recover", order_id="r-1"))  # noqa: B023
                 ending_now = after_another(made, host, outcome)
                 check_end(made, host, before, ordered(made, host), ending_now)
 
 
-def cut_point_after(line: str, scenario: Scenario, hosts: Hosts) -> CutPoint:
+def cut_point_after(line: str, scenario: Scenario, hosts: Hosts) -> tuple[CutPoint, Moment]:
     """Return the cut point just after this line was written."""
-    done = hosts.counted(scenario)
-    for at, effect in enumerate(done.effects, 1):
-        if effect == "append journal":
-            host = hosts(scenario)
-            assert cut(CutPoint(at, "after", effect), lambda: ordered(scenario, host))  # noqa: B023
-            if json.loads(host.journal()[-1])["line"] == line:
-                return CutPoint(at, "after", effect)
+    effects = enumerate(hosts.counted(scenario).effects, 1)
+    appended = [CutPoint(at, "after", effect) for at, effect in effects if effect == "append journal"]
+    for cut_point, moment in hosts.cut_off(scenario, appended):
+        if json.loads(hosts.at(moment).journal()[-1])["line"] == line:
+            return cut_point, moment
     raise AssertionError(f"{scenario} writes no such line")
 
 
-def lengths_of_a_tear(after: CutPoint, scenario: Scenario, hosts: Hosts) -> list[int]:
+def lengths_of_a_tear(moment: Moment, hosts: Hosts) -> list[int]:
     """Return the first byte, some more, all but the end."""
-    host = hosts(scenario)
-    assert cut(after, lambda: ordered(scenario, host))
-    length = len(host.journal()[-1])
+    length = len(hosts.at(moment).journal()[-1])
     return [1, *range(9, length, 37 if not WHOLE else 1), length - 1, length]
 
 
-def torn(after: CutPoint, left: int, scenario: Scenario, hosts: Hosts) -> SmallHost:
+def torn(moment: Moment, left: int, hosts: Hosts) -> SmallHost:
     """Return a host that has so many bytes of the line."""
-    host = hosts(scenario)
-    assert cut(after, lambda: ordered(scenario, host))
+    host = hosts.at(moment)
     journal = host.folder / "journal"
     content = journal.read_bytes()
     journal.write_bytes(content[: content[:-1].rfind(b"\n") + 1 + left])
@@ -224,7 +242,7 @@ def torn(after: CutPoint, left: int, scenario: Scenario, hosts: Hosts) -> SmallH
 @every_scenario
 def test_an_order_is_cancelled_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """Before the switch nothing has changed; after it, the order ends as if it had not been cancelled."""
-    before = hosts(scenario).picture()
+    before = hosts.before(scenario)
     effects = hosts.counted(scenario).effects
     lines = [at for at, effect in enumerate(effects, 1) if effect == "append journal"]
     switch = lines[1] if len(lines) > 1 else len(effects) + 1
@@ -261,11 +279,11 @@ BEGINS = ["an unhealthy service that will not stop", "state that the new version
 def test_a_backup_that_began_after_the_crash_is_never_killed(scenario: str, hosts: Hosts) -> None:
     """Its tree stays. With preserved state, or where it must be idle, recovery waits, and reports a wait in vain."""
     made = BY_ID[scenario]
-    before = hosts(made).picture()
-    for cut_point in some([found for found in cut_points_of(hosts, made) if found.when == "before"], 9, scenario):
-        host = hosts(made)
+    before = hosts.before(made)
+    among = [found for found in cut_points_of(hosts, made) if found.when == "before"]
+    for cut_point, moment in hosts.cut_off(made, some(among, 9, scenario)):
+        host = hosts.at(moment)
         with naming(cut_point):
-            assert cut(cut_point, lambda: ordered(made, host))  # noqa: B023
             backup = host.begin(host.shim_runs(), through_the_shim=True)
             outcome, waits = after_a_cut(made, host), must_wait(made, host)
             report = host.carry("recover", order_id="r-1", timeout_seconds=1)

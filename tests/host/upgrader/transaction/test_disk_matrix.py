@@ -12,10 +12,10 @@ import pytest
 
 from backfleet_host.contract import Report
 from backfleet_host.upgrader.transaction import outcome, switching
+from host.upgrader.moments import CutPoint, Moment
 from host.upgrader.scenarios import (
     BY_ID,
     SCENARIOS,
-    CutPoint,
     Ending,
     Hosts,
     Scenario,
@@ -23,7 +23,6 @@ from host.upgrader.scenarios import (
     after_another,
     check_end,
     check_works,
-    cut,
     cut_points,
     cut_points_of,
     few,
@@ -99,8 +98,7 @@ def test_half_a_shim_is_not_left_among_other_programs(kind: str, error: int, hos
 
 
 def check_failing(scenario: Scenario, hosts: Hosts, cut_point: CutPoint, error: int, lasts: bool) -> None:
-    host = hosts(scenario)
-    before = host.picture()
+    before, host = hosts.before(scenario), hosts(scenario)
     with naming(f"{errno.errorcode[error]}{' from' if lasts else ''} {cut_point}"):
         with with_trouble(cut_point.trouble(OSError(error, os.strerror(error)), lasts=lasts)) as done:
             report = ordered(scenario, host)
@@ -151,27 +149,27 @@ EXCUSED = {"settings": ["settings.json"], "evidence": ["mkdir 2.0", "mkdir 1.5",
 @every_scenario
 def test_the_disk_fails_during_recovery(scenario: Scenario, error: int, hosts: Hosts) -> None:
     """From a power cut on, until it works again."""
-    for first in few(cut_points_of(hosts, scenario), 2, f"{scenario} {error}"):
-        host = hosts(scenario)
-        assert cut(first, lambda: ordered(scenario, host))  # noqa: B023 - called at once
-        seconds = cut_points(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")), syncs=True)  # noqa: B023
+    for first, moment in hosts.cut_off(scenario, few(cut_points_of(hosts, scenario), 2, f"{scenario} {error}")):
+        seconds = cut_points(counted(lambda: hosts.at(moment), recover), syncs=True)  # noqa: B023 - called at once
         for second in few(seconds, 2, f"{scenario} {error} {first}"):
-            check_failing_recovery(scenario, hosts, first, second, error)
+            with naming(first, f"{errno.errorcode[error]} from {second}"):
+                check_failing_recovery(scenario, hosts, moment, second, error)
 
 
-def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: CutPoint, second: CutPoint, error: int) -> None:
-    host = hosts(scenario)
-    before = host.picture()
-    with naming(first, f"{errno.errorcode[error]} from {second}"):
-        assert cut(first, lambda: ordered(scenario, host))
-        outcome = after_a_cut(scenario, host)
-        was_open = bool(host.journal())
-        with with_trouble(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
-            report = host.carry("recover", order_id="r-1")
-        check_works(scenario, host)
-        if LEFT in report.message:
-            check_left(host, report)
-            return
-        assert report.current_version == host.version()
-        outcome = after_another(scenario, host, Ending(host.version(), report.code) if was_open else outcome)
-        check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, second, lasts=True))
+def recover(host: SmallHost) -> Report:
+    return host.carry("recover", order_id="r-1")
+
+
+def check_failing_recovery(scenario: Scenario, hosts: Hosts, moment: Moment, second: CutPoint, error: int) -> None:
+    before, host = hosts.before(scenario), hosts.at(moment)
+    outcome = after_a_cut(scenario, host)
+    was_open = bool(host.journal())
+    with with_trouble(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
+        report = recover(host)
+    check_works(scenario, host)
+    if LEFT in report.message:
+        check_left(host, report)
+        return
+    assert report.current_version == host.version()
+    outcome = after_another(scenario, host, Ending(host.version(), report.code) if was_open else outcome)
+    check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, second, lasts=True))

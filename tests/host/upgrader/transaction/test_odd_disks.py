@@ -15,7 +15,6 @@ from host.upgrader.scenarios import (
     after_a_cut,
     check_end,
     check_works,
-    cut,
     cut_points_of,
     hosts_in,
     naming,
@@ -188,11 +187,10 @@ def test_a_repair_file_by_file_survives_power_cuts(
     monkeypatch.setattr(disk, "exchange", refuse)
     chosen = BY_ID[scenario]
     with hosts_in(tmp_path) as hosts:
-        for cut_point in cut_points_of(hosts, chosen):
-            host = hosts(chosen)
-            before = host.picture()
+        before = hosts.before(chosen)
+        for cut_point, moment in hosts.cut_off(chosen, cut_points_of(hosts, chosen)):
+            host = hosts.at(moment)
             with naming(cut_point):
-                assert cut(cut_point, lambda: ordered(chosen, host))  # noqa: B023 - called at once
                 check_works(chosen, host)
                 ending = after_a_cut(chosen, host)
                 check_end(chosen, host, before, ordered(chosen, host), ending)

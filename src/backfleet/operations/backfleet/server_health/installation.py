@@ -22,9 +22,11 @@ from backfleet.checks.machine import (
     check_host_program,
     check_keys,
     check_modes,
+    check_processes,
     check_reports,
 )
 from backfleet.operations.backfleet.server import agent_address
+from backfleet.operations.backfleet.server_health.deltas import check_deltas
 from backfleet.operations.catalogue import Call
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
@@ -41,6 +43,7 @@ def check_installation(call: Call) -> Iterator[Finding]:
     data = call.services.settings.data
     yield check_disk(data)
     yield check_descriptors()
+    yield check_processes(call.services.settings.processes)
     yield check_keys(data)
     yield check_modes(data)
     yield check_certificate(data, call.now)
@@ -53,6 +56,7 @@ def check_installation(call: Call) -> Iterator[Finding]:
     with call.services.database.reading() as tx:
         yield _check_hold(tx)
         yield from _check_metadata(tx, call.now)
+        yield check_deltas(tx, call)
         yield _check_copies(tx, call)
 
 
@@ -137,13 +141,17 @@ def _check_copies(tx: Transaction, call: Call) -> Finding:
     days = call.services.settings.backup_days
     if not days:
         return Finding.ok("PlaneBackup", "made by other means (backup_days is 0)")
-    last, advice = copies.last_copy(tx), "run `backfleet backup FILE` daily, and keep the file on another machine"
+    copy, advice = copies.last_copy(tx), "run `backfleet backup FILE` daily, and keep the file on another machine"
+    last = None if copy is None else copy.made_at
     restored = hold.state(tx)
     if restored is not None and (last is None or last < restored.copied_at):
         last = restored.copied_at  # a copy does not know of itself
         found = f"none since the restore on {restored.restored_at:%Y-%m-%d}, from the copy of {last:%Y-%m-%d}"
     elif last is not None:
         found = f"the last `backfleet backup` was on {last:%Y-%m-%d}, {(call.now - last).days} days ago"
+        if copy is not None and copy.lacking:
+            found = f"{found}, and lacks {copy.lacking} artifact(s)"
+            return Finding("PlaneBackup", Severity.WARNING, found, "run it again: it says which, and why")
     if last is not None:
         age = (call.now - last).days
         return (
