@@ -1,28 +1,28 @@
 """Rehearsals: the host program is upgraded again and again under faults, and hosts that are stranded are counted.
 
-    .venv/bin/python bench/rehearse.py [--seed 13] [--rehearsals 500] [--hosts 6]
+    .venv/bin/python bench/rehearse.py [--seed 13] [--rehearsals 500] [--hosts 6] [--faults "full disk,reboot"]
 
-It needs root. Each host is a machine of its own with a real systemd, whose agent runs from the package. A rehearsal
-offers a version: a good one, one whose agent crashes, hangs or does not reach the server, or one that crashes once it
-was kept. A host is upgraded to it, and suffers a fault at a random moment: none, kill -9 of the process that carries
-the order out, of the agent, or of everything of ours there; a server that does not answer for a while; a full disk; or
-a power cut. Then a host that has not exactly one agent, connected to the server, with no order open,
-within the limit is stranded. The exit code is 1 if one was. A seed draws the same faults every time, though not to the
-moment. Not among the faults: a clock that jumps, and files that a power cut takes from the disk.
+It needs root and a C compiler. Each host is a machine of its own with a real systemd, whose agent runs from the
+package. A rehearsal offers a version: a good one, one whose agent crashes, hangs or does not reach the server, or one
+that crashes once it was kept. A host is upgraded to it, and suffers a fault at a random moment; `journeys.host_faults`
+has them. Then a host that has not exactly one agent, connected to the server, with no order open, within the limit is
+stranded. The exit code is 1 if one was. A seed draws the same faults every time, though not to the moment.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
+import os
 import random
-import signal
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,30 +36,22 @@ from backfleet.cli._client import CallFailed  # noqa: E402
 from backfleet_host.agent.setup.systemd_unit import watchdog_name  # noqa: E402
 from backfleet_host.layout import HOST_PACKAGE  # noqa: E402
 from journeys import host_programs  # noqa: E402
+from journeys.host_faults import FAULTS, Clocks, Strike  # noqa: E402
 from journeys.installation import Installation  # noqa: E402
 from journeys.self_upgrading import UNIT, SelfUpgradingHost, hosts_moved_over  # noqa: E402
 
-PROOF_SECONDS = 15  # of a version; bad ones take as long
-VERSIONS = ("", "", "", "", "crashes", "hangs", "is alone", "later")  # how the version of a round is; "" = good
-FAULTS = ("none", "kill upgrader", "kill upgrader", "kill agent", "kill all", "no server", "full disk", "power cut")
+PROOF_SECONDS = {"": 40, "later": 40, "crashes": 10, "hangs": 10, "is alone": 10}  # of versions; bad ones need no time
+KINDS = ("", "crashes", "hangs", "is alone", "later")  # how a version is; "" = good
+VERSIONS = ("", "", "", "", "crashes", "hangs", "is alone", "later")  # of a rehearsal, each as often
+WEIGHTS = {"kill upgrader": 2, "file lost": 2, "file lost with the power": 2}  # of faults; of the others 1
 MOMENT = (0.0, 14.0)  # seconds after the order at which the fault comes
-AWAY = (1.0, 25.0)  # seconds for which the server is not reached, or the disk is full
+AWAY = (1.0, 20.0)  # seconds for which a fault lasts that ends by itself
 DISK = "size=96m"  # of a host
 RESOLVE_SECONDS = 480.0  # until a host must be in order: two checks of the watchdog and a rollback on a busy machine
-WATCHDOG_SECONDS = 20.0
+WATCHDOG_SECONDS = 60.0
+AGAIN_SECONDS = 2.0
+BEFORE = f"{HOST_PACKAGE}/previous"
 WATCHDOG = watchdog_name(UNIT, "service")
-KILL = """
-import os, signal, sys
-for name in filter(str.isdigit, os.listdir("/proc")):
-    try:
-        words = open(f"/proc/{name}/cmdline", "rb").read().split(b"\\0")[:-1]
-        is_upgrader, is_agent = words[-1:] in ([b"carry"], [b"recover"]), b"run" in words and b"--root" in words
-        is_ours = any(word.startswith(b"/opt/backfleet") for word in words)
-        if {"upgrader": is_upgrader, "agent": is_agent, "all": is_ours}[sys.argv[1]] and int(name) != os.getpid():
-            os.kill(int(name), signal.SIGKILL)
-    except OSError:
-        pass
-"""
 
 
 @dataclass
@@ -70,12 +62,13 @@ class Counts:
     versions: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)  # files
     stranded: list[str] = field(default_factory=list)
     slowest: float = 0.0  # seconds from the end of a fault until its host was in order
 
     def as_json(self) -> dict[str, Any]:
         """Return it for people and programs."""
-        counted = {"versions": self.versions, "faults": self.faults, "ends": self.ends}
+        counted = {"versions": self.versions, "faults": self.faults, "ends": self.ends, "lost": self.lost}
         whole = {name: dict(sorted(each.items())) for name, each in counted.items()}
         return {"rehearsals": self.rehearsals, "stranded": self.stranded, **whole, "slowest": round(self.slowest)}
 
@@ -89,15 +82,18 @@ class Rehearsal:
     kind: str  # of the version
     fault: str
     moment: float  # seconds after the order
-    away: float  # seconds
+    strike: Strike
 
 
 class Rehearsals:
     """A run: a server, its hosts, and what came of them."""
 
-    def __init__(self, server: Installation, hosts: list[SelfUpgradingHost], seed: int) -> None:
+    def __init__(
+        self, server: Installation, hosts: list[SelfUpgradingHost], clocks: Clocks, seed: int, faults: list[str]
+    ) -> None:
         self.server, self.hosts, self.counts = server, hosts, Counts()
-        self._seed, self._begun = seed, 0
+        self._seed, self._begun, self._clocks, self._faults = seed, 0, clocks, faults
+        self._offered: set[str] = set()
         self._counting, self._stopping, self._offering = threading.Lock(), threading.Lock(), threading.Lock()
 
     def run(self, most: int, until: float) -> None:
@@ -108,22 +104,25 @@ class Rehearsals:
 
     def _rehearse_again(self, host: SelfUpgradingHost, most: int, until: float) -> None:
         drawn = random.Random(f"{self._seed} {host.root.name}")  # noqa: S311 - it draws no keys
-        while time.monotonic() < until:
+        for turn in itertools.count(2):
             with self._counting:
                 self._begun += 1
-                number = self._begun
-            if number > most:
-                return
+                if self._begun > most or time.monotonic() > until:
+                    return
             kind = drawn.choice(VERSIONS)
-            version = f"{number + 1}.0"
+            version = f"{turn}.{KINDS.index(kind)}"
             with self._offering:
-                self._until_answered(lambda: self._offer(version, kind))  # noqa: B023 - called at once
-            fault = drawn.choice(FAULTS)
-            self._rehearse(Rehearsal(host, version, kind, fault, drawn.uniform(*MOMENT), drawn.uniform(*AWAY)))
+                if version not in self._offered:
+                    self._until_answered(lambda: self._offer(version, kind))  # noqa: B023 - called at once
+                    self._offered.add(version)
+            fault, moment, away = drawn.choice(self._faults), drawn.uniform(*MOMENT), drawn.uniform(*AWAY)
+            strike = Strike(host, version, away, drawn, self._clocks, self._stopping)
+            self._rehearse(Rehearsal(host, version, kind, fault, moment, strike))
             with self._counting:
                 print(json.dumps(self.counts.as_json()), file=sys.stderr, flush=True)
 
     def _offer(self, version: str, kind: str) -> bool:
+        host_programs.PROOF_SECONDS = PROOF_SECONDS[kind]
         try:
             host_programs.offer(self.server, version, UNIT, kind)
         except CallFailed as problem:
@@ -136,10 +135,11 @@ class Rehearsals:
         words = {"InstanceIds": [host.instance_id], "PackageName": HOST_PACKAGE, "ReleaseVersion": one.version}
         task = str(self._until_answered(lambda: self.server.call("UpgradeBackupClients", **words))["TaskId"])
         time.sleep(one.moment)
-        self._strike(one)
+        what = FAULTS[one.fault](one.strike)
         began = time.monotonic()
         found = self._in_order(host, task)
-        if not found and one.kind == "later" and host.link("current") == one.version:
+        is_alone = what.startswith(BEFORE)  # what would roll a version back that was kept is what was lost
+        if not found and one.kind == "later" and host.link("current") == one.version and not is_alone:
             (host.root / "broken").touch()
             host.machine.systemctl("restart", UNIT)
             found = self._in_order(host, task, but_for=one.version)
@@ -150,34 +150,18 @@ class Rehearsals:
             self.counts.faults[one.fault] += 1
             at = "at the new version" if host.link("current") == one.version else "at the old version"
             self.counts.ends[f"{one.kind or 'good'}: {at}"] += 1
+            self.counts.ends[f"{one.fault}, {one.kind or 'good'}: {at}"] += 1
+            if one.fault.startswith("file"):
+                self.counts.lost[re.sub(r"(versions|tasks|program|downloads|facts)/[^/ ]+", r"\1/*", what)] += 1
             self.counts.slowest = max(self.counts.slowest, time.monotonic() - began)
             if found:
-                self.counts.stranded.append(f"{host.root.name} to {one.version} ({one.kind}), {one.fault}: {found}")
-
-    def _strike(self, one: Rehearsal) -> None:
-        """Let the fault come, and end."""
-        host = one.host
-        if one.fault.startswith("kill "):
-            kill = host.machine.entering(host_programs.PYTHON, "-c", KILL, one.fault.removeprefix("kill "))
-            subprocess.run(kill, check=False, capture_output=True)
-        elif one.fault == "no server":
-            with self._stopping:
-                assert self.server.server is not None
-                self.server.server.send_signal(signal.SIGSTOP)
-                time.sleep(one.away)
-                self.server.server.send_signal(signal.SIGCONT)
-        elif one.fault == "full disk":
-            _fill(host.root / "filler")
-            time.sleep(one.away)
-            (host.root / "filler").unlink()
-        elif one.fault == "power cut":
-            host.machine.power_off()
-            host.machine.boot()
+                text = f"{host.root.name} to {one.version} ({one.kind}), {one.fault} {what}: {found}"
+                self.counts.stranded.append(text)
 
     def _in_order(self, host: SelfUpgradingHost, task: str, but_for: str = "") -> str:
         """Wait until a host is in order, and return ""; or what is not in order after RESOLVE_SECONDS.
 
-        The watchdog runs every WATCHDOG_SECONDS: six times as often as by its timer.
+        The watchdog runs every WATCHDOG_SECONDS: more often than by its timer.
         """
         until, poked = time.monotonic() + RESOLVE_SECONDS, time.monotonic()
         while found := self._what_is_open(host, task, but_for):
@@ -186,7 +170,7 @@ class Rehearsals:
             if time.monotonic() > poked + WATCHDOG_SECONDS:
                 host.machine.systemctl("start", "--no-block", WATCHDOG)
                 poked = time.monotonic()
-            time.sleep(1.0)
+            time.sleep(AGAIN_SECONDS)
         return ""
 
     def _what_is_open(self, host: SelfUpgradingHost, task: str, but_for: str) -> str:
@@ -213,13 +197,6 @@ class Rehearsals:
             time.sleep(0.5)
 
 
-def _fill(file: Path) -> None:
-    """Fill the disk of a host."""
-    with file.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-        while True:
-            filler.write(b"x" * 65536)
-
-
 @contextlib.contextmanager
 def _small_disks() -> Iterator[Callable[[Path], None]]:
     """Give a function that mounts a small disk on a folder; they are gone afterwards."""
@@ -242,22 +219,36 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--rehearsals", type=int, default=500)
     parser.add_argument("--hosts", type=int, default=6)
+    parser.add_argument("--faults", default="", help="only these, with commas between")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no round after so many")
     asked = parser.parse_args()
     if asked.hosts < 1 or asked.rehearsals < 1:
         parser.error("--hosts and --rehearsals must be more than 0")
     if machines.why_not():
         parser.error(f"no machines can be made here: {machines.why_not()}")
-    host_programs.PROOF_SECONDS = PROOF_SECONDS
+    unknown = set(filter(None, asked.faults.split(","))) - set(FAULTS)
+    if unknown:
+        parser.error(f"no such faults: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+    faults = asked.faults.split(",") if asked.faults else [name for name in FAULTS for _ in range(WEIGHTS.get(name, 1))]
+    os.environ["BACKFLEET_DELTA_MEGABYTES"] = "0"  # making them takes more time than all else
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="bf-") as short,
-        _small_disks() as disks,
-        hosts_moved_over(Path(short), asked.hosts, disks) as (server, hosts),
+        _small_disks() as mount,
+        tempfile.TemporaryDirectory(prefix="bf-clocks-") as beside,
     ):
-        host_programs.PROGRAM = server.folder / HOST_PACKAGE  # which stays as it is
-        rehearsals = Rehearsals(server, hosts, asked.seed)
-        rehearsals.run(asked.rehearsals, began + asked.minutes * 60)
+        clocks = Clocks(Path(beside))
+        compiled = Path(beside, HOST_PACKAGE)
+        host_programs.precompile(host_programs.PROGRAM, compiled)
+        host_programs.PROGRAM = compiled
+
+        def prepare(root: Path) -> Sequence[tuple[Path, Path]]:
+            mount(root)
+            return clocks.share(root)
+
+        with hosts_moved_over(Path(short), asked.hosts, prepare) as (server, hosts):
+            rehearsals = Rehearsals(server, hosts, clocks, asked.seed, faults)
+            rehearsals.run(asked.rehearsals, began + asked.minutes * 60)
     facts = {"seed": asked.seed, "seconds": round(time.monotonic() - began), "hosts": asked.hosts}
     print(json.dumps({**facts, **rehearsals.counts.as_json()}, indent=1))
     return 1 if rehearsals.counts.stranded else 0

@@ -16,6 +16,7 @@ while os.getppid() == watched:
 pids = [int(file.read_text().split()[0]) for file in [*folder.glob("postmaster.pid"), *folder.glob("*/postmaster.pid")]]
 for pid in pids:
     os.kill(pid, signal.SIGQUIT)
+    os.kill(pid, signal.SIGCONT)  # a test may have stopped it
 for _ in range(100):
     if not any(Path(f"/proc/{pid}").exists() for pid in pids):
         break

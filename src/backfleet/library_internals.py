@@ -10,6 +10,7 @@ import functools
 import time
 import zlib
 from asyncio import sslproto
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import IO, Any, Final, NoReturn
 
@@ -94,7 +95,9 @@ def raise_as_sqlalchemy_does(connection: Any, problem: BaseException, statement:
     raise problem  # never reached with the version above
 
 
-def limit_answers(adapter: Any, most: int, seconds: float) -> None:
+def limit_answers(
+    adapter: Any, most: int, seconds: float, on_answer: Callable[[Mapping[str, str]], object] = lambda _headers: None
+) -> None:
     """Bound the answers that a cloud's SDK reads: their size, and the time until all of one is there.
 
     `darabonba` sends by `requests`, which reads the whole of any answer into memory for as long as bytes arrive, and
@@ -105,6 +108,7 @@ def limit_answers(adapter: Any, most: int, seconds: float) -> None:
         adapter: the class `darabonba.core._TLSAdapter`; a second call does nothing.
         most: bytes of a body, as it arrives and unpacked. It is unpacked piece by piece, and no further than that.
         seconds: until it ends. One read more may take the SDK's own time limit.
+        on_answer: called with the headers of each answer, which the SDK's own errors do not have.
     """
     theirs = adapter.send
     if hasattr(theirs, "__wrapped__"):
@@ -121,6 +125,7 @@ def limit_answers(adapter: Any, most: int, seconds: float) -> None:
             raise
         response._content_consumed = True
         response.raw.release_conn()
+        on_answer(response.headers)
         return response
 
     adapter.send = send

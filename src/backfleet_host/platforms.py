@@ -7,6 +7,7 @@ name that `uname -m` has for it, on both sides.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import Dict, Tuple
@@ -73,6 +74,7 @@ def platform_here() -> str:
     return f"{os.uname().sysname.lower()}-{architecture_here()}"
 
 
+@functools.lru_cache(maxsize=256)
 def canonical(platform: str) -> str:
     """Return the name that releases use for a platform: `linux-386` for `linux-i686`, what is unknown as it is.
 

@@ -19,7 +19,7 @@ from backfleet_host.contract import Order, Report, read_order, stage_line
 from backfleet_sim.notify_socket import NotifySocket
 from backfleet_sim.simulation import Server, Simulation
 
-TRIES, RETRY_SECONDS = 4, 2.0  # of a final report, and of a task list
+TRIES, RETRY_SECONDS = 4, 2.0  # of a task list; the pause also of a final report
 REQUEST_SECONDS, LIST_SECONDS, REGISTER_SECONDS, DIAL_SECONDS = 5.0, 8.0, 60.0, 45.0
 ASK_AGAIN_SECONDS = 3  # after a kick without new tasks
 UNANSWERED = 599  # stands for the status of a request without an answer
@@ -215,7 +215,7 @@ class Agent:
         await self.ask("POST", f"/api/v1/task/running?{about}", f"{stages}\n".encode())
         report = self.report_of(order)
         end = f"/api/v1/task/finish?{about}&end={int(time.time() * 1000)}&exitCode=0&dropped=0"
-        for attempt in range(TRIES):
+        for attempt in range(self.simulation.tries):
             if attempt:
                 await asyncio.sleep(RETRY_SECONDS)
             status, _ = await self.ask("POST", end, report.as_line().encode() + b"\n")

@@ -14,14 +14,14 @@ PER_ACTIVATION = 1000  # hosts: what one activation may be for
 _PER_TRANSACTION = 200
 
 
-def offer_release(services: Services) -> None:
-    """Offer version `NEW` of the small client."""
+def offer_release(services: Services, version: str = NEW) -> None:
+    """Offer a version of the small client."""
     artifact = services.settings.data / "courier"
-    artifact.write_bytes(b"#!/bin/sh\n")
+    artifact.write_text(f"#!/bin/sh\n# {version}\n")
     digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
     prepared = releases.prepare(
-        artifact, digest, 10, package=PACKAGE, version=NEW, platform="linux-amd64", form="binary",
-        file_name="courier", given=None,
+        artifact, digest, artifact.stat().st_size, package=PACKAGE, version=version, platform="linux-amd64",
+        form="binary", file_name="courier", given=None,
     )  # fmt: skip
     releases.keep_artifact(services.repository, artifact, prepared.sha256)
     with services.database.transaction() as tx:

@@ -11,6 +11,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 OFFICIAL_RECONNECT_SECONDS = 6.0  # of the official agent, after a socket that ended
+OFFICIAL_TRIES = 4  # of its final report
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Simulation:
         reconnect_seconds: the pause after a socket that ended.
         work_seconds: how long carrying out an order takes.
         heartbeat_seconds: the mean time between two heartbeats of an agent.
+        tries: how often a final report is sent before it is given up: the official agent's four, unless told.
     """
 
     servers: Sequence[Server]
@@ -46,6 +48,7 @@ class Simulation:
     reconnect_seconds: float = OFFICIAL_RECONNECT_SECONDS
     work_seconds: float = 1.0
     heartbeat_seconds: float = 60.0
+    tries: int = OFFICIAL_TRIES
     begun: Counter[str] = field(default_factory=Counter)  # how often an order was begun, by its id
     fetches: list[float] = field(default_factory=list)  # seconds from a kick to the list of tasks
     fetched_at: dict[str, float] = field(default_factory=dict)  # instance -> when it last got a task (perf_counter)

@@ -70,3 +70,27 @@ def test_a_change_leaves_other_fields_as_they_are(
     assert (known[clients[0].id].version, known[clients[0].id].status) == ("2.0", ClientStatus.UPGRADING)
     assert not known[clients[1].id].is_installed
     assert {instance.id for _, instance in found.items} == {host.id for host in hosts}
+
+
+def test_changes_that_are_alike_change_each_client_and_no_other(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """They are one statement for all of them; one that differs makes it a statement for each."""
+    with database.transaction() as tx:
+        ids = [
+            fleet.ensure_client(tx, host, package, "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw).id
+            for host in hosts
+            for package in ("rclone", "restic", "kopia")
+        ]
+        *alike, other = sorted(ids, reverse=True)
+        fleet.set_clients(tx, [Change(one, version="2.0", confirmed=True) for one in alike], now=now)
+    with database.reading() as tx:
+        found = fleet.find_clients(tx, ACCOUNT, REGION, ClientFilter(), Page(1, 50)).items
+    assert {client.id: client.version for client, _ in found} == dict.fromkeys(alike, "2.0") | {other: ""}
+    assert {client.id for client, _ in found if client.confirmed_at == now} == set(alike)
+    with database.transaction() as tx:
+        changes = [Change(one, version="3.0") for one in alike]
+        fleet.set_clients(tx, [*changes, Change(other, status=ClientStatus.UPGRADING)], now=now)
+    with database.reading() as tx:
+        found = fleet.find_clients(tx, ACCOUNT, REGION, ClientFilter(), Page(1, 50)).items
+    assert {client.id: client.version for client, _ in found} == dict.fromkeys(alike, "3.0") | {other: ""}

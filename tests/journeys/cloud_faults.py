@@ -32,6 +32,8 @@ class Faults:
         self.is_on = False
         self.met: Counter[tuple[str, str]] = Counter()
         self.tokens: list[str] = []  # the ClientToken of each RunCommand, as often as it was sent
+        self.taken: set[str] = set()  # those that the cloud answered with an invocation
+        self.unheard: set[str] = set()  # those that it was sent and broke off: it may have taken them
         self._calls: Counter[str] = Counter()
         self._passing = threading.Condition()
         self._passed = 0
@@ -53,6 +55,14 @@ class Faults:
             self._calls[kind] += 1
             self.met[action, fault] += 1
             return fault
+
+    def note_answer(self, token: str, status: int) -> None:
+        """Note what the cloud said to a RunCommand; status 0 = nothing, for it was killed."""
+        with self._passing:
+            if token and status == 200:
+                self.taken.add(token)
+            elif token and not status:
+                self.unheard.add(token)
 
     def pass_by(self) -> None:
         """Note that a request went on."""
@@ -85,7 +95,8 @@ def fault_proxy(place: str, data: Path) -> Iterator[tuple[str, Faults]]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = parse_qs(urlsplit(self.path).query)
             action = self.headers.get("x-acs-action") or query.get("Action", ["?"])[0]
-            fault = faults.next(action, query.get("ClientToken", [""])[0])
+            token = query.get("ClientToken", [""])[0] if action == "RunCommand" else ""
+            fault = faults.next(action, token)
             self.close_connection = True
             if fault == CUT:
                 return
@@ -100,7 +111,9 @@ def fault_proxy(place: str, data: Path) -> Iterator[tuple[str, Faults]]:
                 try:
                     status, headers, content = self._forward(body)
                 except OSError:
+                    faults.note_answer(token, 0)
                     return  # the cloud is away: so is its answer
+                faults.note_answer(token, status)
             faults.pass_by()
             if fault == SLOW:
                 threading.Event().wait(SLOW_SECONDS)

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -42,6 +43,30 @@ def program(version: str, fault: str = "") -> bytes:
                 content = content.replace(before, after)
             new.writestr(entry, content.encode("utf-8", "surrogateescape"))
     return b"#!" + PYTHON.encode() + b"\n" + packed.getvalue()
+
+
+_COMPILE = """
+import importlib._bootstrap_external as importing, importlib.util, os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as old, zipfile.ZipFile(sys.argv[2], "w") as new:
+    for entry in old.infolist():
+        content = old.read(entry)
+        new.writestr(entry, content)
+        if entry.filename.endswith(".py") and entry.filename not in sys.argv[3:]:
+            code = compile(content, entry.filename, "exec", dont_inherit=True)
+            made = bytes(importing._code_to_hash_pyc(code, importlib.util.source_hash(content), False))
+            folder, name = os.path.split(entry.filename)
+            new.writestr(entry.filename + "c", made)  # for imports from the archive, and from where it is unpacked
+            new.writestr(f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc".lstrip("/"), made)
+"""
+
+
+def precompile(source: Path, target: Path) -> None:
+    """Copy the host program with its modules compiled, so that it starts in a third of the time.
+
+    Those that differ between versions, or that a fault may damage, are not.
+    """
+    changing = [RUNNING, "backfleet_host/__init__.py"]
+    subprocess.run([PYTHON, "-c", _COMPILE, source, target, *changing], check=True)
 
 
 def offer(

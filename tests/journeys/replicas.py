@@ -51,20 +51,21 @@ class Pair:
     def url(self) -> str:
         return str(self.postgresql.get_uri())
 
-    def start(self, port: int = 0, *, only: str = PARTS, die_at: str = "") -> int:
+    def start(self, port: int = 0, *, only: str = PARTS, die_at: str = "", clock_shift: float = 0) -> int:
         """Start one more replica, or the one of this port again; return its plain port.
 
         Args:
             port: where one that has ended was reached.
             only: the parts that it runs.
             die_at: the failpoint at which it dies as by `kill -9`, perhaps before it is ready; "" = none.
+            clock_shift: seconds that the clock of its machine is ahead.
         """
         words = [
             "serve", "--data", self.data, "--database-url", self.url, "--nats", self.nats.url, "--only", only,
             "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0", "--log-level", "WARNING",
         ]  # fmt: skip
         with (self.folder / f"server-{len(self.servers)}.log").open("ab") as log:
-            environment = os.environ | {"BACKFLEET_FAILPOINT": die_at}
+            environment = os.environ | {"BACKFLEET_FAILPOINT": die_at, "BACKFLEET_CLOCK_SHIFT": str(clock_shift)}
             process = WarmServer([*COLD, *words], stdout=subprocess.PIPE, stderr=log, env=environment)
         assert process.stdout is not None
         line = json.loads(process.stdout.readline() or b"{}")

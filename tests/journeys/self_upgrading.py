@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.layout import DEFAULT_ROOT, HOST_PACKAGE
-from journeys.host_programs import PROGRAM, PYTHON, offer
+from journeys import host_programs
+from journeys.host_programs import PYTHON, offer
 from journeys.installation import LONG, Installation, wait_for
 
 UNIT = unit_name(DEFAULT_ROOT)
@@ -82,26 +83,26 @@ class SelfUpgradingHost:
 
 @contextlib.contextmanager
 def hosts_moved_over(
-    folder: Path, count: int, prepare: Callable[[Path], object] = lambda _root: None
+    folder: Path, count: int, prepare: Callable[[Path], Sequence[tuple[Path, Path]]] = lambda _root: ()
 ) -> Iterator[tuple[Installation, list[SelfUpgradingHost]]]:
     """A server, and hosts that were moved over to version 1.0, as docs/host-program.md says.
 
-    `prepare` is called with the empty folder of each root.
+    `prepare` is called with the empty folder of each root, and returns what else its machine shares, and as what.
     """
     server = Installation(folder / "s")
     server.folder.mkdir()
     with contextlib.ExitStack() as switched_on:
         try:
             server.start()
-            shutil.copy(PROGRAM, server.folder / HOST_PACKAGE)
+            shutil.copy(host_programs.PROGRAM, server.folder / HOST_PACKAGE)
             offer(server, "1.0", UNIT)
             code = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=count)
             hosts = []
             for number in range(count):
                 root = folder / f"h{number}"
                 root.mkdir()
-                prepare(root)
-                machine = machines.switched_on(folder / f"m{number}", [server.folder, (root, DEFAULT_ROOT)])
+                shared = [server.folder, (root, DEFAULT_ROOT), *prepare(root)]
+                machine = machines.switched_on(folder / f"m{number}", shared)
                 hosts.append(SelfUpgradingHost(server, switched_on.enter_context(machine), root))
             with ThreadPoolExecutor(count) as pool:
                 [*pool.map(lambda host: host.enrol(code), hosts)]

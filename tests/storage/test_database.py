@@ -102,6 +102,27 @@ def test_a_moment_without_a_zone_is_refused() -> None:
         Moment().process_bind_param(datetime(2026, 1, 1), sa.create_engine("sqlite://").dialect)  # noqa: DTZ001
 
 
+def test_a_connection_that_its_server_ended_is_replaced(postgresql_database: Database) -> None:
+    """No call fails for it, whatever the transaction before was for."""
+    own = sa.select(sa.func.pg_backend_pid())
+    for before in (postgresql_database.reading, postgresql_database.transaction):
+        with before() as tx:
+            ended = tx.scalar(own)
+        with sa.create_engine(postgresql_database.engine.url, poolclass=sa.NullPool).connect() as other:
+            assert other.scalar(sa.select(sa.func.pg_terminate_backend(ended, 10_000)))
+        with before() as tx:
+            assert tx.scalar(own) != ended
+
+
+def test_a_connection_that_read_can_write_next(samples: Database, now: datetime) -> None:
+    """Reading leaves nothing behind on a connection that would commit a later transaction piece by piece."""
+    for _ in range(2):
+        assert names(samples) == []
+        with pytest.raises(RuntimeError), samples.transaction() as tx:
+            tx.add(SAMPLES, [{"name": "a", "at": now}])
+            raise RuntimeError
+
+
 def test_the_password_is_not_printed() -> None:
     """A database's repr goes into logs."""
     database = open_database("postgresql://me:secret@127.0.0.1:1/x")

@@ -144,17 +144,22 @@ def fields_of(answer: Mapping[str, Any]) -> dict[str, str]:
     }  # fmt: skip
 
 
+def host_version_in(answer: Mapping[str, Any]) -> str:
+    """Return the version of the host program on one of the Instances of DescribeManagedInstances; "" for others."""
+    agent = str(answer.get("AgentVersion") or "")
+    return agent.removeprefix(OWN_AGENT) if agent.startswith(OWN_AGENT) else ""
+
+
 def host_of(answer: Mapping[str, Any]) -> Target:
     """Return one of the Instances of DescribeManagedInstances as a target."""
 
     def text(name: str) -> str:
         return str(answer.get(name) or "")
 
-    agent = text("AgentVersion")
     fields = {
         "name": text("InstanceName"), "hostname": text("Hostname"), "instance": text("InstanceId"),
         "os": text("OsType").lower(), "address": text("IntranetIp"),
-        "host_version": agent.removeprefix(OWN_AGENT) if agent.startswith(OWN_AGENT) else "",
+        "host_version": host_version_in(answer),
     }  # fmt: skip
     tags = {str(tag.get("TagKey")): str(tag.get("TagValue")) for tag in answer.get("Tags") or []}
     return Target(fields["instance"], fields["name"], fields["hostname"], "", fields, tags)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from backfleet.cli._choosing import Named, Target, Wanted
+from backfleet.cli._choosing import Named, Target, Wanted, host_version_in
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
 from backfleet.cli._listing import list_clients, list_hosts
@@ -35,7 +35,7 @@ def list_instances(client: Client, wanted: Wanted, limit: int | None, output: Ou
         chosen = {target.instance_id for target in chosen_hosts(client, wanted)}
         found = [each for each in list_hosts(client) if each["InstanceId"] in chosen][:limit]
     output.show(
-        ("INSTANCE", "NAME", "HOSTNAME", "OS", "ADDRESS", "AGENT", "CONNECTED", "REGISTERED"),
+        ("INSTANCE", "NAME", "HOSTNAME", "OS", "ADDRESS", "AGENT", "HOST_PROGRAM", "CONNECTED", "REGISTERED"),
         [
             (
                 i["InstanceId"],
@@ -44,6 +44,7 @@ def list_instances(client: Client, wanted: Wanted, limit: int | None, output: Ou
                 i.get("OsType"),
                 i.get("IntranetIp"),
                 i.get("AgentVersion"),
+                host_version_in(i),
                 "yes" if i.get("Connected") else "no",
                 i.get("RegistrationTime"),
             )

@@ -50,11 +50,14 @@ def search_fleet(
     """Return the clients that a search finds, by the names of their hosts.
 
     Args:
-        groups: What `fleet_groups` returned for the same tag and moment. All that a search asks for but its text is
-            the same in a group, so their sum is the total, and nothing is counted again.
+        groups: What `fleet_groups` returned for the same tag and moment. All that a search asks for but its text, and
+            the host program, is the same in a group, so their sum is the total, and nothing is counted again.
     """
     if not asked.text:
-        total = sum(group.number for group in groups if asked.holds_for(group))
+        if asked.host_version is None:
+            total = sum(group.number for group in groups if asked.holds_for(group))
+        else:
+            total = _store.overview.count(tx, account_id, region, asked, heard_since)
         return _store.overview.search(tx, account_id, region, asked, heard_since, page, total)
     wanted, found = asked.text.casefold(), {(group.package, group.version) for group in groups}
     versions = sorted(each for each in found if any(wanted in text.casefold() for text in each))

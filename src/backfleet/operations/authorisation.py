@@ -103,11 +103,11 @@ def contexts_of(
     tx: Transaction, permissions: Permissions, targets: Sequence[Target], context: Mapping[str, str], owner: str
 ) -> list[dict[str, str]]:
     """Return the context of each target: that of the call, and the tags of the owner's resources in it."""
-    tags: dict[str, dict[str, str]] = {}
-    if permissions.depend_on_tags:
-        arns = [arn for target in targets for arn in target.arns]
-        # An ARN may be one of another account: its tags must not decide here.
-        tags = resource_tags(tx, [arn for arn in arns if arn.split(":", 4)[3:4] == [owner]])
+    if not permissions.depend_on_tags:
+        return [dict(context)] * len(targets)
+    arns = [arn for target in targets for arn in target.arns]
+    # An ARN may be one of another account: its tags must not decide here.
+    tags = resource_tags(tx, [arn for arn in arns if arn.split(":", 4)[3:4] == [owner]])
     return [
         {**{name: value for arn in target.arns for name, value in tags.get(arn, {}).items()}, **context}
         for target in targets

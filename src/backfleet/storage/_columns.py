@@ -17,6 +17,20 @@ metadata = sa.MetaData(
 """Every table of the control plane. Constraints have names, so that migrations can refer to them on both engines."""
 
 
+def to_milliseconds(value: datetime | None) -> int | None:
+    """Return a moment as it is stored. Raises ValueError for a datetime without a time zone."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"a moment needs a time zone: {value!r}")
+    return round(value.timestamp() * 1000)
+
+
+def to_moment(value: Any) -> datetime | None:
+    """Return a moment of what is stored."""
+    return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
 class Moment(sa.types.TypeDecorator[datetime]):
     """A moment in UTC, stored as whole milliseconds since 1970: the same value and order on both engines.
 
@@ -28,11 +42,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a moment needs a time zone: {value!r}")
-        return round(value.timestamp() * 1000)
+        return to_milliseconds(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+        return to_moment(value)

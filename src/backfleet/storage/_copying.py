@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from backfleet.storage._database import Database
 from backfleet.storage._migrate import REVISIONS, migrate, revision_of
+from backfleet.storage._ways import SNAPSHOT, UNTIMED, begun
 
 ROWS_AT_ONCE: Final = 2000  # of one part: what a process has in memory
 
@@ -45,10 +46,10 @@ def snapshot(database: Database) -> Iterator[Snapshot]:
     Raises:
         LookupError: nothing was ever made in this database.
     """
-    options: dict[str, Any] = {"timed": False, "writes": False}
+    options: dict[str, Any] = {}
     if database.engine.dialect.name == "postgresql":
-        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with database.engine.connect().execution_options(**options) as connection, connection.begin():
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with begun(database.engine, SNAPSHOT, **options) as connection:
         revision = revision_of(connection)
         if revision is None:
             raise LookupError("there is nothing in the database yet")
@@ -71,7 +72,7 @@ def load(database: Database, revision: str, parts: Iterable[tuple[str, bytes]]) 
         BadRows: a part is of no table, or has columns that it does not have.
     """
     migrate(database, revision)
-    with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
+    with begun(database.engine, UNTIMED) as connection:
         tables = {table.name: table for table in _tables(connection)}
         for table in reversed(tables.values()):
             connection.execute(table.delete())  # what migrations have put there
@@ -91,7 +92,7 @@ def load(database: Database, revision: str, parts: Iterable[tuple[str, bytes]]) 
 
 def _count_values(database: Database) -> None:
     """Let PostgreSQL know its new rows before it plans a query: by itself it looks at them after a minute or more."""
-    with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
+    with begun(database.engine, UNTIMED) as connection:
         for table in _tables(connection):
             connection.execute(sa.text(f'ANALYZE "{table.name}"'))
 

@@ -1,6 +1,5 @@
 """One transaction at a time, on SQLite or PostgreSQL; notifications are published after the commit."""
 
-import copy
 import functools
 import sqlite3
 import threading
@@ -18,6 +17,7 @@ from backfleet.storage._prepared import Prepared, Values
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._turns import Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
+from backfleet.storage._ways import READING, WRITING, Way, begun
 
 POOL_SIZE = 20  # connections kept open
 INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of columns
@@ -128,7 +128,8 @@ class Database:
 
         What has changed something is not stopped half-way: after the first commit the limit no longer counts.
         """
-        found = copy.copy(self)
+        found = Database.__new__(Database)
+        found.__dict__.update(self.__dict__)  # what `copy.copy` does, without asking how; each call does it twice
         found._limit, found._has_changed = limit, False
         return found
 
@@ -150,9 +151,10 @@ class Database:
         Raises:
             Unavailable: the database cannot do it now, or the call's limit is reached.
         """
-        with _diagnosed(), self._turn(lock_seconds), self._connection(True, lock_seconds) as connection:
-            tx = Transaction(connection)
-            with connection.begin():
+        way = WRITING if lock_seconds is None else Way(lock_seconds=lock_seconds)
+        with _diagnosed(), self._turn(lock_seconds):
+            with begun(self.engine, way) as connection:
+                tx = Transaction(connection)
                 self._check_limit()
                 yield tx
                 self._check_limit()
@@ -165,13 +167,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Read only: never waits for a writer. Raises Unavailable."""
-        with _diagnosed(), self._connection(False, None) as connection, connection.begin():
+        with _diagnosed(), begun(self.engine, READING) as connection:
             yield Transaction(connection)
-
-    @contextmanager
-    def _connection(self, writes: bool, lock_seconds: float | None) -> Iterator[sa.Connection]:
-        with self.engine.connect() as connection:
-            yield connection.execution_options(writes=writes, lock_seconds=lock_seconds)
 
     @contextmanager
     def _turn(self, lock_seconds: float | None) -> Iterator[None]:

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from backfleet.storage._database import Database
 from backfleet.storage._schema import FIRST, WrongSchema, check_revision, check_schema, complete_first_schema
+from backfleet.storage._ways import UNTIMED, begun
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 REVISIONS = "alembic_version"  # the table with the revision, which is nobody's data
@@ -28,7 +29,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     script = ScriptDirectory.from_config(config)
-    with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
+    with begun(database.engine, UNTIMED) as connection:
         if database.engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         found = revision_of(connection)

@@ -1,10 +1,12 @@
 """The engine for PostgreSQL."""
 
+import select
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.storage._limits import TimeOuts
+from backfleet.storage._ways import forget, way_of
 
 CONNECT_SECONDS: Final = 5  # a PostgreSQL that takes longer to answer counts as unavailable
 SILENT_MS: Final = 15_000  # so does one that sends nothing for this long
@@ -42,16 +44,42 @@ def postgresql_engine(url: sa.URL, time_outs: TimeOuts, pool: dict[str, Any]) ->
         connection.execute(at_first)
         connection.autocommit = False
 
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        options = connection.get_execution_options()
-        if not options.get("timed", True):
-            connection.exec_driver_sql(_settings(local=True, lock_timeout=IDLE_SECONDS, statement_timeout=0))
-        elif options.get("lock_seconds") is not None:
-            seconds = options["lock_seconds"]
-            connection.exec_driver_sql(_settings(local=True, lock_timeout=seconds, statement_timeout=2 * seconds))
-
+    _set_transactions(engine)
     return engine
+
+
+def _set_transactions(engine: sa.Engine) -> None:
+    """Begin transactions, and ask whether a connection is alive only where something arrived on it meanwhile."""
+    dialect: Any = engine.dialect
+    ask = dialect.do_ping
+
+    def begin(pooled: Any) -> None:
+        connection, way = pooled.dbapi_connection, way_of(pooled)
+        if not way.one_view:
+            connection.autocommit = True  # begins nothing, and has nothing to end
+        elif not way.timed:
+            connection.execute(_settings(local=True, lock_timeout=IDLE_SECONDS, statement_timeout=0))
+        elif way.lock_seconds is not None:
+            seconds = way.lock_seconds
+            connection.execute(_settings(local=True, lock_timeout=seconds, statement_timeout=2 * seconds))
+
+    def ping(connection: Any) -> bool:
+        return _is_silent(connection.fileno()) or ask(connection)
+
+    dialect.do_begin, dialect.do_ping = begin, ping
+
+    @sa.event.listens_for(engine, "checkin")
+    def restore(connection: Any, record: Any) -> None:
+        way = forget(record)
+        if connection is not None and way is not None and not way.one_view and not connection.closed:
+            connection.autocommit = False
+
+
+def _is_silent(descriptor: int) -> bool:
+    """Return whether nothing has arrived: a server that ends sends that, or the kernel notes that it is gone."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLRDHUP)
+    return not poll.poll(0)
 
 
 def _settings(*, local: bool, **seconds: float) -> str:

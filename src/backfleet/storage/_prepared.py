@@ -5,18 +5,21 @@ execution context and the metadata of a result. Of a statement that takes 20 us 
 what it found at the first execution: the text, where each value goes, and how values and rows are converted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
+from backfleet.storage._columns import Moment, to_milliseconds, to_moment
 
 Values = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 Read = TypeVar("Read")
+_TRUTH: Final = {None: None, False: 0, True: 1}
 MOST_TEXTS: Final = 64  # kept of one statement: one for each number of values that its lists had, rounded up
 
 
@@ -38,6 +41,19 @@ class _Text:
             value = values[name]
             found[place] = value if convert is None else convert(value)
         return found
+
+    def parameters_of_each(self, each: Sequence[Values]) -> list[Any]:
+        """Return what the driver is given for each of these values, made column by column."""
+        if self.lists or not self.places:
+            return [self.parameters(one) for one in each]
+        named = isinstance(self.constants, dict)
+        constants = self.constants if isinstance(self.constants, dict) else dict(enumerate(self.constants))
+        columns: dict[Any, Iterable[Any]] = {place: repeat(value) for place, value in constants.items()}
+        for place, name, convert in self.places:
+            column = [one[name] for one in each]
+            columns[place] = column if convert is None else map(convert, column)
+        rows = zip(*columns.values(), strict=False)  # those of constants have no end
+        return [dict(zip(columns, row, strict=True)) for row in rows] if named else list(rows)
 
 
 class Prepared:
@@ -82,7 +98,7 @@ class Prepared:
             if isinstance(values, Mapping):
                 cursor.execute(text.sql, text.parameters(values))
             else:
-                cursor.executemany(text.sql, [text.parameters(one) for one in values])
+                cursor.executemany(text.sql, text.parameters_of_each(values))
             found = read(cursor)
             cursor.close()
             return found
@@ -118,7 +134,9 @@ class _Rows:
     def of(cls, statement: Any, dialect: sa.Dialect, description: Sequence[Any]) -> "_Rows":
         columns = list(statement.exported_columns)
         converts = [
-            column.type.dialect_impl(dialect).result_processor(dialect, described[1])
+            to_moment
+            if isinstance(column.type, Moment)
+            else column.type.dialect_impl(dialect).result_processor(dialect, described[1])
             for column, described in zip(columns, description, strict=True)
         ]
         return cls(
@@ -128,17 +146,14 @@ class _Rows:
         )
 
     def made_of(self, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
-        if self.converts:
-            rows = [self._converted(row) for row in rows]
+        if self.converts and rows:
+            columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+            for at, convert in self.converts:
+                columns[at] = map(convert, columns[at])
+            rows = list(zip(*columns, strict=True))
         result: Any = IteratorResult(self.names, iter(rows))
         found: Sequence[sa.Row[Any]] = result.all()
         return found
-
-    def _converted(self, row: Any) -> tuple[Any, ...]:
-        values = list(row)
-        for at, convert in self.converts:
-            values[at] = convert(values[at])
-        return tuple(values)
 
 
 def _is_watched(connection: sa.Connection) -> bool:
@@ -194,9 +209,16 @@ def _compile(statement: Any, dialect: sa.Dialect, lengths: Mapping[str, int]) ->
 
 def _converts(compiled: Any, dialect: sa.Dialect) -> dict[str, Convert]:
     """Return how values are converted, by name. Of several parameters of one name, one that has a type decides."""
-    found = {}
+    found: dict[str, Convert] = {}
     for bind, name in compiled.bind_names.items():
-        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        convert = to_milliseconds if isinstance(bind.type, Moment) else _own_convert(bind.type, dialect)
         if convert is not None:
             found[name] = convert
+    return found
+
+
+def _own_convert(kind: Any, dialect: sa.Dialect) -> Convert | None:
+    if isinstance(kind, sa.Boolean) and not dialect.supports_native_boolean:
+        return _TRUTH.__getitem__
+    found: Convert | None = kind.dialect_impl(dialect).bind_processor(dialect)
     return found

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from backfleet.storage._limits import TimeOuts
 from backfleet.storage._unavailable import Trouble, Unavailable
+from backfleet.storage._ways import forget, way_of
 
 LARGEST_LOG: Final = 16 << 20  # bytes that the write-ahead log may keep on the disk once its content was moved
 PAGES_LEFT: Final = 16_384  # of 4 KiB: only if nobody else does it, a commit moves them into the database
@@ -102,7 +103,7 @@ def sqlite_engine(url: sa.URL, time_outs: TimeOuts, pool: dict[str, Any]) -> tup
     in_memory = not url.database or url.database == ":memory:"
     file = None if in_memory else SqliteFile(Path(str(url.database)).absolute())
     _prepare_connections(engine, file)
-    _limit_transactions(engine, time_outs)
+    _set_transactions(engine, file, time_outs)
     if file is not None:
         _check_file(engine, file)
     return engine, file
@@ -125,7 +126,7 @@ def _prepare_connections(engine: sa.Engine, file: SqliteFile | None) -> None:
 
 
 def _check_file(engine: sa.Engine, file: SqliteFile) -> None:
-    """Check the file before it is connected to, and before a transaction begins or is committed."""
+    """Check the file before it is connected to."""
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, words: list[Any], named: dict[str, Any]) -> None:
@@ -133,18 +134,9 @@ def _check_file(engine: sa.Engine, file: SqliteFile) -> None:
             file.check()
             words[0], named["uri"] = uri(file.path), True
 
-    @sa.event.listens_for(engine, "begin", insert=True)
-    def begin(_connection: sa.Connection) -> None:
-        file.check()
 
-    @sa.event.listens_for(engine, "commit")
-    def commit(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("writes", True):
-            file.check()
-
-
-def _limit_transactions(engine: sa.Engine, time_outs: TimeOuts) -> None:
-    """Begin transactions, and interrupt those that take too long."""
+def _set_transactions(engine: sa.Engine, file: SqliteFile | None, time_outs: TimeOuts) -> None:
+    """Begin transactions, interrupt those that take too long, and check the file before each begins or is committed."""
     ends: dict[int, float] = {}  # when the transaction of a connection must be over, by its id
 
     @sa.event.listens_for(engine, "connect")
@@ -153,23 +145,31 @@ def _limit_transactions(engine: sa.Engine, time_outs: TimeOuts) -> None:
         connection.set_progress_handler(lambda: time.monotonic() > ends.get(key, float("inf")), STEPS_BETWEEN_CHECKS)
 
     @sa.event.listens_for(engine, "close")
-    def forget(connection: Any, _record: Any) -> None:
+    def closed(connection: Any, _record: Any) -> None:
         ends.pop(id(connection), None)
 
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        options, pooled = connection.get_execution_options(), connection.connection
-        timed = options.get("timed", True)
-        ends[id(pooled.dbapi_connection)] = time.monotonic() + (time_outs.statement if timed else float("inf"))
-        if options.get("lock_seconds") is not None:
-            pooled.info["lock_seconds"] = options["lock_seconds"]  # undone at the check-in
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(options['lock_seconds'] * 1000)}")
+    def begin(pooled: Any) -> None:
+        if file is not None:
+            file.check()
+        connection, way = pooled.dbapi_connection, way_of(pooled)
+        ends[id(connection)] = time.monotonic() + (time_outs.statement if way.timed else float("inf"))
+        if way.lock_seconds is not None:
+            connection.execute(f"PRAGMA busy_timeout={round(way.lock_seconds * 1000)}")  # undone at the check-in
         # A writer takes the lock at once, because a reader that begins to write later could only fail.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", True) else "BEGIN")
+        connection.execute("BEGIN IMMEDIATE" if way.writes else "BEGIN")
+
+    def commit(pooled: Any) -> None:
+        if file is not None and way_of(pooled).writes:
+            file.check()
+        pooled.dbapi_connection.commit()
+
+    dialect: Any = engine.dialect
+    dialect.do_begin, dialect.do_commit = begin, commit
 
     @sa.event.listens_for(engine, "checkin")
     def restore(connection: Any, record: Any) -> None:
-        if connection is not None and record.info.pop("lock_seconds", None):
+        way = forget(record)
+        if connection is not None and way is not None and way.lock_seconds is not None:
             connection.execute(f"PRAGMA busy_timeout={round(time_outs.lock * 1000)}")
 
 

@@ -51,6 +51,7 @@ _AGENT_ERRORS: Final = {
             "EcsInstanceNotFound",
             "EcsInstanceNotRunning",
             "EcsKeyRefused",
+            "EcsClockWrong",
             "EcsNotAllowed",
             "EcsNotDelivered",
             "EcsPermissionMissing",

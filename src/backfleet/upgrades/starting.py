@@ -133,9 +133,13 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
         )
         for position, target in enumerate(new.targets)
     ]
-    for item in items:
-        if item.is_open:
-            item.order()  # one that cannot be written would stop the worker for everybody: it is refused here
+    different = {
+        (item.package, item.to_version, item.platform, item.remove_state, item.tries_again): item
+        for item in items
+        if item.is_open
+    }
+    for item in different.values():
+        item.order()  # one that cannot be written would stop the worker for everybody: it is refused here
     return items
 
 

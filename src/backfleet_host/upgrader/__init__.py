@@ -8,6 +8,7 @@ folder for commands. It reads the host policy in /etc/backfleet.
 - `recover` what a crash left of one order, `recover_all` of every order under a root.
 - `adopt` a client that is there already; `give_back` what was there before.
 - `roll_back_late` a version that was kept and does not work any more.
+- `mend_lost`: go back to the version that was verified last, where files of a package were lost.
 - `status` of every package under a root.
 - `mirror_at` returns an address that `carry_out` asks before the server.
 - `installation_at` returns the `Installation` of an enrolled root.
@@ -21,6 +22,7 @@ from backfleet_host.upgrader.adopting import adopt
 from backfleet_host.upgrader.host.installation import Installation, installation_at
 from backfleet_host.upgrader.late_rollback import roll_back_late
 from backfleet_host.upgrader.leaving import give_back
+from backfleet_host.upgrader.mending import mend_lost
 from backfleet_host.upgrader.orders import carry_out, carry_out_on, recover, recover_all
 from backfleet_host.upgrader.release.relays import mirror_at
 from backfleet_host.upgrader.status import status
@@ -32,6 +34,7 @@ __all__ = [
     "carry_out_on",
     "give_back",
     "installation_at",
+    "mend_lost",
     "mirror_at",
     "recover",
     "recover_all",

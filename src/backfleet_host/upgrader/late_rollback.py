@@ -56,16 +56,32 @@ def roll_back_late(installation: Installation, name: str, reason: str) -> Option
     package = installation.package(name)
     try:
         with gate.held(package.folder / "lock", seconds=0):
-            before, current = version_to_go_back_to(installation, name), package.version()
-            if not before:
-                return None
-            order = Order(f"back-{time.time_ns()}", "upgrade", name, current, platform_here(), SECONDS)
-            journal = AttemptJournal(package.journal)
-            journal.open(order, before, "", installation.clock())
-            disk.point_link(package.verified, before)  # an ordinary rollback finds it so
-            journal.write(SWITCHING, **Baseline(serving=True).journal_fields())
-            journal.write(ROLLING_BACK, code="RolledBack", reason=reason, is_its_fault=True, trying=current)
-            cut_off = journal.read()
-            return None if cut_off is None else recover(installation, cut_off, lambda _line: None, SECONDS)
+            before = version_to_go_back_to(installation, name)
+            return go_back(installation, name, before, reason, is_its_fault=True) if before else None
     except gate.NotInTime:
         return None
+
+
+def go_back(installation: Installation, name: str, before: str, reason: str, *, is_its_fault: bool) -> Optional[Report]:
+    """Go back from the current version to one before it, which is intact. The caller holds the package's lock.
+
+    Args:
+        installation: The host.
+        name: Of the package.
+        before: The version to go back to.
+        reason: Why, for people.
+        is_its_fault: Of the current version: it is quarantined.
+
+    Raises:
+        OSError: the disk refuses it, and nothing was changed.
+    """
+    package = installation.package(name)
+    current = package.version()
+    order = Order(f"back-{time.time_ns()}", "upgrade", name, current, platform_here(), SECONDS)
+    journal = AttemptJournal(package.journal)
+    journal.open(order, before, "", installation.clock())
+    disk.point_link(package.verified, before)  # an ordinary rollback finds it so
+    journal.write(SWITCHING, **Baseline(serving=True).journal_fields())
+    journal.write(ROLLING_BACK, code="RolledBack", reason=reason, is_its_fault=is_its_fault, trying=current)
+    cut_off = journal.read()
+    return None if cut_off is None else recover(installation, cut_off, lambda _line: None, SECONDS)

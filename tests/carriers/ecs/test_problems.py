@@ -25,7 +25,7 @@ from backfleet.commands import ALREADY_STARTED
         ("InvalidAccessKeyId.Inactive", 403, "EcsKeyRefused", Trouble.ACCOUNT),
         ("SignatureDoesNotMatch", 400, "EcsKeyRefused", Trouble.ACCOUNT),
         ("InvalidSecurityToken.Expired", 403, "EcsKeyRefused", Trouble.ACCOUNT),
-        ("InvalidTimeStamp.Expired", 400, "EcsKeyRefused", Trouble.ACCOUNT),
+        ("InvalidTimeStamp.Expired", 400, "EcsClockWrong", Trouble.ACCOUNT),
         ("EntityNotExist.Role", 404, "EcsKeyRefused", Trouble.ACCOUNT),
         ("NoPermission", 403, "EcsPermissionMissing", Trouble.ACCOUNT),
         ("Forbidden.RAM", 403, "EcsPermissionMissing", Trouble.ACCOUNT),

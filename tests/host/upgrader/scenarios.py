@@ -169,6 +169,8 @@ class Hosts:
         host = SmallHost(self._root)
         host.releases = dict(self._made[scenario.id][0].releases)
         begin(scenario, host)
+        if scenario.id not in self._before:
+            self._before[scenario.id] = host.picture()
         return host
 
     def at(self, moment: Moment) -> SmallHost:
@@ -187,9 +189,7 @@ class Hosts:
         return self._counted[scenario.id]
 
     def before(self, scenario: Scenario) -> dict[str, str]:
-        """Return what users can notice of a host before the order: it is the same each time."""
-        if scenario.id not in self._before:
-            self._before[scenario.id] = self(scenario).picture()
+        """Return what users can notice of a host before the order: it is the same each time. One was made already."""
         return self._before[scenario.id]
 
 

@@ -57,6 +57,19 @@ def test_the_map_has_a_cell_for_each_version_at_each_site(env: Environment) -> N
     assert {cell["Site"] for cell in ask(env, SiteTag="rack")["Map"]} == {"", "r1"}
 
 
+def test_a_search_finds_clients_by_the_host_program(env: Environment) -> None:
+    """Its total is right too, also beside other conditions; another agent has none."""
+    env.client(at(env, "Bonn", name="newer", agent="backfleet-0.2.0"), "2.0")
+    env.client(at(env, "Bonn", name="other", agent="2.2.3.1040"), "2.0")
+    versions = {row["InstanceName"]: row["HostVersion"] for row in ask(env)["Clients"]}
+    assert (versions["newer"], versions["current"], versions["other"]) == ("0.2.0", "0.1.0", "")
+    found = ask(env, HostVersion="0.2.0")
+    assert ([row["InstanceName"] for row in found["Clients"]], found["TotalCount"]) == (["newer"], 1)
+    assert names(env, HostVersion="0.1.0", Site="Lyon") == ["behind", "current"]
+    assert names(env, HostVersion="0.1.0", Query="broken") == ["broken"]
+    assert ask(env, HostVersion="0.3.0")["TotalCount"] == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

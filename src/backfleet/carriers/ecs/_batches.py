@@ -37,6 +37,13 @@ def with_tasks(tx: Transaction, account: EcsAccount, task_ids: Collection[str]) 
     return _read(tx, sa.select(ecs_batches).where(mine, ecs_batches.c.token.in_(tokens)))
 
 
+def of_instance(tx: Transaction, account: EcsAccount, instance_id: str) -> list[Batch]:
+    """Return the batches that commands for an instance are in."""
+    tokens = sa.select(ecs_runs.c.token).where(ecs_runs.c.instance_id == instance_id)
+    mine = sa.and_(ecs_batches.c.account_id == account.account_id, ecs_batches.c.ecs_account == account.name)
+    return _read(tx, sa.select(ecs_batches).where(mine, ecs_batches.c.token.in_(tokens)))
+
+
 def known_tasks(tx: Transaction, task_ids: Collection[str]) -> set[str]:
     """Return those of these commands that are in a batch."""
     return {row.task_id for row in tx.rows(sa.select(ecs_runs.c.task_id).where(ecs_runs.c.task_id.in_(task_ids)))}

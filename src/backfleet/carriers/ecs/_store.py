@@ -174,6 +174,19 @@ def hosts_in(tx: Transaction, account: EcsAccount, region: str, remote_ids: Coll
     return [_host(row) for row in tx.rows(query)]
 
 
+def elsewhere(tx: Transaction, account: EcsAccount, region: str, remote_ids: Collection[str]) -> list[EcsHost]:
+    """Return instances of these ids that came by another cloud account of the same account, or from another region."""
+    here = sa.and_(ecs_hosts.c.ecs_account == account.name, ecs_hosts.c.region == region)
+    mine = sa.and_(ecs_hosts.c.account_id == account.account_id, ecs_hosts.c.remote_id.in_(remote_ids), ~here)
+    return [_host(row) for row in tx.rows(sa.select(ecs_hosts).where(mine).order_by(ecs_hosts.c.remote_id))]
+
+
+def move_host(tx: Transaction, instance_id: str, region: str) -> None:
+    """Record that an instance is in another region, and not yet asked about there."""
+    values = {"region": region, "misses": 0, "checked_at": None}
+    tx.run(sa.update(ecs_hosts).where(ecs_hosts.c.instance_id == instance_id).values(values))
+
+
 def overdue_hosts(tx: Transaction, account: EcsAccount, after: datetime, before: datetime) -> list[EcsHost]:
     """Return the instances that were last told of between two moments, and were well then."""
     well = sa.and_(ecs_hosts.c.problem_code == "", ecs_hosts.c.asked_at.between(after, before))

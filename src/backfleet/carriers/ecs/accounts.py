@@ -129,6 +129,9 @@ def register(
 ) -> list[EcsHost]:
     """Register those of these instances that are new, with their own ids where these are free.
 
+    An instance is reached by one cloud account: one that came by another stays there. One that this cloud account had
+    in another region, where it is not found any more, is moved.
+
     Args:
         region: of the cloud.
         here: the region of this installation, which all its instances are in.
@@ -136,7 +139,12 @@ def register(
     Raises:
         TooMany: the account has as many instances as it may.
     """
-    known = {host.remote_id for host in _store.hosts_in(tx, account, region, [one.remote_id for one in found])}
+    ids = [one.remote_id for one in found]
+    known = {host.remote_id for host in _store.hosts_in(tx, account, region, ids)}
+    for host in _store.elsewhere(tx, account, region, ids):
+        known.add(host.remote_id)
+        if host.ecs_account == account.name and host.misses:
+            _store.move_host(tx, host.instance_id, region)
     free = MOST_HOSTS - _store.count_hosts(tx, account.account_id)
     made: list[EcsHost] = []
     for one in found:
@@ -152,6 +160,12 @@ def register(
         made.append(EcsHost(instance_id, account.account_id, account.name, region, one.remote_id))
         _store.add_host(tx, made[-1])
     return made
+
+
+def owner_of_others(tx: Transaction, account: EcsAccount, region: str, found: list[CloudInstance]) -> list[EcsHost]:
+    """Return those of these instances that came by another cloud account, which reaches them."""
+    ids = [one.remote_id for one in found]
+    return [host for host in _store.elsewhere(tx, account, region, ids) if host.ecs_account != account.name]
 
 
 def remove_gone(tx: Transaction, host: EcsHost, *, now: datetime) -> None:

@@ -6,7 +6,9 @@ The SDK does not repeat calls here: who calls decides that, with the same Client
 import base64
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,7 +32,7 @@ from backfleet.carriers.ecs.model import (
     Selection,
     Trouble,
 )
-from backfleet.carriers.ecs.problems import bad_answer, problem_of
+from backfleet.carriers.ecs.problems import Clocks, bad_answer, problem_of
 from backfleet.library_internals import limit_answers
 from backfleet_host.texts import printable
 
@@ -43,8 +45,16 @@ LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of outpu
 ANSWER_SECONDS: Final = 20.0  # until all of an answer is there
 SHELL: Final = "RunShellScript"
 DRY_RUN: Final = "DryRunOperation"
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
-limit_answers(core._TLSAdapter, LONGEST_ANSWER, ANSWER_SECONDS)
+_last = threading.local()  # `date`: of the last answer that this thread read
+
+
+def _note_date(headers: Mapping[str, str]) -> None:
+    _last.date = headers.get("Date") or ""
+
+
+limit_answers(core._TLSAdapter, LONGEST_ANSWER, ANSWER_SECONDS, _note_date)
 
 
 def runtime() -> RuntimeOptions:
@@ -54,13 +64,16 @@ def runtime() -> RuntimeOptions:
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
     """Make one call of the SDK. Raises EcsProblem."""
+    began = datetime.now(UTC)  # the SDK signs with this clock, too
+    _last.date = ""
     try:
         return call()
     except AlibabaCloudException as problem:
         code, status = str(problem.code or ""), int(problem.status_code or 0)
         detail = getattr(problem, "access_denied_detail", None)  # the SDK sets it for some kinds only
         known = detail if isinstance(detail, dict) else None
-        raise problem_of(action, code, str(problem.message or ""), status, known) from None
+        clocks = Clocks(began, _last.date)
+        raise problem_of(action, code, str(problem.message or ""), status, known, clocks) from None
     except (TeaException, OSError) as problem:
         why = printable(str(problem))[:200]
         raise EcsProblem(UNREACHABLE, f"{action} had no answer: {why}", Trouble.PASSES) from None
@@ -229,18 +242,21 @@ def _instance(one: Any) -> CloudInstance:
     return CloudInstance(*(printable(str(text or ""))[:128] for text in texts))
 
 
+def _output(text: str) -> bytes:
+    """Return what an output says. One that was cut says as much as is there: how the command ended is known besides."""
+    kept = _BASE64.match(text)
+    whole = kept[0] if kept else ""
+    return base64.b64decode(whole[: len(whole) // 4 * 4])
+
+
 def _result(one: Any) -> Result:
-    try:
-        output = base64.b64decode(one.output or "", validate=True)
-    except ValueError:
-        raise bad_answer("ecs:DescribeInvocationResults", "output that is no base64") from None
     return Result(
         str(one.instance_id),
         str(one.invocation_status or ""),
         one.exit_code if isinstance(one.exit_code, int) else None,
         printable(str(one.error_code or ""))[:64],
         printable(str(one.error_info or ""))[:300],
-        output,
+        _output(str(one.output or "")),
         max(one.dropped, 0) if isinstance(one.dropped, int) else 0,
     )
 

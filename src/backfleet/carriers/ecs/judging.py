@@ -1,11 +1,12 @@
 """What the cloud's newest word makes of an instance here: it runs, it is stopped, its agent is away, or it is gone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backfleet import commands, fleet
-from backfleet.carriers.ecs import _store
+from backfleet.carriers.ecs import _batches, _store
 from backfleet.carriers.ecs.accounts import remove_gone
 from backfleet.carriers.ecs.model import (
     AGENT_NOT_RUNNING,
@@ -16,6 +17,7 @@ from backfleet.carriers.ecs.model import (
     CloudInstance,
     EcsHost,
 )
+from backfleet.carriers.ecs.reading import IN_DOUBT
 from backfleet.carriers.ecs.round import Round
 from backfleet.carriers.facts import FACTS, read_facts
 from backfleet.commands import NewInvocation, State
@@ -23,6 +25,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction
 
 RUNNING: Final = "Running"
+STOPPED: Final = "Stopped"
 SILENT_FOR: Final = timedelta(minutes=10)  # an agent that the cloud has not heard for longer is not there
 WORD_LASTS: Final = timedelta(minutes=10)  # how long the newest word counts while the cloud does not answer
 MOST_MISSES: Final = 3  # refreshes in a row that do not find an instance, until it is gone
@@ -41,9 +44,13 @@ def judge_missing(tx: Transaction, host: EcsHost, *, now: datetime) -> None:
     _store.note_host(tx, host.instance_id, values)
 
 
-def judge_stopped(tx: Transaction, host: EcsHost, status: str, *, now: datetime) -> None:
-    """Record that an instance does not run."""
+def judge_stopped(this: Round, tx: Transaction, host: EcsHost, status: str, *, now: datetime) -> None:
+    """Record that an instance does not run. What ran on it is over, whatever the cloud still says of it: in doubt."""
     fleet.note_shutdown(tx, host.instance_id, now=now)
+    if status == STOPPED:
+        for batch in _batches.of_instance(tx, this.account, host.instance_id):
+            if batch.invoke_id:
+                this.end(tx, batch, [run for run in batch.runs if run.instance_id == host.instance_id], IN_DOUBT)
     _store.note_host(tx, host.instance_id, _heard(now) | _problem(INSTANCE_NOT_RUNNING, f"it is {status}"))
 
 
@@ -83,12 +90,20 @@ def _ask_what_it_is(
 ) -> None:
     """Have a host say what the cloud does not: which processor it has. It is asked until it is known."""
     known = fleet.instance(tx, host.account_id, host.instance_id)
-    if known is None or known.platform:
+    if known is None:
+        return
+    version = f"cloud assistant {agent.version if agent else ''}".strip()
+    if known.platform:
+        seen = replace(known, intranet_ip=one.address[:64] or known.intranet_ip, agent_version=version[:64])
+        if seen != known:  # its address changes with its network card, and its agent upgrades itself
+            fleet.note_facts(
+                tx, host.instance_id, hostname=known.hostname, machine_id=known.machine_id, os_type=known.os_type,
+                os_version=known.os_version, platform=known.platform, address=seen.intranet_ip, agent_version=version,
+            )  # fmt: skip
         return
     fleet.note_facts(
         tx, host.instance_id, hostname=one.hostname, machine_id="", os_type=one.os_type or "linux",
-        os_version=one.os_name, platform="", address=one.address,
-        agent_version=f"cloud assistant {agent.version if agent else ''}".strip(),
+        os_version=one.os_name, platform="", address=one.address, agent_version=version,
     )  # fmt: skip
     if one.os_type not in ("", "linux"):
         return

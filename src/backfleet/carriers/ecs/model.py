@@ -44,6 +44,7 @@ class EcsProblem(Exception):
 UNREACHABLE: Final = "EcsUnreachable"
 THROTTLED: Final = "EcsThrottled"
 KEY_REFUSED: Final = "EcsKeyRefused"
+CLOCK_WRONG: Final = "EcsClockWrong"
 PERMISSION_MISSING: Final = "EcsPermissionMissing"
 REGION_REFUSED: Final = "EcsRegionRefused"
 NOT_ALLOWED: Final = "EcsNotAllowed"
@@ -55,6 +56,7 @@ INSTANCE_NOT_FOUND: Final = "EcsInstanceNotFound"
 INSTANCE_NOT_RUNNING: Final = "EcsInstanceNotRunning"
 AGENT_NOT_RUNNING: Final = "EcsAgentNotRunning"
 NOT_DELIVERED: Final = "EcsNotDelivered"
+IMPORTED_ELSEWHERE: Final = "EcsImportedElsewhere"
 
 
 @dataclass(frozen=True, slots=True)

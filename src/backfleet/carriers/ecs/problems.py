@@ -1,11 +1,14 @@
 """What the cloud's error codes mean: one table. Source: the error tables of ECS 2014-05-26, RAM and STS, as of 2025."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from backfleet.carriers.ecs.model import (
     AGENT_NOT_RUNNING,
     BAD_ANSWER,
+    CLOCK_WRONG,
     COMMAND_REFUSED,
     INSTANCE_NOT_FOUND,
     INSTANCE_NOT_RUNNING,
@@ -30,7 +33,7 @@ _TABLE: Final[tuple[tuple[str, str, Trouble, str], ...]] = (
     ("SignatureNonceUsed", UNREACHABLE, Trouble.PASSES, "Something doubled the request. It is asked again."),
     ("IdempotentParameterMismatch", BAD_ANSWER, Trouble.DOUBT, "The host is asked what became of it."),
     ("InvalidInvokeId", BAD_ANSWER, Trouble.DOUBT, "The host is asked what became of it."),
-    ("InvalidTimeStamp", KEY_REFUSED, Trouble.ACCOUNT, "Set this machine's clock."),
+    ("InvalidTimeStamp", CLOCK_WRONG, Trouble.ACCOUNT, "Set the clock that is wrong (`timedatectl set-ntp true`)."),
     ("InvalidAccessKeyId", KEY_REFUSED, Trouble.ACCOUNT, "Give a key that exists and is active."),
     ("SignatureDoesNotMatch", KEY_REFUSED, Trouble.ACCOUNT, "Give the secret that belongs to the key."),
     ("IncompleteSignature", KEY_REFUSED, Trouble.ACCOUNT, "Give the secret that belongs to the key."),
@@ -74,7 +77,26 @@ INSTANCE_ERRORS: Final[Mapping[str, tuple[str, bool, str]]] = {
 """What the cloud says of one instance: our code, whether the command may have run all the same, and what to do."""
 
 
-def problem_of(action: str, code: str, message: str, status: int, detail: Mapping[str, Any] | None) -> EcsProblem:
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """When a call was signed, and what its answer says of the cloud's clock: a date of HTTP, or ""."""
+
+    here: datetime
+    there: str = ""
+
+    def __str__(self) -> str:
+        there = f"the cloud's {printable(self.there)[:40]}" if self.there else "the cloud's is not known"
+        return f"this server's clock shows {self.here:%Y-%m-%d %H:%M:%S} UTC, {there}"
+
+
+def problem_of(
+    action: str,
+    code: str,
+    message: str,
+    status: int,
+    detail: Mapping[str, Any] | None,
+    clocks: Clocks | None = None,
+) -> EcsProblem:
     """Return what an error of the cloud means.
 
     Args:
@@ -83,6 +105,7 @@ def problem_of(action: str, code: str, message: str, status: int, detail: Mappin
         message: what the cloud says to it.
         status: of HTTP; 0 if there was none.
         detail: what it says of a missing permission, if it does.
+        clocks: said where the cloud refuses the time of the request.
     """
     heard = f"{code}: {printable(message)[:LONGEST]}"
     for begin, ours, trouble, advice in _TABLE:
@@ -90,6 +113,8 @@ def problem_of(action: str, code: str, message: str, status: int, detail: Mappin
             if ours == PERMISSION_MISSING:
                 action = printable(str((detail or {}).get("AuthAction") or action))[:64]
                 return EcsProblem(ours, f"{action} is not permitted ({heard}). {advice}", trouble, code)
+            if ours == CLOCK_WRONG and clocks is not None:
+                return EcsProblem(ours, f"{action} was refused: {clocks} ({heard}). {advice}", trouble, code)
             return EcsProblem(ours, f"{action} was refused ({heard}). {advice}", trouble, code)
     if status >= 500 or status == 429 or not code:
         text = f"{action} had no useful answer (HTTP {status}, {heard}). It is asked again."

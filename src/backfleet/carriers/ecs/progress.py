@@ -35,6 +35,7 @@ class Stream:
     pages: int = 0
     found: int = 0
     present: tuple[str, ...] = ()  # of the named instances
+    elsewhere: str = ""  # which instances another cloud account reaches, as a text
     has_begun_again: bool = False  # its token was not taken any more
     asked: tuple[str, ...] = ()
     listed: tuple[CloudInstance, ...] = ()  # those of them that run

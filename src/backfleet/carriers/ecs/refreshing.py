@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from backfleet.carriers.ecs import _store, progress
-from backfleet.carriers.ecs.accounts import TooMany, register
+from backfleet.carriers.ecs.accounts import TooMany, owner_of_others, register
 from backfleet.carriers.ecs.judging import RUNNING, WORD_LASTS, judge_missing, judge_running, judge_stopped, vouch
 from backfleet.carriers.ecs.model import (
     BAD_ANSWER,
     COMMAND_REFUSED,
+    IMPORTED_ELSEWHERE,
     INSTANCE_NOT_FOUND,
     MOST_AT_ONCE,
     CloudInstance,
+    EcsHost,
     EcsImport,
     EcsProblem,
     Selection,
@@ -115,10 +117,12 @@ def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> No
         raise EcsProblem(BAD_ANSWER, text, Trouble.ACCOUNT)
     present = {each.remote_id for each in found} if ids else set()
     after = replace(after, present=tuple(sorted({*stream.present, *present})))
-    problem = _what_is_missing(one, after)
     try:
         with means.database.transaction() as tx:
+            others = owner_of_others(tx, this.account, chosen.region, found)
+            after = replace(after, elsewhere=after.elsewhere or _whose(others))
             register(tx, this.account, chosen.region, means.region, found, now=means.clock(), draw=means.draw)
+        problem = _what_is_missing(one, after)
     except TooMany:
         problem = _problem(COMMAND_REFUSED, "the account has as many instances as it may")
         after = replace(after, is_over=True, is_unsure=False)
@@ -128,11 +132,21 @@ def _read_import(this: Round, so_far: Progress, name: str, one: EcsImport) -> No
         _note(this, tx, so_far, name, after)
 
 
+def _whose(others: list[EcsHost]) -> str:
+    """Return which instances another cloud account reaches; "" if none."""
+    if not others:
+        return ""
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{others[0].remote_id}{more} came by the cloud account {others[0].ecs_account}, which reaches it"
+
+
 def _what_is_missing(one: EcsImport, stream: Stream) -> dict[str, str]:
     missing = sorted(set(one.selection.instance_ids) - set(stream.present))
     if missing:
         what = f"{missing[0]} and {len(missing) - 1} more are" if len(missing) > 1 else f"{missing[0]} is"
         return _problem(INSTANCE_NOT_FOUND, f"{what} not in {one.selection.region}")
+    if stream.elsewhere:
+        return _problem(IMPORTED_ELSEWHERE, f"{stream.elsewhere}; delete that one's import, and deregister it, first")
     if not stream.found:
         return _problem(INSTANCE_NOT_FOUND, f"no instance of {one.selection.region} is selected")
     return _problem("", "")
@@ -188,7 +202,7 @@ def _judge_listed(this: Round, so_far: Progress, name: str, stream: Stream, stat
                 if host.remote_id not in statuses:
                     judge_missing(tx, host, now=now)
                 elif statuses[host.remote_id] != RUNNING:
-                    judge_stopped(tx, host, statuses[host.remote_id], now=now)
+                    judge_stopped(this, tx, host, statuses[host.remote_id], now=now)
             if not stream.listed:
                 stream = progress.all_judged(stream)
         _note(this, tx, so_far, name, stream)

@@ -21,6 +21,8 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         ApiError: too large, too slow, cut short, or compressed.
     """
     check_announced(request, limit)
+    if not request.body_exists:
+        return b""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):

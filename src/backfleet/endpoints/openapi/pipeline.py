@@ -44,7 +44,7 @@ from backfleet.endpoints.openapi.authentication import (
 )
 from backfleet.endpoints.openapi.bodies import check_announced, read_body, uploaded
 from backfleet.endpoints.openapi.callers import authenticate
-from backfleet.endpoints.openapi.received import Received, receive
+from backfleet.endpoints.openapi.received import Received, receive_under
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
@@ -115,14 +115,14 @@ class OpenApiEndpoint:
     async def _read(self, request: web.Request, context: "RequestContext") -> tuple[Operation, Received]:
         """Steps 1 to 3. V3 names the operation in its headers, so that the body of an upload can be read later."""
         received.check_method(request.method)
-        headers, _ = received.read_headers(request.raw_headers)
+        headers, repeated = received.read_headers(request.raw_headers)
         operation = None
         if received.signed_by_v3(headers):
             operation = find(received.named_in_header(headers, "Version"), received.named_in_header(headers, "Action"))
             context.is_for(operation)
         streams = operation is not None and operation.streams
         body = b"" if streams else await read_body(request, self._settings.body_limit)
-        arrived = receive(request.method, request.rel_url.raw_query_string, request.raw_headers, body)
+        arrived = receive_under(headers, repeated, request.method, request.rel_url.raw_query_string, body)
         context.xml = arrived.wants_xml
         refuse_bearer(arrived)
         operation = operation or find(arrived.version, arrived.action)

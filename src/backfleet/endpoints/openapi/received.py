@@ -107,6 +107,13 @@ def receive(method: str, raw_query: str, raw_headers: Sequence[tuple[bytes, byte
     """
     check_method(method)
     headers, repeated = read_headers(raw_headers)
+    return receive_under(headers, repeated, method, raw_query, body)
+
+
+def receive_under(
+    headers: dict[str, str], repeated: frozenset[str], method: str, raw_query: str, body: bytes
+) -> Received:
+    """Parse the rest of a request whose method was checked and whose headers `read_headers` read. Raises ApiError."""
     _check_md5(headers, body)
     form = _pairs(_utf8(body, "the form body"), "the form body") if _is_form(headers) else {}
     return Received(method, _pairs(raw_query, "the query"), form, headers, repeated, body)

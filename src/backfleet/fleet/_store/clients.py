@@ -1,9 +1,11 @@
 """Backup clients."""
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -27,6 +29,8 @@ from backfleet.paging import Listing, Page
 from backfleet.storage import Prepared, Transaction, reader
 
 IDS_AT_ONCE: Final = 500  # in one statement
+_NEWS: Final = attrgetter(*(field.name for field in fields(Change) if field.name != "client_id"))
+FAILURES_KEPT: Final = 1024  # read: each call for a client reads it again
 CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A `checked_at` before all real ones: the client's host is asked next."""
 
@@ -34,37 +38,35 @@ _CONFIRMED: Final = sa.or_(
     sa.bindparam("confirmed", type_=sa.Boolean), sa.bindparam("new_version", type_=sa.String).is_not(None)
 )
 # Built once: every report of every host uses it.
-_CHANGE: Final = Prepared(
-    sa.update(clients)
-    .where(clients.c.id == sa.bindparam("of"))
-    .values(
-        status=sa.func.coalesce(sa.bindparam("new_status", type_=sa.String), clients.c.status),
-        version=sa.func.coalesce(sa.bindparam("new_version", type_=sa.String), clients.c.version),
-        drift=sa.func.coalesce(sa.bindparam("new_drift", type_=sa.Text), clients.c.drift),
-        failure=sa.func.coalesce(sa.bindparam("new_failure", type_=sa.Text), clients.c.failure),
-        checked_at=sa.case(
-            (
-                sa.bindparam("new_check", type_=clients.c.checked_at.type).is_not(None),
-                sa.bindparam("new_check", type_=clients.c.checked_at.type),
-            ),
-            (sa.bindparam("unsure", type_=sa.Boolean), sa.literal(CHECK_NEXT, clients.c.checked_at.type)),
-            (sa.bindparam("new_version", type_=sa.String).is_not(None), sa.bindparam("at")),
-            else_=clients.c.checked_at,
+_CHANGED: Final = sa.update(clients).values(
+    status=sa.func.coalesce(sa.bindparam("new_status", type_=sa.String), clients.c.status),
+    version=sa.func.coalesce(sa.bindparam("new_version", type_=sa.String), clients.c.version),
+    drift=sa.func.coalesce(sa.bindparam("new_drift", type_=sa.Text), clients.c.drift),
+    failure=sa.func.coalesce(sa.bindparam("new_failure", type_=sa.Text), clients.c.failure),
+    checked_at=sa.case(
+        (
+            sa.bindparam("new_check", type_=clients.c.checked_at.type).is_not(None),
+            sa.bindparam("new_check", type_=clients.c.checked_at.type),
         ),
-        confirmed_at=sa.case(
-            (_CONFIRMED, sa.bindparam("at", type_=clients.c.confirmed_at.type)), else_=clients.c.confirmed_at
-        ),
-        in_doubt=sa.case(
-            (_CONFIRMED, sa.false()),
-            (sa.bindparam("unsure", type_=sa.Boolean), sa.true()),
-            else_=clients.c.in_doubt,
-        ),
-        updated_at=sa.case(
-            (sa.bindparam("confirmed", type_=sa.Boolean), clients.c.updated_at), else_=sa.bindparam("at")
-        ),
-    )
+        (sa.bindparam("unsure", type_=sa.Boolean), sa.literal(CHECK_NEXT, clients.c.checked_at.type)),
+        (sa.bindparam("new_version", type_=sa.String).is_not(None), sa.bindparam("at")),
+        else_=clients.c.checked_at,
+    ),
+    confirmed_at=sa.case(
+        (_CONFIRMED, sa.bindparam("at", type_=clients.c.confirmed_at.type)), else_=clients.c.confirmed_at
+    ),
+    in_doubt=sa.case(
+        (_CONFIRMED, sa.false()),
+        (sa.bindparam("unsure", type_=sa.Boolean), sa.true()),
+        else_=clients.c.in_doubt,
+    ),
+    updated_at=sa.case((sa.bindparam("confirmed", type_=sa.Boolean), clients.c.updated_at), else_=sa.bindparam("at")),
 )
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_CHANGE: Final = Prepared(_CHANGED.where(clients.c.id == sa.bindparam("of")))
+# Locked in the order of their ids first: an update alone takes its rows in any order.
+_IN_ORDER: Final = sa.select(clients.c.id).where(clients.c.id.in_(_IDS)).order_by(clients.c.id).with_for_update()
+_CHANGE_ALIKE: Final = Prepared(_CHANGED.where(clients.c.id.in_(_IN_ORDER)))
 _BY_ID: Final = Prepared(
     sa.select(clients).where(
         clients.c.id.in_(_IDS),
@@ -146,21 +148,26 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
     """Store many changes in one statement, in the order of their ids."""
     if not changes:
         return
-    values = [
-        {
-            "of": change.client_id,
-            "new_status": change.status,
-            "new_version": change.version,
-            "new_drift": change.drift,
-            "new_failure": "" if change.has_succeeded else _failure_text(change.failure),
-            "unsure": change.unsure,
-            "confirmed": change.confirmed,
-            "new_check": change.checked_at,
-            "at": now,
-        }
-        for change in sorted(changes, key=lambda change: change.client_id)
-    ]
-    tx.run(_CHANGE, values)
+    if len(changes) > 1 and len(set(map(_NEWS, changes))) == 1:
+        for start in range(0, len(changes), IDS_AT_ONCE):
+            some = changes[start : start + IDS_AT_ONCE]
+            tx.run(_CHANGE_ALIKE, {"ids": [change.client_id for change in some], **_values(some[0], now)})
+        return
+    ordered = sorted(changes, key=lambda change: change.client_id)
+    tx.run(_CHANGE, [{"of": change.client_id, **_values(change, now)} for change in ordered])
+
+
+def _values(change: Change, now: datetime) -> dict[str, Any]:
+    return {
+        "new_status": change.status,
+        "new_version": change.version,
+        "new_drift": change.drift,
+        "new_failure": "" if change.has_succeeded else _failure_text(change.failure),
+        "unsure": change.unsure,
+        "confirmed": change.confirmed,
+        "new_check": change.checked_at,
+        "at": now,
+    }
 
 
 def set_channel(tx: Transaction, client_id: str, channel: str, now: datetime) -> None:
@@ -297,6 +304,7 @@ def _failure_text(failure: Failure | None) -> str | None:
     return json.dumps(asdict(failure) | times)
 
 
+@functools.lru_cache(maxsize=FAILURES_KEPT)
 def _failure(text: str) -> Failure | None:
     if not text:
         return None

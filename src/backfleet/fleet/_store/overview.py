@@ -11,6 +11,7 @@ from backfleet.fleet._tables import clients, instances, tags
 from backfleet.fleet.model import FleetGroup, FleetRow, FleetSearch
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet_host.contract import OWN_AGENT
 
 MANY: Final = 2000  # clients that have a text: from here on going through all of them finds a page sooner
 _NAMES: Final = (instances.c.id, instances.c.name, instances.c.hostname)
@@ -79,6 +80,12 @@ def search(
     return Listing(_page(tx, asked, heard_since, conditions, page, total), total)
 
 
+def count(tx: Transaction, account_id: str, region: str, asked: FleetSearch, heard_since: datetime) -> int:
+    """Return how many clients a search without a text finds."""
+    those = [*_of_account(account_id, region), *_wanted(asked, heard_since)]
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(_joined(asked.site_tag)).where(*those)) or 0)
+
+
 def search_text(
     tx: Transaction,
     account_id: str,
@@ -124,7 +131,7 @@ def _page(
     of_page = of_page.order_by(*(each.desc() for each in order)) if backwards else of_page.order_by(*order)
     columns = (clients.c.id.label("client_id"), clients.c.package, clients.c.version, clients.c.channel,
                clients.c.status, clients.c.drift, instances.c.id.label("instance_id"), instances.c.name,
-               instances.c.hostname, instances.c.platform, instances.c.last_heard_at,
+               instances.c.hostname, instances.c.platform, instances.c.agent_version, instances.c.last_heard_at,
                _is_silent(heard_since).label("silent"), _site())  # fmt: skip
     query = sa.select(*columns).select_from(joined).order_by(*order)
     query = query.where(clients.c.id.in_(of_page.correlate(None)))
@@ -179,6 +186,8 @@ def _wanted(asked: FleetSearch, heard_since: datetime) -> list[sa.ColumnElement[
         found.append(_is_silent(heard_since))
     if asked.drifted:
         found.append(_HAS_DRIFTED)
+    if asked.host_version is not None:
+        found.append(instances.c.agent_version == f"{OWN_AGENT}{asked.host_version}")
     if asked.statuses is not None:
         found.append(clients.c.status.in_(asked.statuses))
     if asked.versions is not None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from backfleet.fleet.model.instances import host_version_of
+
 
 @dataclass(frozen=True, slots=True)
 class FleetGroup:
@@ -29,6 +31,7 @@ class FleetRow:
     name: str
     hostname: str
     platform: str
+    agent_version: str
     package: str
     version: str
     channel: str
@@ -37,6 +40,11 @@ class FleetRow:
     site: str
     silent: bool
     last_heard_at: datetime | None
+
+    @property
+    def host_version(self) -> str:
+        """The version of the host program; "" where another agent runs."""
+        return host_version_of(self.agent_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,10 @@ class FleetSearch:
     versions: Sequence[tuple[str, str, str, str]] | None = None  # package, platform, channel, version
     silent: bool = False
     drifted: bool = False
+    host_version: str | None = None  # of the host program
 
     def holds_for(self, group: FleetGroup) -> bool:
-        """Return whether the clients of a group are what is asked for, whatever the text."""
+        """Return whether the clients of a group are what is asked for, whatever the text and the host program."""
         version = (group.package, group.platform, group.channel, group.version)
         return (
             self.package in (None, group.package)

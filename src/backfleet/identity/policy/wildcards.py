@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 COMPILED_KEPT: Final = 4096  # compiled sets of patterns kept in memory: more than one caller's conditions can have
+KEYS_KEPT: Final = 1024  # spellings of condition keys; each decision asks for all those of its call
 FILLED_KEPT: Final = 256  # those with values of a request in them, which few requests share
 VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
 
@@ -16,6 +17,7 @@ Values = Mapping[str, str | tuple[str, ...]]
 """Condition keys in their canonical spelling, and their values."""
 
 
+@functools.lru_cache(maxsize=KEYS_KEPT)
 def canonical(key: str) -> str:
     """Return the spelling in which keys are compared: lower case, except for the names of tags after the slash."""
     head, slash, name = key.partition("/")

@@ -35,6 +35,7 @@ ROW: Final = {
     "InstanceName": str,
     "Hostname": str,
     "Platform": str,
+    "HostVersion": str,
     "Site": str,
     "PackageName": str,
     "ClientVersion": str,
@@ -55,6 +56,7 @@ class DescribeFleet:
     state: str | None = text("State", choices=tuple(STATES))
     package: str | None = text("PackageName", longest=128)
     version: str | None = text("ClientVersion", longest=128)
+    host_version: str | None = text("HostVersion", longest=64)
     site: str | None = text("Site", longest=128)
     without_site: str | None = text("WithoutSite", choices=("true", "false"))
     site_tag: str = text("SiteTag", default="site", longest=64)
@@ -79,7 +81,8 @@ def describe_fleet(call: Call, asked: DescribeFleet) -> dict[str, Any]:
     """Count the clients by version and site, and list those that a search finds.
 
     A site is the value of the tag of instances that SiteTag names. Query is a part of an id, a name, a version or the
-    value of a tag, in any letter case. A client may be in several states: Failed and Silent, for example.
+    value of a tag, in any letter case. HostVersion is that of the host program, "" for hosts with another agent. A
+    client may be in several states: Failed and Silent, for example.
     """
     since = call.now - timedelta(seconds=call.services.settings.fit_seconds)
     page = Page(asked.page_number, asked.page_size)
@@ -112,7 +115,7 @@ def _search(asked: DescribeFleet, groups: list[FleetGroup], offers: Offers) -> f
     site = "" if asked.without_site == "true" else asked.site
     return fleet.FleetSearch(
         asked.site_tag, asked.query or "", asked.package, asked.version, site, statuses, versions,
-        silent=state == "Silent", drifted=state == "Drifted",
+        silent=state == "Silent", drifted=state == "Drifted", host_version=asked.host_version,
     )  # fmt: skip
 
 
@@ -150,6 +153,7 @@ def _row(row: FleetRow, offers: Offers) -> dict[str, Any]:
         "InstanceName": row.name,
         "Hostname": row.hostname,
         "Platform": row.platform,
+        "HostVersion": row.host_version,
         "Site": row.site,
         "PackageName": row.package,
         "ClientVersion": row.version,

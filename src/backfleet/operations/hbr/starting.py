@@ -14,7 +14,7 @@ The task belongs to the account of the caller, its items to the account whose cl
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -150,8 +150,8 @@ def _repeated_lines(selected: Selection, task: Task) -> list[dict[str, object]]:
 
 def _fingerprint(kind: Kind, asked: Any) -> str:
     """Return a digest of what was asked, ClientToken excepted, from which nothing of it can be read back."""
-    values = {name: value for name, value in asdict(asked).items() if name != "client_token"}
+    values = {field.name: getattr(asked, field.name) for field in fields(asked) if field.name != "client_token"}
     for name in ("release_version", "expires_in_seconds"):
         if values.get(name) is None:  # digests of calls without it are as they were before it existed
             values.pop(name, None)
-    return hashlib.sha256(json.dumps([kind.value, values], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([kind.value, values], sort_keys=True, default=asdict).encode()).hexdigest()

@@ -34,9 +34,14 @@ def own_archive() -> Optional[Path]:
 
 
 def unpack(places: Places, packed: Path) -> Path:
-    """Return a folder with the archive's content, unpacked now unless it is there."""
+    """Return a folder with the archive's content, unpacked now unless it is there.
+
+    One that lost a file, as a power cut takes it, is unpacked anew: nothing else would ever mend it.
+    """
     content = hashlib.sha256(packed.read_bytes()).hexdigest()
     folder = places.program / content[:32]
+    if folder.exists() and not _is_whole(folder, packed):
+        shutil.rmtree(folder)
     if not folder.exists():
         make_folder(places.program)
         partial = places.program / f".{content[:32]}.{os.getpid()}{PARTIAL}"
@@ -47,6 +52,16 @@ def unpack(places: Places, packed: Path) -> Path:
     os.utime(folder)
     _prune(places.program)
     return folder
+
+
+def _is_whole(folder: Path, packed: Path) -> bool:
+    """Return whether every file of the archive is there, and as long as in it."""
+    with zipfile.ZipFile(packed) as files:
+        listed = [(folder / entry.filename, entry.file_size) for entry in files.infolist() if not entry.is_dir()]
+    try:
+        return all(path.stat().st_size == size for path, size in listed)
+    except OSError:
+        return False
 
 
 def restart_from(folder: Path, arguments: List[str]) -> None:

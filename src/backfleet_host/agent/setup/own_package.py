@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import List, Optional
 
@@ -111,14 +112,19 @@ def _check_agent(places: Places, program: str) -> None:
         raise NotReady("an agent runs, and none of this program is connected yet", NOT_YET)
 
 
-def watch(root: Path) -> List[str]:
+def watch(root: Path, units: Path = SYSTEMD_UNITS) -> List[str]:
     """Finish or roll back an upgrade of the host program that was cut off; return what came of it, as lines.
 
-    It needs neither a network nor an agent. An upgrade that is under way holds its lock, and is left alone.
+    It needs neither a network nor an agent. An upgrade that is under way holds its lock, and is left alone. What
+    lost its journal, or the version that is current, is mended, too.
 
     Raises:
         NotEnrolled: the root belongs to no server.
     """
+    if runs_from_package(root, units):
+        mended = upgrader.mend_lost(upgrader.installation_at(root), HOST_PACKAGE, zipfile.is_zipfile)
+        if mended:
+            return [mended]
     if not (root / HOST_PACKAGE / "journal").exists():
         return []
     return [
@@ -130,7 +136,8 @@ def watch(root: Path) -> List[str]:
 def roll_back_late(archive: Optional[Path], root: Path, units: Path = SYSTEMD_UNITS) -> List[str]:
     """Roll the current version back if its agent does not run any more; return what was done, as lines.
 
-    Only the program of the version before does so: nothing is done by any other.
+    Only the program of the version before does so: nothing is done by any other. It first does as `watch`, for the link
+    to the version that was verified last may be lost.
 
     Raises:
         NotEnrolled: the root belongs to no server.
@@ -140,4 +147,4 @@ def roll_back_late(archive: Optional[Path], root: Path, units: Path = SYSTEMD_UN
     is_before = archive is not None and before in archive.resolve().parents
     if not is_before or before == (root / HOST_PACKAGE / "current").resolve() or not runs_from_package(root, units):
         return []
-    return failing_starts.check_once(root)
+    return watch(root, units) or failing_starts.check_once(root)

@@ -47,7 +47,7 @@ Description=Rolls a version of Backfleet's agent back that does not work
 
 [Service]
 Type=oneshot
-ExecStart={recover}
+ExecStart=-{recover}
 ExecStart=-{late}
 """
 

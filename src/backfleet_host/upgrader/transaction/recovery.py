@@ -28,6 +28,7 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
 
     | last line | what is done |
     | none, or before `switching` | half-made files are removed; the old version runs; the order may be repeated |
+    | the same, `current` is another one than before | the journal has lost its end: roll back |
     | `switching`, `current` is not the goal yet | roll back, the service and all state too |
     | `switching`, `current` is the goal | verify it now: keep it if it is healthy, else roll back |
     | `going back` | go on rolling back |
@@ -39,6 +40,8 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
         if not cut_off.has(SWITCHING):
+            if attempt.package.version() not in ("", cut_off.from_version):
+                return _recover_without_end(attempt)
             text = f"{ENDED_EARLY} the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
             return finish(attempt, attempt.report("failed", "HostBusy", text))
         return _recover_switched(attempt, cut_off)
@@ -63,6 +66,19 @@ def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:
         return _verify_after_crash(attempt, policy, baseline)
     cause = Cause("InternalError", "cut off in the middle of the switch; ask again", is_its_fault=False)
     return roll_back(attempt, policy, baseline, cause)
+
+
+def _recover_without_end(attempt: Attempt) -> Report:
+    """Roll back what was switched although its journal does not say so: the disk lost the end of it."""
+    attempt.state.has_switched, attempt.state.trying = True, attempt.order.version
+    try:
+        _hold_still(attempt)
+    except OrderFailed as problem:
+        return attempt.report("failed", problem.code, problem.text)
+    old = attempt.old_manifest()
+    baseline = Baseline(serving=old is not None and old.service is not None)
+    cause = Cause("InternalError", "its journal has lost its end; ask again", is_its_fault=False)
+    return roll_back(attempt, attempt.installation.policy_or_default(), baseline, cause)
 
 
 def _baseline_of(cut_off: OpenAttempt) -> Baseline:

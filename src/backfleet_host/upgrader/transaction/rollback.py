@@ -132,7 +132,7 @@ def _stop_new_service(attempt: Attempt) -> None:
     A backup that runs from it is not part of the service: what came through the shim holds the lock `running`.
     """
     package, installation, now = attempt.package, attempt.installation, attempt.package.version()
-    manifest = known_manifest(package, now)
+    manifest = known_manifest(package, now) or attempt.old_manifest()  # a description that is lost keeps no service up
     if manifest is None or manifest.service is None or now == attempt.from_version:
         return
     with contextlib.suppress(Unhealthy):

@@ -109,8 +109,9 @@ TIMES = re.compile(rb'"(at|until)": [0-9.]+')
 @every_scenario
 def test_the_power_fails_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """The client works before recovery, and afterwards it is what the crash table says, whoever starts the recovery."""
+    among = cut_points_of(hosts, scenario)
     before = hosts.before(scenario)
-    for cut_point, moment in hosts.cut_off(scenario, cut_points_of(hosts, scenario)):
+    for cut_point, moment in hosts.cut_off(scenario, among):
         host = hosts.at(moment)
         with naming(cut_point):
             check_works(scenario, host)
@@ -123,8 +124,8 @@ def test_the_power_fails_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
 @every_scenario
 def test_the_machine_is_switched_off_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """No process survives: a service that we had stopped, or were about to stop, runs again."""
-    before = hosts.before(scenario)
     among = cut_points_of(hosts, scenario)
+    before = hosts.before(scenario)
     for cut_point, moment in hosts.cut_off(scenario, some(among, len(among) // 4, scenario.id)):
         host = hosts.at(moment)
         with naming(cut_point):
@@ -196,8 +197,8 @@ LINES = [
 def test_a_torn_line_counts_as_missing(line: str, scenario: str, hosts: Hosts) -> None:
     """The effect after it was not begun. What the recovery writes after the tear counts, should it be cut off too."""
     made = BY_ID[scenario]
-    before = hosts.before(made)
     after, moment = cut_point_after(line, made, hosts)
+    before = hosts.before(made)
     for left in lengths_of_a_tear(moment, hosts):
         host = torn(moment, left, hosts)
         outcome = after_a_cut(made, host)
@@ -242,8 +243,8 @@ def torn(moment: Moment, left: int, hosts: Hosts) -> SmallHost:
 @every_scenario
 def test_an_order_is_cancelled_at_any_point(scenario: Scenario, hosts: Hosts) -> None:
     """Before the switch nothing has changed; after it, the order ends as if it had not been cancelled."""
-    before = hosts.before(scenario)
     effects = hosts.counted(scenario).effects
+    before = hosts.before(scenario)
     lines = [at for at, effect in enumerate(effects, 1) if effect == "append journal"]
     switch = lines[1] if len(lines) > 1 else len(effects) + 1
     for at in some(range(1, len(effects) + 1), len(effects) // 4, scenario.id):
@@ -279,8 +280,8 @@ BEGINS = ["an unhealthy service that will not stop", "state that the new version
 def test_a_backup_that_began_after_the_crash_is_never_killed(scenario: str, hosts: Hosts) -> None:
     """Its tree stays. With preserved state, or where it must be idle, recovery waits, and reports a wait in vain."""
     made = BY_ID[scenario]
-    before = hosts.before(made)
     among = [found for found in cut_points_of(hosts, made) if found.when == "before"]
+    before = hosts.before(made)
     for cut_point, moment in hosts.cut_off(made, some(among, 9, scenario)):
         host = hosts.at(moment)
         with naming(cut_point):

@@ -187,8 +187,9 @@ def test_a_repair_file_by_file_survives_power_cuts(
     monkeypatch.setattr(disk, "exchange", refuse)
     chosen = BY_ID[scenario]
     with hosts_in(tmp_path) as hosts:
+        among = cut_points_of(hosts, chosen)
         before = hosts.before(chosen)
-        for cut_point, moment in hosts.cut_off(chosen, cut_points_of(hosts, chosen)):
+        for cut_point, moment in hosts.cut_off(chosen, among):
             host = hosts.at(moment)
             with naming(cut_point):
                 check_works(chosen, host)

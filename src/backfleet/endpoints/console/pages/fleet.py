@@ -19,8 +19,9 @@ OTHER_SITES: Final = "\x00"
 STATES: Final = ("Current", "Behind", "Moving", "Failed", "Silent", "Drifted", "Withdrawn")
 WORST_FIRST: Final = (("Failed", "bad"), ("Withdrawn", "bad"), ("Moving", "busy"), ("Silent", "warn"),
                       ("Drifted", "warn"), ("Behind", "warn"))  # fmt: skip
-COLUMNS: Final = ("ClientId", "InstanceId", "InstanceName", "Hostname", "Platform", "Site", "PackageName",
-                  "ClientVersion", "Channel", "Status", "OfferState", "IsSilent", "LastHeardTime")  # fmt: skip
+COLUMNS: Final = ("ClientId", "InstanceId", "InstanceName", "Hostname", "Platform", "HostVersion", "Site",
+                  "PackageName", "ClientVersion", "Channel", "Status", "OfferState", "IsSilent",
+                  "LastHeardTime")  # fmt: skip
 ACTIONS: Final = {
     "upgrade": ("hbr", "UpgradeBackupClients"),
     "precheck": ("backfleet", "PrecheckClients"),
@@ -36,7 +37,7 @@ async def show_fleet(visit: Visit) -> web.StreamResponse:
         found=found,
         maps=maps_of(rows_of(found, "Map")),
         states=STATES,
-        chosen={name: visit.sent(name) for name in ("q", "state", "package", "version", "site", "tag")},
+        chosen={name: visit.sent(name) for name in ("q", "state", "package", "version", "host_version", "site", "tag")},
         page_number=visit.number("page"),
         page_size=PAGE_SIZE,
     )
@@ -140,6 +141,7 @@ def _asked(visit: Visit) -> Mapping[str, object]:
         "State": state if state in STATES else None,
         "PackageName": visit.sent("package") or None,
         "ClientVersion": visit.sent("version") or None,
+        "HostVersion": visit.sent("host_version") or None,
         "Site": site or None,
         "WithoutSite": "true" if site == "" else None,
         "SiteTag": visit.sent("tag") or None,

@@ -6,6 +6,7 @@ from typing import Any
 
 from backfleet import VERSION, identity
 from backfleet.checks import Finding, worst
+from backfleet.operations.backfleet.server_health.clouds import check_clouds
 from backfleet.operations.backfleet.server_health.hosts import check_hosts
 from backfleet.operations.backfleet.server_health.installation import check_installation
 from backfleet.operations.backfleet.server_health.permissions import check_permissions
@@ -61,6 +62,7 @@ def _findings(call: Call) -> Iterator[Finding]:
         is_administrator = identity.is_administrator_account(tx, call.account_id)
         yield check_permissions(tx, call)
         yield from check_hosts(tx, call)
+        yield from check_clouds(tx, call)
         yield from check_queues(tx, call)
     if is_administrator:
         yield from check_installation(call)
