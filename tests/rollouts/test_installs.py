@@ -1,13 +1,15 @@
 """A rollout of kind install: hosts without a client get one, ring by ring; those that have one are left alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from backfleet import fleet, identity, upgrades
 from backfleet.fleet import ClientStatus
-from backfleet.operations.catalogue import HBR
+from backfleet.operations.catalogue import BACKFLEET, HBR
 from backfleet_host.contract import Report
 from operations.environment import REGION
 from rollouts.fleet import POLICY, Fleet, refuses
@@ -418,3 +420,27 @@ def test_an_install_is_simulated_on_the_hosts_that_lack_the_client(sqlite_hosts:
     bad = sqlite_hosts.ask("SimulateRollout", Policy=sqlite_hosts.policy(text=INSTALL), Failures="bad-canary")
     assert (bad["State"], bad["BadReached"]) == ("expired", 2)
     assert len(clients(sqlite_hosts)) == 2
+
+
+@pytest.mark.parametrize("names", [("one", "one"), ("one", "two")])
+def test_two_replicas_that_create_at_once_make_no_client_twice(hosts: Fleet, names: tuple[str, str]) -> None:
+    """The same policy is one rollout; another one is told whose members the hosts are."""
+    empty(hosts, 30)
+    together = Barrier(2)
+
+    def create(name: str) -> tuple[int, dict[str, Any]]:
+        text = hosts.policy(text=INSTALL.replace("courier to 2.0", name))
+        together.wait()
+        return hosts.env.ask(BACKFLEET.version, "CreateRollout", Policy=text, Start="true")
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(create, names))
+    made = {body["RolloutId"] for status, body in answers if status == 200}
+    assert len(made) == 1
+    refused = [body["Message"] for status, body in answers if status != 200]
+    assert len(refused) == len(set(names)) - 1
+    assert all("30 clients are members of rollout" in each for each in refused)
+    (rollout,) = made
+    assert set(hosts.members(rollout)) == {client.id for client in clients(hosts).values()}
+    assert hosts.run(rollout)["State"] == "completed"
+    assert len(clients(hosts)) == 30

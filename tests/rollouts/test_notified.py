@@ -80,3 +80,17 @@ def test_a_policy_that_nobody_would_hear_of_or_that_moves_nothing_is_refused(
     assert (fault["Key"], fault["Found"]) == (key, found)
     status, refused = sqlite_hosts.try_to("CreateRollout", Policy=policy)
     assert (status, refused["Faults"]) == (400, [fault])
+
+
+def test_a_destination_stays_until_the_rollouts_that_notify_it_have_ended(hosts: Fleet) -> None:
+    """Another one may go at once; a new address may come in its place."""
+    destinations(hosts)
+    hosts.grow(3)
+    rollout_id = hosts.roll_out('[notify]\nto = "hosts"')
+    status, body = hosts.try_to("DeleteNotificationDestination", Name="hosts")
+    assert (status, body["Code"]) == (409, "NotificationDestinationInUse")
+    assert rollout_id in body["Message"]
+    hosts.ask("DeleteNotificationDestination", Name="other")
+    hosts.ask("PutNotificationDestination", Name="hosts", Mail="new@example.com")
+    assert hosts.run(rollout_id)["State"] == "completed"
+    hosts.ask("DeleteNotificationDestination", Name="hosts")

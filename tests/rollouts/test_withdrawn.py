@@ -21,3 +21,15 @@ def test_clients_on_a_withdrawn_version_are_listed_and_taken_back_by_a_rollout(h
     assert (found["State"], [ring["Members"] for ring in found["Rings"]]) == ("completed", [2, 2]), found
     assert {hosts.helpers.client(client).version for client in [*bad, *good]} == {"1.0"}
     assert set(states(hosts).values()) == {"Current"}
+
+
+def test_a_roll_back_brings_nobody_up(hosts: Fleet) -> None:
+    """Members with an older version are a fault that says what to write."""
+    older = hosts.grow(2)
+    hosts.grow(1, version="3.0")
+    text = POLICY.replace('version = "2.0"', 'version = "2.0"\nkind = "roll-back"')
+    faults = hosts.ask("PreviewRollout", Policy=hosts.policy(text=text))["Faults"]
+    (found,) = (each for each in faults if each["Key"] == "version")
+    assert found["Found"].startswith("2 clients have an older version (")
+    assert all(client in found["Found"] for client in older)
+    assert 'write `kind = "upgrade"`' in found["Wanted"]

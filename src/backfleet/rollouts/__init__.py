@@ -9,6 +9,7 @@ Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approv
     start, pause, resume, cancel, approve, hold, retry, roll_back: what persons do
     find, find_all, members, events: read
     prepare_simulation, simulate: how a policy would go, in virtual time
+    notifying: which rollouts notify a destination
     seal: sign everything that is stored of a rollout, as evidence
     put_calendar, calendar, calendars, delete_calendar: lists of freezes that policies name
     Worker: decides, and sends orders as tasks
@@ -30,6 +31,7 @@ from backfleet.rollouts.errors import (
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.evidence import EvidenceKey
 from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.notifying import notifying
 from backfleet.rollouts.outside import Asker
 from backfleet.rollouts.planning import PinnedMember, Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
@@ -118,6 +120,7 @@ __all__ = [
     "find_all",
     "hold",
     "members",
+    "notifying",
     "pause",
     "prepare_simulation",
     "preview",

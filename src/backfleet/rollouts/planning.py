@@ -191,7 +191,19 @@ def _faults(
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
-    return faults
+    return faults + _faults_of_roll_back(policy, target, candidates)
+
+
+def _faults_of_roll_back(policy: Policy, target: str, candidates: Sequence[Candidate]) -> list[Fault]:
+    """Return the clients that a roll-back would have to bring up."""
+    if policy.kind is not Kind.ROLL_BACK:
+        return []
+    older = [each.client_id for each in candidates if scheme_of(each.scheme).is_older(each.version, target)]
+    if not older:
+        return []
+    found = f"{len(older)} clients have an older version ({', '.join(older[:SHOWN])})"
+    wanted = 'a roll-back only goes down: name a version below theirs, exclude them, or write `kind = "upgrade"`'
+    return [Fault(0, "version", found, wanted)]
 
 
 def _nobody(policy: Policy, there: int) -> Fault:

@@ -24,7 +24,7 @@ from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
 from backfleet.rollouts.stopping import withdraw_orders
-from backfleet.storage import Transaction
+from backfleet.storage import Conflict, Transaction
 
 _R = RolloutState
 MOST_ARTIFACTS: Final = 4  # named in an event
@@ -79,6 +79,7 @@ def create(
     Raises:
         PolicyRefused: with every fault.
         NameTaken: a rollout of this name with another policy has not ended.
+        Conflict: another call was first with one of its members. Begin again.
     """
     policy = read_policy(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -110,14 +111,13 @@ def _with_clients(tx: Transaction, found: Plan, rollout_id: str, by: By, draw: D
     """Return an install's plan with a client for each member.
 
     Raises:
-        PolicyRefused: another rollout has just taken some of them.
+        Conflict: another rollout has just taken some of them. Begin again: it may be the same one.
     """
     if found.policy.kind is not Kind.INSTALL:
         return found
     made = with_clients(tx, by.caller.account_id, by.region, found.policy, found.members, now=by.now, draw=draw)
-    faults = overlaps(tx, found.policy, [member.client_id for member in made], rollout_id)
-    if faults:
-        raise PolicyRefused(faults)
+    if overlaps(tx, found.policy, [member.client_id for member in made], rollout_id):
+        raise Conflict(f"another rollout was first with members of {rollout_id}")
     return replace(found, members=tuple(made))
 
 

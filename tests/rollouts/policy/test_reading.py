@@ -121,6 +121,7 @@ def test_every_fault_is_listed_at_once_with_its_line(key: str, line: int) -> Non
 @pytest.mark.parametrize(
     ("change", "key", "hint"),
     [
+        (("[pace]", '[window]\ntimes = "2026-12-24 22:00-05:00"\n[pace]'), "window.times", "dates belong to calendars"),
         (("count = 5", "cuont = 5"), "ring[0].cuont", "did you mean `count`?"),
         (('then = "roll', 'than = "roll'), "failure.than", "did you mean `then`?"),
         (('"2%"', '"2 percent"'), "ring[1].max_failed", "a percentage"),

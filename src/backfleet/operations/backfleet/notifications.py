@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backfleet import notifications
+from backfleet import notifications, rollouts
 from backfleet.notifications import Destination, Kind, Notice, Way, read_quiet_hours
 from backfleet.operations.catalogue import BACKFLEET, Call, Services, operation
 from backfleet.operations.hbr.answers import seconds
@@ -52,6 +52,19 @@ class DestinationNotFound(ApiError):
 
     def __init__(self) -> None:
         super().__init__("This account has no destination of this name.")
+
+
+class DestinationInUse(ApiError):
+    """A rollout that has not ended names the destination."""
+
+    code = "NotificationDestinationInUse"
+    status = 409
+
+    def __init__(self, rollout_id: str) -> None:
+        super().__init__(
+            f"The policy of rollout {rollout_id} has this destination notified, and the rollout has not ended. Wait, "
+            "cancel it, or put another address in its place (PutNotificationDestination)."
+        )
 
 
 class NotificationNotFound(ApiError):
@@ -249,11 +262,18 @@ def list_destinations(call: Call, asked: NoParameters) -> dict[str, Any]:
     action="backfleet:DeleteNotificationDestination",
     resources=one_destination,
     answer={},
-    errors=(DestinationNotFound,),
+    errors=(DestinationNotFound, DestinationInUse),
 )
 def delete_destination(call: Call, asked: OneDestination) -> dict[str, Any]:
-    """Delete a destination. What still waits for it is given up."""
+    """Delete a destination that no unfinished rollout names. What still waits for it is given up.
+
+    Raises:
+        ApiError: as `_refusals`; DestinationInUse for the first rollout that has it notified.
+    """
     with _refusals(), call.services.database.transaction() as tx:
+        users = rollouts.notifying(tx, call.account_id, asked.name)
+        if users:
+            raise DestinationInUse(users[0])
         notifications.delete_destination(tx, call.account_id, asked.name)
     return {}
 

@@ -15,8 +15,19 @@ def ring_names(text: str, number: int) -> tuple[str, ...]:
 
 def calendar_names(text: str) -> tuple[str, ...]:
     """Return the calendars that a text names."""
-    window = _document(text).get("window")
-    names = window.get("calendars") if isinstance(window, dict) else None
+    return _names(text, "window", "calendars")
+
+
+def destination_names(text: str) -> tuple[str, ...]:
+    """Return the destinations that a text has notified."""
+    return _names(text, "notify", "to")
+
+
+def _names(text: str, section: str, key: str) -> tuple[str, ...]:
+    """Return the texts of a list; one text alone counts as a list."""
+    table = _document(text).get(section)
+    found = table.get(key) if isinstance(table, dict) else None
+    names = [found] if isinstance(found, str) else found
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 

@@ -16,6 +16,13 @@ WANTED: Final = (
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
+_DATE: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}"
+)
+_NO_DATES: Final = (
+    "windows come again every week; dates belong to calendars: put the days on which nothing may move into one "
+    "(`backfleet calendar put NAME FILE.ics`) and name it in `calendars`"
+)
 _EPOCH: Final = datetime(2001, 1, 1)  # noqa: DTZ001 - wall-clock; a Monday: recurrences without DTSTART count from there
 _LONGEST: Final = 200  # characters
 
@@ -58,6 +65,8 @@ def read_times(text: str) -> Times:
         raise Malformed(f"give at most {_LONGEST} characters")
     if not text.isascii():
         raise Malformed(WANTED)  # strptime takes the digits of every script
+    if _DATE.search(text):
+        raise Malformed(_NO_DATES)
     words = re.sub(r"\s*([,-])\s*", r"\1", text.strip()).split()
     if not words:
         raise Malformed(WANTED)

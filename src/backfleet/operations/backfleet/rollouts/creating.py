@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet import rollouts
+from backfleet.failpoints import failpoint
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, SETTINGS, rollout_answer, settings_answer
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.backfleet.rollouts.judging import Judge
@@ -233,6 +234,7 @@ def _create(tx: Transaction, call: Call, asked: CreateRollout) -> dict[str, Any]
         wants_start=asked.start or asked.start_time is not None,
         start_at=moment(asked.start_time),
     )
+    failpoint("rollout stored")
     if asked.client_token is not None:
         until = call.now + timedelta(hours=call.services.settings.token_hours)
         rollouts.remember_creation(tx, call.account_id, asked.client_token, digest, record.id, until=until)
