@@ -39,6 +39,11 @@ def first_and_last(text: str, most: int) -> str:
     return f"{head}{LEFT_OUT}{tail}"[:most]
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as "1 fault" and "2 faults"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def printable(text: str) -> str:
     """Return a text for a terminal: what is not printable is written as an escape such as `\\x1b` or `\\n`.
 

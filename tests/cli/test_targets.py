@@ -2,11 +2,13 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from backfleet.cli._client import CallFailed
+from backfleet.endpoints.console.example_policy import example_policy
 from cli.fleet import Fleet, many
 
 __all__ = ["many"]
@@ -87,6 +89,9 @@ def test_ids_alone_are_sent_as_they_are(many: Fleet, three: Ids) -> None:
     [
         ([], 2, "name hosts or clients, or give --tag, --where, --file or --all"),
         (["--tag", "site=nowhere"], 1, "no backup client is chosen"),
+        (["--tag", "evn=prod"], 1, "none has the tag evn=prod; is env=prod meant?"),
+        (["app-1", "--tag", "site=bre"], 1, "none has the tag site=bre; is site=ber or site=ham meant?"),
+        (["--tag", "stie"], 1, "none has the tag stie; is site meant?"),
         (["--where", "version<0.1"], 1, "no backup client is chosen"),
         (
             ["--where", "version<"],
@@ -201,3 +206,33 @@ def test_a_failed_task_is_listed_as_failed(many: Fleet, three: Ids) -> None:
     task = many.run_json("client", "upgrade", many.add("late-1")[1], "--version", "9.9")["TaskId"]
     rows = many.run("task", "list", "--columns", "task,state,progress", "--csv").stdout.splitlines()
     assert f'{task},"completed, failed",' in rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b" \n", "is empty; give a file with"),
+        (b"\x00\xff", "cannot be read as UTF-8 text"),
+        (b"a" * (5 << 20), "has more than 4 MiB"),
+    ],
+    ids=["empty", "binary", "huge"],
+)
+@pytest.mark.parametrize("words", [("rollout", "apply"), ("calendar", "put", "freeze")], ids=" ".join)
+def test_a_document_that_says_nothing_is_named_and_not_sent(
+    many: Fleet, tmp_path: Path, words: tuple[str, ...], content: bytes, message: str
+) -> None:
+    """An empty file, a program, a log."""
+    file = tmp_path / "document"
+    file.write_bytes(content)
+    done = many.run(*words, str(file))
+    assert (done.exit_code, f"{file} {message}" in done.stderr, many.asked) == (1, True, []), done.output
+
+
+def test_one_fault_of_a_policy_is_one_fault(many: Fleet, tmp_path: Path) -> None:
+    """And no faults."""
+    file = tmp_path / "p.toml"
+    file.write_text(f"frequency = 1\n{example_policy('courier', '2.0', datetime.now(UTC))}")
+    assert (
+        f"the policy in {file} is refused: 1 fault; nothing was changed"
+        in many.run("rollout", "apply", str(file)).stderr
+    )

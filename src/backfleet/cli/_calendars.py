@@ -5,10 +5,18 @@ from pathlib import Path
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import Done, calls_the_api, fail, json_option, print_faults, prints_the_answer, read_text
+from backfleet.cli._options import (
+    Done,
+    calls_the_api,
+    fail,
+    json_option,
+    print_faults,
+    prints_the_answer,
+    read_text,
+)
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import Output, output_options
-from backfleet_host.texts import printable
+from backfleet_host.texts import counted, printable
 
 PAGE = 200  # the API's maximum
 
@@ -26,14 +34,14 @@ def calendar() -> None:
 def put(api: Client, name: str, file: Path, as_json: bool) -> None:
     """Store an .ics file under a name, in place of the one before. Rollouts that run heed it at once."""
     try:
-        found = api.call("backfleet", "PutCalendar", Name=name, Ics=read_text(file))
+        found = api.call("backfleet", "PutCalendar", Name=name, Ics=read_text(file, "a calendar"))
     except CallFailed as problem:
         faults = problem.answer.get("Faults")
         if not faults:
             raise
         print_faults(faults, file)
         fail(
-            f"the calendar in {file} is refused: {len(faults)} faults; nothing was changed",
+            f"the calendar in {file} is refused: {counted(len(faults), 'fault')}; nothing was changed",
             code=str(problem.answer.get("Code", "")), requestId=problem.answer.get("RequestId", ""), faults=faults,
         )  # fmt: skip
     if as_json:

@@ -231,5 +231,17 @@ def _has_tags(target: Target, tags: Sequence[tuple[str, str | None]]) -> bool:
     return all(key in target.tags and (None in values or target.tags[key] in values) for key, values in wanted.items())
 
 
+def tags_of_none(wanted: Sequence[tuple[str, str | None]], known: Sequence[Target]) -> list[str]:
+    """Return for people each tag of these that no target has, with those that are meant perhaps."""
+    there = {f"{key}={value}" for each in known for key, value in each.tags.items()}
+    keys = {key for each in known for key in each.tags}
+    found = []
+    for key, value in wanted:
+        text, among = (key, keys) if value is None else (f"{key}={value}", there)
+        if text not in among:
+            found.append(f"none has the tag {text}{_suggestion(text, dict.fromkeys(sorted(among)))}")
+    return found
+
+
 def _holds(target: Target, where: Expression | None) -> bool | None:
     return True if where is None else where.holds(Subject(target.fields, target.tags, target.scheme))

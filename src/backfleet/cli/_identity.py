@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import Done, calls_the_api, fail, json_option, prints_the_answer
+from backfleet.cli._options import Done, calls_the_api, fail, json_option, prints_the_answer, read_text
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import Output, output_options
 
@@ -242,10 +242,10 @@ def delete_policy(client: Client, name: str) -> Done:
 
 def read_document(file: Path) -> str:
     """Return the text of a policy file. Exit if it is not JSON: the error names the place in the file."""
+    text = read_text(file)
     try:
-        text = file.read_text()
         json.loads(text)
-    except (OSError, ValueError) as problem:
+    except ValueError as problem:
         fail(f"{file} is not JSON: {problem}")
     return text
 

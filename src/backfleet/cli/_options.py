@@ -17,6 +17,7 @@ from backfleet.clock import utc_now
 FAILED: Final = 1
 PARTLY: Final = 3
 """Some of several calls started a task, and another was refused."""
+LARGEST_TEXT: Final = 4 * 1024**2  # bytes of a file that is sent; nothing that the server takes is larger
 FINISHED_BEFORE: Final = 4
 """What was to be cancelled was over already."""
 
@@ -119,12 +120,24 @@ def _fail_of_call(problem: CallFailed) -> NoReturn:
     )
 
 
-def read_text(file: Path) -> str:
-    """Return the text of a file that the caller named."""
+def read_text(file: Path, what: str = "") -> str:
+    """Return the text of a file that the caller named.
+
+    Args:
+        file: the file.
+        what: what it is to hold, for people; "" if it may be empty.
+    """
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_TEXT + 1)
+        if len(content) > LARGEST_TEXT:
+            fail(f"{file} has more than {LARGEST_TEXT // 1024**2} MiB; is it the file that you meant?")
+        text = content.decode().replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as problem:
         fail(f"{file} cannot be read as UTF-8 text: {problem}")
+    if what and not text.strip():
+        fail(f"{file} is empty; give a file with {what}")
+    return text
 
 
 def print_faults(faults: list[dict[str, Any]], file: Path) -> None:

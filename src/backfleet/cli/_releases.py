@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._options import calls_the_api, fail, json_option, read_text
 from backfleet.cli._print import print_json, say, size
 from backfleet.cli._tables import Output, output_options
 from backfleet_host.versions import SCHEMES
@@ -101,9 +101,10 @@ def _say_notes(answer: dict[str, Any]) -> None:
 def _manifest(file: Path | None) -> dict[str, Any] | None:
     if file is None:
         return None
+    text = read_text(file)
     try:
-        return tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
         fail(f"{file} is not a TOML manifest: {problem}")
 
 

@@ -19,6 +19,7 @@ from backfleet.rollouts.simulation import (
     with_preset,
 )
 from backfleet.rollouts.timetable import Timetable
+from backfleet_host.texts import counted
 
 
 def simulate_here(file: Path, failures: str, seed: int, inventory: Path, preset: str | None) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def simulate_here(file: Path, failures: str, seed: int, inventory: Path, preset:
     """
     gc.disable()  # a million members, none of them garbage
     try:
-        policy = read_policy(read_text(file))
+        policy = read_policy(read_text(file, "a policy"))
         policy = with_preset(policy, preset) if preset else policy
         with inventory.open(encoding="utf-8", newline="") as lines:
             members = members_of(policy, read_inventory(lines))
@@ -62,4 +63,4 @@ def _refuse(file: Path, problem: PolicyRefused) -> NoReturn:
         {"Line": each.line, "Key": each.key, "Found": each.found, "Wanted": each.wanted} for each in problem.faults
     ]
     print_faults(faults, file)
-    fail(f"the policy in {file} is refused: {len(faults)} faults", faults=faults)
+    fail(f"the policy in {file} is refused: {counted(len(faults), 'fault')}", faults=faults)

@@ -20,6 +20,7 @@ from backfleet.cli._choosing import (
     choose,
     client_of,
     host_of,
+    tags_of_none,
 )
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._listing import list_clients, list_hosts
@@ -136,14 +137,19 @@ def chosen_clients(api: Client, wanted: Wanted) -> list[Target]:
     found = choose(wanted, known)
     if found.faults:
         found = choose(wanted, known, _hosts_without_client(api, known))
-    return _checked(found, "no backup client is chosen: none of the account's has what was asked for")
+    nothing = "no backup client is chosen: none of the account's has what was asked for"
+    if not (found.targets or found.faults) and wanted.tags:
+        every = [client_of(each) for each in list_clients(api, None, {})]
+        nothing = "; ".join([nothing, *tags_of_none(wanted.tags, every)])
+    return _checked(found, nothing)
 
 
 def chosen_hosts(api: Client, wanted: Wanted) -> list[Target]:
     """Return the hosts that are meant, as `chosen_clients` does."""
     _need_something(wanted)
-    found = choose(wanted, [host_of(each) for each in list_hosts(api)])
-    return _checked(found, "no host is chosen: none of the account's has what was asked for")
+    known = [host_of(each) for each in list_hosts(api)]
+    nothing = "no host is chosen: none of the account's has what was asked for"
+    return _checked(choose(wanted, known), "; ".join([nothing, *tags_of_none(wanted.tags, known)]))
 
 
 def instance_id_of(api: Client, name: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, pass_context
 from markupsafe import Markup
 
+from backfleet_host.texts import counted
+
 STATIC: Final = "/console/static"
 TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 NAVIGATION: Final = (
@@ -30,7 +32,7 @@ class Renderer:
         )
         self._files = {file.name: file.read_bytes() for file in _files()}
         self._names = {name: _hashed(name, body) for name, body in self._files.items()}
-        self._environment.filters.update(moment=moment, ago=ago, duration=duration, count=count)
+        self._environment.filters.update(moment=moment, ago=ago, duration=duration, count=counted)
         self._environment.globals.update(static=self.address, token=_form_token, NAVIGATION=NAVIGATION)
 
     def render(self, template: str, **values: object) -> str:
@@ -87,11 +89,6 @@ def duration(seconds: float) -> str:
     if seconds < 2 * DAY:
         return f"{seconds // HOUR} h {seconds % HOUR // MINUTE} min"
     return f"{seconds // DAY} days"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 @pass_context

@@ -14,6 +14,7 @@ from backfleet.rollouts import CalendarRecord, Fault
 from backfleet.storage import Conflict
 from backfleet.wire.errors import ApiError, InvalidParameter, OperationConflict
 from backfleet.wire.parameters import integer, repeat_objects, text
+from backfleet_host.texts import counted
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 CALENDAR: Final = {"Name": str, "Freezes": int, "UpdatedTime": int, "UpdatedBy": str}
@@ -37,7 +38,7 @@ class CalendarNotAccepted(ApiError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(
-            f"The calendar has {len(faults)} faults; nothing was changed: " + "; ".join(map(str, faults)),
+            f"The calendar has {counted(len(faults), 'fault')}; nothing was changed: " + "; ".join(map(str, faults)),
             extra={
                 "Faults": [
                     {"Line": fault.line, "Key": fault.key, "Found": fault.found, "Wanted": fault.wanted}

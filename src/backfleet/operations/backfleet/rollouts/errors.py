@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from backfleet import rollouts
 from backfleet.rollouts import Fault
 from backfleet.wire.errors import ApiError
+from backfleet_host.texts import counted
 
 
 class RolloutNotFound(ApiError):
@@ -26,7 +27,7 @@ class PolicyNotAccepted(ApiError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(
-            f"The policy has {len(faults)} faults: " + "; ".join(map(str, faults)),
+            f"The policy has {counted(len(faults), 'fault')}: " + "; ".join(map(str, faults)),
             extra={
                 "Faults": [
                     {"Line": fault.line, "Key": fault.key, "Found": fault.found, "Wanted": fault.wanted}
