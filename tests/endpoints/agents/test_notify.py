@@ -11,7 +11,7 @@ import websocket
 
 from backfleet import commands, fleet
 from backfleet.commands import State
-from backfleet.endpoints.agents import heartbeats, kicking, sockets
+from backfleet.endpoints.agents import heartbeats, kicking, pacing, sockets
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet_host.retries import retry_after_of_close_frame
@@ -240,6 +240,28 @@ def test_the_next_agent_is_kicked_once_the_first_has_its_list(
     asking.join()
     assert second.kicked()
     for channel in (first, second):
+        channel.drop()
+
+
+def test_agents_far_away_do_not_make_the_others_wait(
+    sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a kick and a question take says nothing of how fast lists are made."""
+    monkeypatch.setattr(sockets, "MOST_AWAITED", 2)
+    monkeypatch.setattr(sockets, "AWAITED_SECONDS", 60.0)
+    monkeypatch.setattr(pacing, "LEAST", 1)
+    server = start_on(sqlite_database)
+    hosts = [server.enrol(number) for number in range(3)]
+    channels = [host.connect() for host in hosts]
+    for number, (host, channel) in enumerate(zip(hosts, channels, strict=True)):
+        channel.ping("keepalive")
+        channel.frame()
+        server.send(host, f"r-{number}")
+    assert channels[0].kicked()
+    assert not channels[1].kicked(2 * pacing.SOON), "one at a time at first"
+    hosts[0].tasks()
+    assert all(channel.kicked() for channel in channels[1:]), "two at a time after a list that was made soon"
+    for channel in channels:
         channel.drop()
 
 

@@ -51,7 +51,7 @@ class Socket:
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last fetched; 0: no fetch is expected
     ended_by_us: bool = False
-    kicked_at: float = 0.0  # by the loop's clock
+    asked_at: float = 0.0  # by the loop's clock
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
     awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -134,13 +134,11 @@ class Sockets:
                 self._kick(socket)
 
     def _await(self, socket: Socket) -> None:
-        loop = asyncio.get_running_loop()
         if socket.awaited is None:
             self._awaited += 1
         else:  # its list is still being made: this kick is for what comes after that
             socket.awaited.cancel()
-        socket.kicked_at = loop.time()
-        socket.awaited = loop.call_later(AWAITED_SECONDS, self._stop_awaiting, socket)
+        socket.awaited = asyncio.get_running_loop().call_later(AWAITED_SECONDS, self._stop_awaiting, socket)
 
     def _stop_awaiting(self, socket: Socket) -> None:
         if socket.awaited is not None:
@@ -153,13 +151,14 @@ class Sockets:
         """Note that the agent asks for its tasks: the kick arrived."""
         socket = self._open.get(instance_id)
         if socket is not None:
+            socket.asked_at = asyncio.get_running_loop().time()
             self._expect_no_fetch(socket)
 
     def answered(self, instance_id: str) -> None:
         """Note that the agent gets its list now: another one may be kicked."""
         socket = self._open.get(instance_id)
         if socket is not None and socket.awaited is not None:
-            self._pace.answered(asyncio.get_running_loop().time() - socket.kicked_at)
+            self._pace.answered(asyncio.get_running_loop().time() - socket.asked_at)
             self._stop_awaiting(socket)
 
     def end(self, instance_id: str) -> None:
