@@ -10,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet import operations, rollouts
+from backfleet.operations.catalogue import BACKFLEET
 from backfleet.rollouts._tables import answers, approvals, events, members
 from backfleet.rollouts._tables import rollouts as table
 from backfleet.upgrades._tables import items
-from rollouts.fleet import Fleet
+from rollouts.fleet import POLICY, Fleet
 
 
 def replicas(hosts: Fleet, number: int = 2) -> list[rollouts.Worker]:
@@ -54,6 +55,27 @@ def test_two_replicas_that_decide_at_once_move_nobody_twice(hosts: Fleet) -> Non
     assert orders(hosts) == Counter(clients)
     found = hosts.ask("DescribeRolloutEvents", RolloutId=rollout, MaxResults="500")["Events"]
     assert [event["Number"] for event in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("names", [("one", "one"), ("one", "two")])
+def test_two_replicas_that_create_at_once_make_no_member_twice(hosts: Fleet, names: tuple[str, str]) -> None:
+    """The same policy is one rollout; another one is told whose members the clients are."""
+    clients = hosts.grow(10)
+    together = Barrier(2)
+
+    def create(name: str) -> tuple[int, dict[str, Any]]:
+        text = hosts.policy(text=POLICY.replace("courier to 2.0", name))
+        together.wait()
+        return hosts.env.ask(BACKFLEET.version, "CreateRollout", Policy=text, Start="true")
+
+    with ThreadPoolExecutor(2) as pool:
+        created = list(pool.map(create, names))
+    made = {body["RolloutId"] for status, body in created if status == 200}
+    refused = [body["Message"] for status, body in created if status != 200]
+    assert (len(made), len(refused)) == (1, len(set(names)) - 1), created
+    assert all("10 clients are members of rollout" in each for each in refused)
+    assert hosts.run(made.pop())["State"] == "completed"
+    assert orders(hosts) == Counter(clients)
 
 
 @pytest.mark.parametrize("hours", [-5, 5])

@@ -45,6 +45,11 @@ def add(tx: Transaction, record: RolloutRecord) -> None:
     tx.add(rollouts, [_row(record)])
 
 
+def take_turn(tx: Transaction, account_id: str, region: str) -> None:
+    """Wait until nobody else makes members of an account's clients: none of them is to be in two rollouts."""
+    tx.take_turn(f"members of rollouts {account_id} {region}")
+
+
 def rollout(tx: Transaction, account_id: str, rollout_id: str) -> RolloutRecord | None:
     """Return an account's rollout."""
     return _record(

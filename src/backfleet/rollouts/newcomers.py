@@ -44,6 +44,7 @@ def take_in(
     if loaded.newcomers_at is not None and now - loaded.newcomers_at < EVERY:
         return []
     loaded.newcomers_at = now
+    _store.take_turn(tx, record.account_id, record.region)
     found = _newcomers(tx, record, loaded, now, now - reachable_within)
     busy = _store.open_elsewhere(tx, [each.client_id for each in found], record.id)
     sizes = [loaded.board.ring_size(ring) for ring in range(len(policy.rings))]

@@ -84,6 +84,7 @@ def create(
     policy = read_policy(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     account_id = by.caller.account_id
+    _store.take_turn(tx, account_id, by.region)
     other = _store.unfinished(tx, account_id, by.region, policy.name)
     if other is not None:
         if other.policy_sha256 == digest:

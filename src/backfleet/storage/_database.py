@@ -24,6 +24,7 @@ INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of colu
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
 
 Statement = sa.Executable | Prepared
+_TURN = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("name"), 0))))
 
 
 class Conflict(Exception):
@@ -83,6 +84,15 @@ class Transaction:
         """Insert the rows that no unique constraint has already. All of them must have the same columns."""
         if rows:
             _insert_if_new(table, self._connection.dialect.name, tuple(rows[0])).run(self._connection, rows)
+
+    def take_turn(self, name: str) -> None:
+        """Wait until no other transaction has this turn, and have it until the end.
+
+        What is read after it is as the one before left it: for what no constraint can say. Where only one transaction
+        writes at a time anyway there is nothing to wait for.
+        """
+        if self._connection.dialect.name == "postgresql":
+            self.scalar(_TURN, {"name": name})
 
     def publish(self, topic: str) -> None:
         """Publish on this topic after the commit: once per topic, and never if the transaction fails."""
