@@ -288,7 +288,7 @@ def test_whoever_may_not_install_may_not_roll_it_out(hosts: Fleet) -> None:
     spared = {"Effect": "Deny", "Action": "hbr:InstallBackupClients", "Resource": where}
     careful = hosts.env.user_with("careful", every, installs, spared)
     (found,) = faults(hosts, INSTALL, caller=careful)
-    assert f"1 hosts on which you may not install ({instances[0]})" in found
+    assert f"1 host on which you may not install ({instances[0]})" in found
     assert clients(hosts) == {}
 
 

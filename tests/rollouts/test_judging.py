@@ -63,7 +63,7 @@ def test_a_policy_with_clients_that_its_author_may_not_move_is_refused(
     client, statement = denied
     alice = hosts.env.user_with("alice", ALLOW, statement)
     (fault,) = hosts.ask("PreviewRollout", alice, Policy=hosts.policy())["Faults"]
-    assert (fault["Key"], fault["Found"]) == ("select", f"1 clients that you may not upgrade ({client})")
+    assert (fault["Key"], fault["Found"]) == ("select", f"1 client that you may not upgrade ({client})")
     assert "is denied by statement 2 of Custom/alice-policy" in fault["Wanted"]
     status, body = hosts.try_to("CreateRollout", alice, Policy=hosts.policy(), Start="true")
     assert (status, body["Code"], body["Faults"]) == (400, "PolicyNotAccepted", [fault])

@@ -23,6 +23,11 @@ class Drawing:
         self._is_terminal = sys.stdout.isatty()
 
     @property
+    def is_redrawn(self) -> bool:
+        """Whether a picture replaces the one before: elsewhere one is printed for each change."""
+        return self._is_terminal
+
+    @property
     def size(self) -> tuple[int, int]:
         """The columns and lines of the terminal."""
         return self._console.size.width, self._console.size.height

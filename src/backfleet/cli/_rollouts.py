@@ -202,7 +202,7 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
         while True:
             found = poller.poll(lambda: api.call("backfleet", "DescribeRollout", RolloutId=rollout_id))
             if not as_json:
-                drawing.show(_picture(found).splitlines())
+                drawing.show(_picture(found if drawing.is_redrawn else {**found, "ExpectedEndTime": None}).splitlines())
             if found["State"] in (*ENDED, *NEEDS_SOMEBODY):
                 break
             time.sleep(POLL_SECONDS)

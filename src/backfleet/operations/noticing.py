@@ -24,6 +24,7 @@ from backfleet.outbound import Destinations
 from backfleet.paging import Page
 from backfleet.rollouts import RolloutState
 from backfleet.storage import Transaction, Unavailable
+from backfleet_host.texts import counted
 
 RECENT: Final = timedelta(days=1)  # for which an end is news
 MOST: Final = 1000  # conditions of one kind in one account
@@ -116,7 +117,7 @@ class Watcher:
     def _conditions(self, tx: Transaction, account_id: str, now: datetime) -> Iterator[Condition]:
         yield from self._of_hosts(tx, account_id, now)
         for task in upgrades.ended_badly(tx, account_id, since=now - RECENT, limit=MOST):
-            text = f"{task.kind} task {task.task_id}: {task.items} clients failed ({task.code})"
+            text = f"{task.kind} task {task.task_id}: {counted(task.items, 'client')} failed ({task.code})"
             yield Condition(Kind.TASK_FAILED, task.task_id, text)
         region = self._services.settings.region
         for late in backups.overdue(tx, account_id, region, now=now)[:MOST]:
@@ -154,9 +155,8 @@ class Watcher:
         for each, _, below in fleet.below_minimums(tx, account_id, region, minimums, releases.schemes_of):
             if below and each.due_at - now <= DUE_SOON:
                 subject = f"{each.package} overdue" if each.is_due(now) else each.package
-                text = (
-                    f"{below} clients of {each.package} are below {each.version}, due {each.due_at:%Y-%m-%d %H:%M} UTC"
-                )
+                are = f"client of {each.package} is" if below == 1 else f"clients of {each.package} are"
+                text = f"{below} {are} below {each.version}, due {each.due_at:%Y-%m-%d %H:%M} UTC"
                 yield Condition(Kind.BELOW_MINIMUM, subject, f"{text}: {each.reason}")
 
     def _of_server(self, tx: Transaction, now: datetime) -> Iterator[Condition]:

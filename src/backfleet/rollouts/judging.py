@@ -9,6 +9,7 @@ from backfleet.identity import Caller
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind
 from backfleet.storage import Transaction
+from backfleet_host.texts import counted
 
 NO_PERMISSION: Final = "NoPermission"
 """The code of a member whom the starter may not move."""
@@ -45,7 +46,8 @@ ReadJudge = Callable[[Transaction, Caller, str, datetime], Judge]
 
 def faults_of(judge: Judge, members: Iterable[Member], kind: str) -> list[Fault]:
     """Return the members that a policy's author may not move, as faults: one for each statement that refuses some."""
-    meant = "hosts on which you may not install" if kind == Kind.INSTALL else "clients that you may not upgrade"
+    is_install = kind == Kind.INSTALL
+    noun, meant = ("host", "on which you may not install") if is_install else ("client", "that you may not upgrade")
     clients = {member.client_id: member.instance_id for member in members}
     refused = judge.moving(clients)
     by_reason: dict[str, list[str]] = defaultdict(list)
@@ -55,5 +57,5 @@ def faults_of(judge: Judge, members: Iterable[Member], kind: str) -> list[Fault]
     for why, client_ids in list(by_reason.items())[:SHOWN]:
         named = ", ".join(client_ids[:SHOWN])
         wanted = f"exclude them, or have it applied by somebody who may move them. {why}"
-        faults.append(Fault(0, "select", f"{len(client_ids)} {meant} ({named})", wanted))
+        faults.append(Fault(0, "select", f"{counted(len(client_ids), noun)} {meant} ({named})", wanted))
     return faults

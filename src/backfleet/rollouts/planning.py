@@ -19,6 +19,7 @@ from backfleet.rollouts.policy.zones import zone_of
 from backfleet.rollouts.targets import NotToBeHad, target_of
 from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
+from backfleet_host.texts import counted
 from backfleet_host.versions import scheme_of
 
 SHOWN: Final = 5  # ids named in a fault
@@ -190,7 +191,9 @@ def _faults(
     if newer and policy.kind not in (Kind.INSTALL, Kind.ROLL_BACK, Kind.SETTINGS):
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
-        faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
+        faults.append(
+            Fault(0, "version", f"{clients_that(len(newer), 'has', 'have')} a newer version ({named})", wanted)
+        )
     return faults + _faults_of_roll_back(policy, target, candidates)
 
 
@@ -201,7 +204,7 @@ def _faults_of_roll_back(policy: Policy, target: str, candidates: Sequence[Candi
     older = [each.client_id for each in candidates if scheme_of(each.scheme).is_older(each.version, target)]
     if not older:
         return []
-    found = f"{len(older)} clients have an older version ({', '.join(older[:SHOWN])})"
+    found = f"{clients_that(len(older), 'has', 'have')} an older version ({', '.join(older[:SHOWN])})"
     wanted = 'a roll-back only goes down: name a version below theirs, exclude them, or write `kind = "upgrade"`'
     return [Fault(0, "version", found, wanted)]
 
@@ -220,6 +223,11 @@ def is_newer(candidate: Candidate, target: str) -> bool:
     return scheme_of(candidate.scheme).is_older(target, candidate.version)
 
 
+def clients_that(number: int, one: str, many: str) -> str:
+    """Return how many clients do something."""
+    return f"{counted(number, 'client')} {one if number == 1 else many}"
+
+
 def overlaps(tx: Transaction, policy: Policy, client_ids: Sequence[str], rollout_id: str) -> list[Fault]:
     """Return as faults which other rollouts that have not ended move some of these clients."""
     if policy.overlap == "wait":
@@ -227,7 +235,10 @@ def overlaps(tx: Transaction, policy: Policy, client_ids: Sequence[str], rollout
     others = _store.open_elsewhere(tx, client_ids, rollout_id)
     return [
         Fault(
-            0, "select", f"{number} clients are members of rollout {other}", 'exclude them, or write `overlap = "wait"`'
+            0,
+            "select",
+            f"{clients_that(number, 'is a member', 'are members')} of rollout {other}",
+            'exclude them, or write `overlap = "wait"`',
         )
         for other, number in sorted(Counter(others.values()).items())
     ]

@@ -10,7 +10,7 @@ from backfleet_host.layout import PACKAGE, VERSION
 LASTS: Final = timedelta(days=14)
 
 _TEXT: Final = """\
-# One host first. The others follow when it has been well for a day and somebody has approved.
+# One host first. The others follow when it has been well for a day.
 name = {name}
 package = {package}
 version = {version}
@@ -25,7 +25,7 @@ count = 1
 
 [[ring]]
 name = "rest"
-gates = [{{ kind = "soak", hours = 24 }}, {{ kind = "approval" }}]
+gates = [{{ kind = "soak", hours = 24 }}]    # {{ kind = "approval" }}: somebody else has to agree
 
 # [window]
 # times = ["Mon-Thu 22:00-05:00"]
