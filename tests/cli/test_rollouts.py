@@ -45,3 +45,38 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     assert (member["InstanceName"], member["InstanceId"]) == ("the-till-in-Lyon", host)
     cancelled = cli("rollout", "cancel", made)
     assert cancelled.exit_code == 0, cancelled.output
+
+
+def test_a_watched_rollout_is_printed_for_each_change_and_says_what_to_do_once_it_is_halted(
+    cli: Cli, server: Installation, program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Where nothing is redrawn, as in a log. The exit code is 0 only if all went well."""
+    host, file = server.hosts[0].instance_id, tmp_path / "policy.toml"
+    file.write_text(POLICY.replace("1.1", "1.3"))
+    manifest = tmp_path / "manifest.toml"
+    manifest.write_text('[health]\ncommand = ["courier"]\nexpect = "courier {version}"\n')
+    for version, content in (("1.2", "1.2"), ("1.3", "1.4")):  # what says that it is 1.4 is not healthy as 1.3
+        words = (
+            "--package",
+            "courier",
+            "--version",
+            version,
+            "--platform",
+            platform_here(),
+            "--manifest",
+            str(manifest),
+        )
+        assert cli("release", "add", str(program(content)), *words).exit_code == 0
+        if version == "1.2":
+            cli("client", "install", "--instance", host, "--wait")  # it may have one already
+    applied = cli("rollout", "apply", str(file), "--json")
+    assert applied.exit_code == 0, applied.output
+    made = json.loads(applied.stdout)["RolloutId"]
+    watched = cli("rollout", "watch", made)
+    assert watched.exit_code == 1, watched.output
+    assert "halted: 1 member of the rollout failed; the budget allows 0" in watched.stdout
+    assert watched.stdout.splitlines()[-1].startswith(f"why: `backfleet rollout show {made} --members`")
+    pictures = watched.stdout.split(f"{made}: courier to 1.3")[1:]
+    assert len(pictures) == len(set(pictures)), "nothing twice"
+    assert "about over at" not in watched.stdout
+    assert cli("rollout", "cancel", made).exit_code == 0

@@ -17,11 +17,15 @@ from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
 from backfleet.cli._waiting import Poller, stoppable
-from backfleet_host.texts import printable
+from backfleet_host.texts import counted, printable
 
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
-NEEDS_SOMEBODY = ("paused", "halted")
+NEEDS_SOMEBODY = {
+    "paused": "`backfleet rollout resume {id}` lets it go on",
+    "halted": "why: `backfleet rollout show {id} --members`. Then `roll-back {id}` rolls back who has it, `retry {id}` "
+    "and `resume {id}` go on, `cancel {id}` ends it",
+}
 BAR = 24  # characters
 
 _RING_COUNTS = (
@@ -51,7 +55,7 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
     else:
         is_install = found.get("Kind") == "install"
         verb, named = ("install", "Instances") if is_install else ("to", "Clients")
-        say(f"{verb} {goal_of(found)}: {found['Members']} members; {found['AlreadyThere']} have it already")
+        say(f"{verb} {goal_of(found)}: {counted(found['Members'], 'member')}; {found['AlreadyThere']} have it already")
         rows = [(ring["Name"], ring["Members"], " ".join(ring[named][:5])) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["Dynamic"]:
@@ -208,8 +212,11 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
             time.sleep(POLL_SECONDS)
     if as_json:
         print_json(found)
-    elif sys.stdout.isatty():
-        print_text(_picture(found))
+    else:
+        if sys.stdout.isatty():
+            print_text(_picture(found))
+        if found["State"] in NEEDS_SOMEBODY:
+            say(NEEDS_SOMEBODY[found["State"]].format(id=rollout_id))
     raise SystemExit(0 if found["State"] == "completed" else 1)
 
 
@@ -286,7 +293,7 @@ def roll_back(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> 
 def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> Done:
     """Let members that ended without success begin again."""
     found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=list(clients) or None)
-    return found, f"{rollout_id}: {found['Retried']} members begin again"
+    return found, f"{rollout_id}: {counted(found['Retried'], 'member')} to begin again"
 
 
 @rollout.command()

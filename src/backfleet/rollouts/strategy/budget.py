@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from backfleet.rollouts.policy import Then
 from backfleet.rollouts.states import RolloutState
 from backfleet.rollouts.strategy.tally import Tally
+from backfleet_host.texts import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def halt_if_spent(tally: Tally) -> bool:
         spent = shared if shared.is_spent else None
     if spent is None:
         return False
-    why = f"{spent.failed} members of {spent.scope} failed; the budget allows {spent.allowed}"
+    why = f"{counted(spent.failed, 'member')} of {spent.scope} failed; the budget allows {spent.allowed}"
     then = tally.rollout.policy.failure.then
     if then in (Then.ROLL_BACK_RING, Then.ROLL_BACK_ROLLOUT):
         only = ring if then is Then.ROLL_BACK_RING else None

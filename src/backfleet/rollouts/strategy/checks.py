@@ -7,6 +7,7 @@ from typing import Final
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
 from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Soak
 from backfleet.rollouts.strategy.tally import Tally
+from backfleet_host.texts import counted
 
 NO_ANSWER: Final = CheckAnswer(False, "no answer yet")
 
@@ -74,7 +75,7 @@ def _while_it_runs(tally: Tally, signals: Signals, ring: int, position: int, che
             answer = Answer(True) if is_to_come else _baseline(signals, check)
             failed = sum(tally.board.first_runs[each, FirstRun.FAILED] for each in range(ring + 1))
             if answer.holds and check.first_run == "each" and failed:
-                return Answer(False, f"backups: the first backup of {failed} members failed")
+                return Answer(False, f"backups: the first backup of {counted(failed, 'member')} failed")
             return answer
         case _:
             return answer_of(tally, signals, ring, position, check)
@@ -93,7 +94,7 @@ def _soak(tally: Tally, ring: int, check: Soak) -> Answer:
 def _budget(tally: Tally, ring: int, check: BudgetCheck) -> Answer:
     failed = sum(tally.failures(before) for before in range(ring))
     allowed = check.max_failed.of(sum(tally.board.ring_size(before) for before in range(ring)))
-    return Answer(failed <= allowed, f"budget: {failed} members failed so far, {allowed} may")
+    return Answer(failed <= allowed, f"budget: {counted(failed, 'member')} failed so far, {allowed} may")
 
 
 def _baseline(signals: Signals, check: Backups) -> Answer:

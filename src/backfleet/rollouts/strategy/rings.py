@@ -10,6 +10,7 @@ from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last
 from backfleet.rollouts.strategy.checks import check_before
 from backfleet.rollouts.strategy.ends import failed_backup
 from backfleet.rollouts.strategy.tally import Tally
+from backfleet_host.texts import counted
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
@@ -116,7 +117,7 @@ def end_at_deadline(tally: Tally) -> bool:
         return True
     open_now = tally.count_all(MemberState.EXPIRED, MemberState.ROLLING_BACK)
     if open_now:
-        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came; {open_now} members had not ended")
+        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came; {counted(open_now, 'member')} had not ended")
     elif tally.state is not RolloutState.RUNNING:
         why = f": {tally.reason}" if tally.reason else ""
         tally.move_rollout(RolloutState.EXPIRED, f"the deadline came while it was {tally.state}{why}")
@@ -165,4 +166,4 @@ def _end_roll_back(tally: Tally) -> None:
         tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was rolled back"))
     scope = "every member of the rollout" if tally.rollout.roll_back_ring is None else "the ring"
     note = "" if not left else "; some could not be rolled back, see the members"
-    tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {rolled_back} members{note}")
+    tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(rolled_back, 'member')}{note}")
