@@ -54,6 +54,7 @@ backfleet: embedded-library
 backfleet: executable-in-usr-lib
 backfleet: extra-license-file
 backfleet: library-not-linked-against-libc
+backfleet: package-contains-timestamped-gzip
 backfleet: script-not-executable
 backfleet: shared-library-is-executable
 backfleet: shared-library-lacks-prerequisites
