@@ -288,23 +288,40 @@ def import_ecs_instances(call: Call, asked: ImportEcsInstances) -> dict[str, Any
     most 20 s, and `Found` is how many it named by then. The instances are there within seconds, and can be ordered to
     once they have said which processor they have.
     """
-    tags = tuple((tag.key or "", tag.value or "") for tag in asked.tags)
-    if any(not key for key, _ in tags):
-        raise MissingParameter("Tag.N.Key")
-    selection = Selection(asked.cloud_region, tuple(sorted(set(asked.instance_ids))), tuple(sorted(tags)),
-                          asked.resource_group)  # fmt: skip
     try:
-        with call.services.database.reading() as tx:
-            account = ecs.find_account(tx, call.account_id, asked.name)
-        found = ecs.check(cloud_clients(call.services), account, selection, call.now)
-        with call.services.database.transaction() as tx:
-            made = ecs.add_import(tx, call.account_id, asked.name, selection, now=call.now, draw=call.services.draw)
+        return import_from(call, asked, CarrierKind.ECS)
     except ecs.AccountNotFound:
         raise EcsAccountNotFound from None
     except EcsProblem as problem:
         raise EcsRefused(problem) from None
     except ecs.TooMany:
         raise TooManyEcsEntries from None
+
+
+def import_from(call: Call, asked: Any, cloud: CarrierKind) -> dict[str, Any]:
+    """Ask a cloud for a selection, and keep it; return the answer.
+
+    Args:
+        call: the call.
+        asked: ImportEcsInstances, or what has its fields; a cloud may lack resource groups.
+        cloud: the carrier of its instances.
+
+    Raises:
+        MissingParameter: a tag has no key.
+        AccountNotFound: there is no cloud account of this name.
+        EcsProblem: the cloud refused it, or was not reached.
+        TooMany: the account has as many imports as it may.
+    """
+    tags = tuple((tag.key or "", tag.value or "") for tag in asked.tags)
+    if any(not key for key, _ in tags):
+        raise MissingParameter("Tag.N.Key")
+    ids, group = tuple(sorted(set(asked.instance_ids))), getattr(asked, "resource_group", "")
+    selection = Selection(asked.cloud_region, ids, tuple(sorted(tags)), group)
+    with call.services.database.reading() as tx:
+        account = ecs.find_account(tx, call.account_id, asked.name, cloud)
+    found = ecs.check(cloud_clients(call.services), account, selection, call.now)
+    with call.services.database.transaction() as tx:
+        made = ecs.add_import(tx, call.account_id, asked.name, selection, cloud, now=call.now, draw=call.services.draw)
     return {"ImportId": made.import_id, "Found": found}
 
 

@@ -4,25 +4,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.carriers import ecs
-from backfleet.carriers.ecs import EcsProblem, Selection, Source
+from backfleet.carriers.ecs import EcsProblem
 from backfleet.fleet import CarrierKind
-from backfleet.operations.backfleet.clouds import cloud_clients
 from backfleet.operations.backfleet.ecs_accounts import (
     ACCOUNT,
-    ENDPOINT,
     IMPORT,
-    LONGEST_MIRROR_AUTHORITY,
     MOST_IDS,
     MOST_TAGS,
+    CreateEcsAccount,
     NoParameters,
+    OneEcsAccount,
+    OneEcsImport,
     account_of,
+    import_from,
     shown_account,
     shown_import,
 )
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.storage import Conflict
-from backfleet.wire.errors import ApiError, MissingParameter
+from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import repeat, repeat_objects, text
 
 ROLE: Final = r"arn:aws[a-z-]{0,16}:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,200}"
@@ -92,29 +93,10 @@ class SsmRefused(ApiError):
 
 
 @dataclass(frozen=True, slots=True)
-class CreateSsmAccount:
+class CreateSsmAccount(CreateEcsAccount):
     """A name, credentials, and where the cloud is."""
 
-    name: str = text("Name", required=True, longest=64, pattern=ecs.NAME)
-    source: str = text("CredentialSource", default=Source.KEY.value, choices=[each.value for each in Source])
-    key_id: str | None = text("KeyId", longest=128)
-    secret: str | None = text("KeySecret", longest=256, secret=True)
-    source_name: str = text("SourceName", default="", longest=64)
     role_arn: str | None = text("RoleArn", longest=255, pattern=ROLE)
-    external_id: str | None = text("ExternalId", longest=1224, secret=True)
-    endpoint: str | None = text("Endpoint", longest=206, pattern=ENDPOINT)
-    sts_endpoint: str | None = text("StsEndpoint", longest=206, pattern=ENDPOINT)
-    authority: str = text("Authority", default="", longest=65_536, raw=True)
-    address: str | None = text("DownloadsAddress", longest=206, pattern=ENDPOINT)
-    mirror: str = text("DownloadsUrl", default="", longest=500)
-    mirror_authority: str = text("DownloadsAuthority", default="", longest=LONGEST_MIRROR_AUTHORITY, raw=True)
-
-
-@dataclass(frozen=True, slots=True)
-class OneSsmAccount:
-    """An account of AWS."""
-
-    name: str = text("Name", required=True, longest=64, pattern=ecs.NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +107,6 @@ class ImportSsmInstances:
     cloud_region: str = text("CloudRegionId", required=True, longest=64, pattern=ecs.REGION)
     instance_ids: tuple[str, ...] = repeat("InstanceIds", most=MOST_IDS)
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=tag_type(longest_key=128), most=MOST_TAGS)
-
-
-@dataclass(frozen=True, slots=True)
-class OneSsmImport:
-    """An import."""
-
-    import_id: str = text("ImportId", required=True, longest=64)
 
 
 def every_account(call: Call, asked: Any) -> list[str]:
@@ -193,7 +168,7 @@ def list_ssm_accounts(call: Call, asked: NoParameters) -> dict[str, Any]:
     answer={},
     errors=(SsmAccountNotFound, SsmAccountInUse),
 )
-def delete_ssm_account(call: Call, asked: OneSsmAccount) -> dict[str, Any]:
+def delete_ssm_account(call: Call, asked: OneEcsAccount) -> dict[str, Any]:
     """Delete an account of AWS that no instance is reached through, and its imports."""
     try:
         with call.services.database.transaction() as tx:
@@ -220,25 +195,14 @@ def import_ssm_instances(call: Call, asked: ImportSsmInstances) -> dict[str, Any
     permission is an error here; for at most 20 s, and `Found` is how many it named by then. The instances are there
     within seconds, and can be ordered to once they have said which processor they have.
     """
-    tags = tuple((tag.key or "", tag.value or "") for tag in asked.tags)
-    if any(not key for key, _ in tags):
-        raise MissingParameter("Tag.N.Key")
-    selection = Selection(asked.cloud_region, tuple(sorted(set(asked.instance_ids))), tuple(sorted(tags)))
     try:
-        with call.services.database.reading() as tx:
-            account = ecs.find_account(tx, call.account_id, asked.name, SSM)
-        found = ecs.check(cloud_clients(call.services), account, selection, call.now)
-        with call.services.database.transaction() as tx:
-            made = ecs.add_import(
-                tx, call.account_id, asked.name, selection, SSM, now=call.now, draw=call.services.draw
-            )
+        return import_from(call, asked, SSM)
     except ecs.AccountNotFound:
         raise SsmAccountNotFound from None
     except EcsProblem as problem:
         raise SsmRefused(problem) from None
     except ecs.TooMany:
         raise TooManySsmEntries from None
-    return {"ImportId": made.import_id, "Found": found}
 
 
 @operation(
@@ -263,7 +227,7 @@ def list_ssm_imports(call: Call, asked: NoParameters) -> dict[str, Any]:
     answer={},
     errors=(SsmImportNotFound,),
 )
-def delete_ssm_import(call: Call, asked: OneSsmImport) -> dict[str, Any]:
+def delete_ssm_import(call: Call, asked: OneEcsImport) -> dict[str, Any]:
     """Import nothing more for a selection. Its instances stay until they are deregistered or terminated."""
     with call.services.database.transaction() as tx:
         if not ecs.delete_import(tx, call.account_id, asked.import_id, SSM):
