@@ -10,6 +10,7 @@ from backfleet.carriers.ecs.model import Batch, EcsAccount, EcsProblem, Result, 
 from backfleet.carriers.ssm.problems import NOT_RUN
 from backfleet.commands import State
 from backfleet.fleet import CarrierKind
+from backfleet.operations.catalogue import BACKFLEET
 from carriers.ecs.conftest import Scene, ScriptedCloud
 from operations.environment import Environment
 
@@ -59,6 +60,18 @@ def test_instances_have_the_carrier_of_their_cloud_and_its_codes(aws: Scene) -> 
     for _ in range(3):
         aws.round(after=70)
     assert (aws.host("i-1"), aws.reachability("i-1")) == (None, "InstanceNotExists")
+
+
+def test_doctor_says_why_an_account_of_aws_does_not_answer(aws: Scene) -> None:
+    """With the commands and the page of this cloud."""
+    aws.cloud.fail["instances"] = [EcsProblem("SsmKeyRefused", "no such key", Trouble.ACCOUNT)] * 9
+    for after in (70, 1, 70, 1):
+        aws.round(after=after)
+    _, health = aws.env.ask(BACKFLEET.version, "GetServerHealth")
+    (found,) = [each for each in health["Findings"] if each["Code"] == "CloudAccounts"]
+    assert (found["Severity"], found["Subjects"]) == ("Error", ["cloud"])
+    assert "SsmKeyRefused: no such key" in found["Found"]
+    assert "`backfleet ssm-account list`, and docs/ssm.md" in found["Advice"]
 
 
 def test_what_was_throttled_counts_as_not_sent_and_what_was_lost_does_not(aws: Scene) -> None:
