@@ -148,12 +148,12 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
     """Store many changes in one statement, in the order of their ids."""
     if not changes:
         return
-    if len(changes) > 1 and len(set(map(_NEWS, changes))) == 1:
-        for start in range(0, len(changes), IDS_AT_ONCE):
-            some = changes[start : start + IDS_AT_ONCE]
+    ordered = sorted(changes, key=lambda change: change.client_id)
+    if len(ordered) > 1 and len(set(map(_NEWS, ordered))) == 1:
+        for start in range(0, len(ordered), IDS_AT_ONCE):
+            some = ordered[start : start + IDS_AT_ONCE]
             tx.run(_CHANGE_ALIKE, {"ids": [change.client_id for change in some], **_values(some[0], now)})
         return
-    ordered = sorted(changes, key=lambda change: change.client_id)
     tx.run(_CHANGE, [{"of": change.client_id, **_values(change, now)} for change in ordered])
 
 
