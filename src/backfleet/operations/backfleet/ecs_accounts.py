@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.carriers import ecs
-from backfleet.carriers.ecs import EcsAccount, EcsHost, EcsImport, EcsProblem, Selection, Source
+from backfleet.carriers.ecs import EcsAccount, EcsHost, EcsImport, EcsProblem, Source
 from backfleet.fleet import CarrierKind
-from backfleet.operations.backfleet.clouds import BOX, cloud_clients
+from backfleet.operations.backfleet.clouds import BOX, import_from
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.tags import Tag, tag_type
@@ -296,33 +296,6 @@ def import_ecs_instances(call: Call, asked: ImportEcsInstances) -> dict[str, Any
         raise EcsRefused(problem) from None
     except ecs.TooMany:
         raise TooManyEcsEntries from None
-
-
-def import_from(call: Call, asked: Any, cloud: CarrierKind) -> dict[str, Any]:
-    """Ask a cloud for a selection, and keep it; return the answer.
-
-    Args:
-        call: the call.
-        asked: ImportEcsInstances, or what has its fields; a cloud may lack resource groups.
-        cloud: the carrier of its instances.
-
-    Raises:
-        MissingParameter: a tag has no key.
-        AccountNotFound: there is no cloud account of this name.
-        EcsProblem: the cloud refused it, or was not reached.
-        TooMany: the account has as many imports as it may.
-    """
-    tags = tuple((tag.key or "", tag.value or "") for tag in asked.tags)
-    if any(not key for key, _ in tags):
-        raise MissingParameter("Tag.N.Key")
-    ids, group = tuple(sorted(set(asked.instance_ids))), getattr(asked, "resource_group", "")
-    selection = Selection(asked.cloud_region, ids, tuple(sorted(tags)), group)
-    with call.services.database.reading() as tx:
-        account = ecs.find_account(tx, call.account_id, asked.name, cloud)
-    found = ecs.check(cloud_clients(call.services), account, selection, call.now)
-    with call.services.database.transaction() as tx:
-        made = ecs.add_import(tx, call.account_id, asked.name, selection, cloud, now=call.now, draw=call.services.draw)
-    return {"ImportId": made.import_id, "Found": found}
 
 
 @operation(

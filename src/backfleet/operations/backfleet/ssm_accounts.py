@@ -6,6 +6,7 @@ from typing import Any, Final
 from backfleet.carriers import ecs
 from backfleet.carriers.ecs import EcsProblem
 from backfleet.fleet import CarrierKind
+from backfleet.operations.backfleet.clouds import import_from
 from backfleet.operations.backfleet.ecs_accounts import (
     ACCOUNT,
     IMPORT,
@@ -16,7 +17,6 @@ from backfleet.operations.backfleet.ecs_accounts import (
     OneEcsAccount,
     OneEcsImport,
     account_of,
-    import_from,
     shown_account,
     shown_import,
 )
