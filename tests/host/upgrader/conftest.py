@@ -33,6 +33,7 @@ from listening import end_of
 
 PACKAGE = "courier"
 
+LONG_ENOUGH = 5  # seconds of an order that is to come to its wait, also on a busy machine, and to give up then
 CLIENT = """#!/bin/sh
 case "$1" in
   version) echo "{package} {version}"; exit {health} ;;

@@ -17,7 +17,7 @@ from backfleet_host.upgrader.adopting import version_in
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import adopted
 from backfleet_host.upgrader.status import status_of
-from host.upgrader.conftest import CLIENT
+from host.upgrader.conftest import CLIENT, LONG_ENOUGH
 
 Host = Any
 Shop = Any
@@ -171,7 +171,7 @@ def test_a_program_whose_package_was_upgraded_meanwhile_is_waited_for(host: Host
         (place,) = adopt(host.installation, PACKAGE).places
         for attempt in ("one", "two"):
             assert adopted.runs_from_before(host.installation.package(PACKAGE)) == [backup.pid]
-            report = host.carry("install", "3.0", timeout_seconds=1, order_id=attempt)
+            report = host.carry("install", "3.0", timeout_seconds=LONG_ENOUGH, order_id=attempt)
             assert (report.code, str(backup.pid) in report.message) == ("BackupRunning", True), report.message
             fresh = Path(f"{place.aside}.dpkg-new")
             fresh.write_bytes(compiled)

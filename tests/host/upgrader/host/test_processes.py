@@ -17,6 +17,7 @@ from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.processes import end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.host.subprocesses import Subprocess, run
 from host.agent.conftest import until
+from host.upgrader.conftest import LONG_ENOUGH
 
 Host = Any
 Shop = Any
@@ -182,7 +183,7 @@ def test_f35_idle_waits_for_a_script_that_was_started_through_the_link(shop: Sho
     shop.add("2.0")  # what the old version asks for counts too
     host.carry("install", "1.0")
     with holding(host, host.folder / "current" / "bin" / "courier") as backup:
-        report = host.carry("upgrade", "2.0", timeout_seconds=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=LONG_ENOUGH)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
         assert str(backup.pid) in report.message
     assert host.carry("upgrade", "2.0").outcome == "succeeded"

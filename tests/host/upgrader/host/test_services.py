@@ -15,6 +15,7 @@ import pytest
 
 from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.processes import from_tree
+from host.upgrader.conftest import LONG_ENOUGH
 
 Host = Any
 Shop = Any
@@ -158,7 +159,7 @@ def test_f35_an_anytime_service_is_drained_all_the_same(shop: Shop, serving: Hos
         shop.add(version, client=daemon(state), service=with_idle, switch="anytime")
     assert serving.carry("upgrade", "1.1").outcome == "succeeded"
     (state / "busy").touch()
-    assert serving.carry("upgrade", "2.0", timeout_seconds=1).code == "BackupRunning"
+    assert serving.carry("upgrade", "2.0", timeout_seconds=LONG_ENOUGH).code == "BackupRunning"
     assert served(state) == ["1.0", "1.1"]
     (state / "busy").unlink()
     assert serving.carry("upgrade", "2.0").current_version == "2.0"
@@ -197,7 +198,7 @@ def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host
     pid = (state / "pid").read_text()
     (state / "busy").touch()
     shop.add("2.0", client=daemon(state), service=with_idle, switch="idle")
-    report = serving.carry("upgrade", "2.0", timeout_seconds=1)
+    report = serving.carry("upgrade", "2.0", timeout_seconds=LONG_ENOUGH)
     assert (report.code, report.current_version) == ("BackupRunning", "1.1")
     assert (state / "pid").read_text() == pid
     assert run(serving, "ready") == 0

@@ -13,6 +13,7 @@ import pytest
 
 from backfleet_host.contract import Order
 from backfleet_host.upgrader import carry_out_on, disk, gate
+from host.upgrader.conftest import LONG_ENOUGH
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, with_trouble
 
 Host = Any
@@ -330,7 +331,7 @@ def test_a_refused_uninstall_removes_no_settings(shop: Shop, host: Host) -> None
     with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as backup:
         assert backup.stdout is not None
         backup.stdout.readline()
-        assert host.carry("uninstall", timeout_seconds=1).code == "BackupRunning"
+        assert host.carry("uninstall", timeout_seconds=LONG_ENOUGH).code == "BackupRunning"
         flag.unlink()
     assert json.loads((host.folder / "settings.json").read_text()) == {"cores": 1}
 

@@ -21,6 +21,7 @@ from backfleet_host.contract import read_output
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader import carry_out_on
 from backfleet_host.upgrader.host.processes import from_tree
+from host.upgrader.conftest import LONG_ENOUGH
 
 Host = Any
 Shop = Any
@@ -275,7 +276,7 @@ def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[B
 def test_f35_idle_waits_for_a_backup_that_bypasses_the_shim(shop: Shop, host: Host, bypass: Bypass) -> None:
     """It holds no lock of ours, and is found among the processes."""
     shop.add("2.0", switch="idle")
-    report = host.carry("upgrade", "2.0", timeout_seconds=1)
+    report = host.carry("upgrade", "2.0", timeout_seconds=LONG_ENOUGH)
     assert (report.code, report.current_version) == ("BackupRunning", "1.0")
     assert str(bypass.process.pid) in report.message
     assert bypass.end() == "done 1.0"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.upgrader.release import repository
+from host.upgrader.conftest import LONG_ENOUGH
 
 Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
@@ -365,7 +366,7 @@ def test_a_client_that_must_be_idle_is_never_interrupted(shop: Shop, host: Host)
     shop.add("2.0", switch="idle")
     host.carry("install", "1.0")
     with a_running_backup(host):
-        report = host.carry("upgrade", "2.0", timeout_seconds=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=LONG_ENOUGH)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
     assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
