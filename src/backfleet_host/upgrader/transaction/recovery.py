@@ -28,7 +28,7 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
 
     | last line | what is done |
     | none, or before `switching` | half-made files are removed; the old version runs; the order may be repeated |
-    | the same, `current` is another one than before | the journal has lost its end: roll back |
+    | the same, `current` is another one than before, and not verified | the journal has lost its end: roll back |
     | `switching`, `current` is not the goal yet | roll back, the service and all state too |
     | `switching`, `current` is the goal | verify it now: keep it if it is healthy, else roll back |
     | `going back` | go on rolling back |
@@ -40,9 +40,11 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
         if not cut_off.has(SWITCHING):
-            if attempt.package.version() not in ("", cut_off.from_version):
+            current, verified = attempt.package.version(), disk.version_of_link(attempt.package.verified)
+            if current not in ("", cut_off.from_version, verified):
                 return _recover_without_end(attempt)
-            text = f"{ENDED_EARLY} the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
+            there = current or cut_off.from_version or "nothing"
+            text = f"{ENDED_EARLY} the switch; {there} is installed as before; ask again"
             return finish(attempt, attempt.report("failed", "HostBusy", text))
         return _recover_switched(attempt, cut_off)
 
