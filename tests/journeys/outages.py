@@ -156,12 +156,12 @@ class World:
 
     # --- Asking -------------------------------------------------------------------------------------------------------
 
-    async def ask(self, action: str, **parameters: object) -> dict[str, Any]:
-        """Call an operation of ours at one of the replicas, then at the other, until one answers."""
+    async def ask(self, action: str, *, product: str = "backfleet", **parameters: object) -> dict[str, Any]:
+        """Call an operation at one of the replicas, then at the other, until one answers."""
         until = time.monotonic() + RESOLVE
         for number in itertools.cycle((0, 1)):
             try:
-                return await asyncio.to_thread(partial(self._client(number).call, "backfleet", action, **parameters))
+                return await asyncio.to_thread(partial(self._client(number).call, product, action, **parameters))
             except CallFailed as problem:
                 about_time = "time" in str(problem.answer.get("Code", "")).lower()
                 if time.monotonic() > until or not (problem.may_pass or about_time or problem.status >= 500):
@@ -207,6 +207,10 @@ class World:
 
         await self.until(f"ring {RINGS[number]} is {state}", poll)
 
+    async def all_reachable(self) -> bool:
+        found = await self.ask("DescribeManagedInstances", product="ecs", Connected="false", PageSize=1)
+        return bool(found["TotalCount"] == 0)
+
     async def is_in(self, *states: str) -> None:
         async def poll() -> bool:
             return (await self.show())["State"] in states
@@ -225,7 +229,8 @@ class World:
         return sum(each.version == version for each in self.handed)
 
     async def roll_out(self, version: str, **fields: str) -> None:
-        """Start a rollout to every host."""
+        """Start a rollout to every host, once the server knows that each can be given work."""
+        await self.until("every host can be given work", self.all_reachable)
         deadline = (utc_now() + timedelta(days=3)).isoformat()
         canaries = max(2, len(self.hosts) // 100)
         policy = POLICY.format(version=version, deadline=deadline, canaries=canaries, **fields)
