@@ -104,7 +104,7 @@ def plan(
         if client.id not in there
     ]
     pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
-    candidates = _away_if_pinned(candidates, pinned)
+    candidates = [replace(each, is_pinned=True) if each.client_id in pinned else each for each in candidates]
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, len(there), now)
     faults += _range_faults(policy, scheme) + _minimum_faults(policy, target, minimum, scheme)
@@ -144,11 +144,6 @@ def _pinned(
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
     versions = {each.client_id: each.version for each in candidates}
     return refused_by(tx, policy.package, target, holds, places, versions)
-
-
-def _away_if_pinned(candidates: Sequence[Candidate], pinned: Mapping[str, Pin]) -> list[Candidate]:
-    """Return candidates of which pinned ones are no canaries: nothing is learned from them."""
-    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
 
 
 def _held(
@@ -262,7 +257,7 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
         rank=rank_of(rollout_id, candidate.client_id),
         zone=candidate.zone,
         domains=tuple((key, candidate.tags[key]) for key in keys if key in candidate.tags),
-        is_reachable=candidate.is_reachable,
+        is_reachable=candidate.is_reachable and not candidate.is_pinned,  # until the pins are read for a decision
         from_version=candidate.version,
     )
 
