@@ -50,3 +50,25 @@ def test_a_version_that_cannot_be_had_is_named_per_platform(many: Fleet, policy:
     assert "courier 2.0 for linux-amd64: was withdrawn; 8 hosts cannot have it" in shown.output
     assert "courier 2.0 for linux-arm64: has no release; 1 host cannot have it" in shown.output
     assert "1 host needs it" in shown.output
+
+
+def test_members_without_a_way_to_the_version_are_named_with_the_version_that_they_have(
+    many: Fleet, policy: str, tmp_path: Path
+) -> None:
+    """In text, JSON and CSV. Those that can go there make it no fault."""
+    many.env.release("3.0", upgrades_from=">=2.0")
+    hosts = [many.env.host() for _ in range(2)]
+    many.env.client(hosts[0], "2.0")
+    many.env.client(hosts[1], "1.7")
+    named = {"PackageName": "courier", "ReleaseVersion": "2.0", "Platform": "linux-amd64"}
+    many.call("backfleet", "WithdrawRelease", **named)
+    file = tmp_path / "far.toml"
+    file.write_text(POLICY.replace('version = "2.0"', f'version = "3.0"\nselect = {{ instances = {hosts} }}'))
+    why = "may be reached from >=2.0 only, and no version that is offered leads there"
+    shown = many.run("rollout", "preview", str(file))
+    assert shown.exit_code == 0, shown.output
+    assert f"courier 3.0 for linux-amd64 with 1.7: {why}; 1 host cannot have it" in shown.output
+    found = many.run_json("rollout", "preview", str(file))["NotToBeHad"]
+    assert [(each["FromVersion"], each["Hosts"], each["Reason"]) for each in found] == [("1.7", 1, why)]
+    table = many.run("rollout", "preview", str(file), "--csv").output.splitlines()
+    assert table == ["what,name,number,why", "ring,all,2,", f'cannot have it,linux-amd64 with 1.7,1,"{why}"']

@@ -30,6 +30,7 @@ BAD = "3.0"
 BAD_SHARE = 0.03  # of the hosts of the second rollout
 KEYS = 50
 PAGE = 500
+REGION = "cn-hangzhou"
 CLOCK_JUMPS = (3, -3, 0)  # hours that the database's clock is off, one after the other
 REPLICA_CLOCKS = (2 * 3600, -2 * 3600)  # seconds that each replica's clock is off after its kill
 DOWN = 10.0  # seconds until a killed replica is started again
@@ -208,7 +209,9 @@ class World:
         await self.until(f"ring {RINGS[number]} is {state}", poll)
 
     async def all_reachable(self) -> bool:
-        found = await self.ask("DescribeManagedInstances", product="ecs", Connected="false", PageSize=1)
+        found = await self.ask(
+            "DescribeManagedInstances", product="ecs", RegionId=REGION, Connected="false", PageSize=1
+        )
         return bool(found["TotalCount"] == 0)
 
     async def is_in(self, *states: str) -> None:

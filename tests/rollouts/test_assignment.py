@@ -111,10 +111,20 @@ def test_canaries_are_spread_over_the_tags_of_the_pace() -> None:
         (CANARY_AND_REST, many(2),
          "ring canary: it asks for 3 reachable clients, 2 of 2 selected are left; write `count = 2`"),
         (CANARY_AND_REST, many(9, is_reachable=False),
-         "ring canary: it asks for 3 reachable clients, 0 of 9 selected are left; "
+         "ring canary: it asks for 3 reachable clients, 0 of 9 selected are left (9 cannot be reached now); "
+         "wait until enough hosts are back, see `backfleet instance list`"),
+        (CANARY_AND_REST, many(1, is_reachable=False),
+         "ring canary: it asks for 3 reachable clients, 0 of 1 selected are left (1 cannot be reached now); "
          "select more clients, or leave the ring out"),
+        (CANARY_AND_REST, [*many(4, is_pinned=True), one("away", is_reachable=False), one("x")],
+         "ring canary: it asks for 3 reachable clients, 1 of 6 selected are left (1 cannot be reached now, "
+         "4 are pinned); wait for the end of pins, see `backfleet client pins`, or write `count = 1`"),
+        (CANARY_AND_REST, [one("both", is_pinned=True, is_reachable=False), *many(3, is_reachable=False)],
+         "ring canary: it asks for 3 reachable clients, 0 of 4 selected are left (3 cannot be reached now, "
+         "1 is pinned); wait until enough hosts are back, see `backfleet instance list`"),
         ((Ring("half", percent=50), Ring("rest")), [*many(4, is_reachable=False), one("x")],
-         "ring half: it asks for 2 reachable clients, 1 of 5 selected are left; write `count = 1`"),
+         "ring half: it asks for 2 reachable clients, 1 of 5 selected are left (4 cannot be reached now); "
+         "wait until enough hosts are back, see `backfleet instance list`, or write `count = 1`"),
         ((Ring("a", count=1), Ring("b", count=9), Ring("rest")), many(5),
          "ring b: it asks for 9 clients, 4 of 5 selected are left; write `count = 4`"),
         ((Ring("a", count=5), Ring("rest")), many(5), "ring rest: no client is left for it; 5 are selected"),
@@ -127,6 +137,12 @@ def test_a_ring_that_cannot_be_filled_says_what_to_write(
 ) -> None:
     """What was asked for, what was found, what would do."""
     assert fault in assign(policy(*rings), "ro-1", candidates).unfilled
+
+
+def test_a_pinned_client_is_no_canary() -> None:
+    """Nothing would be learned of the version from it."""
+    found = assign(policy(*CANARY_AND_REST), "ro-1", [*many(3), one("pinned", is_pinned=True)]).rings
+    assert found["pinned"] == 1
 
 
 def test_a_policy_of_one_ring_also_takes_hosts_that_are_away() -> None:

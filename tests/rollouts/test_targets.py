@@ -73,6 +73,78 @@ def test_a_platform_without_the_version_is_named_with_its_hosts(sqlite_hosts: Fl
     assert fault.endswith("add its release for this platform: 1 host needs it"), fault
 
 
+def far(hosts: Fleet) -> None:
+    """Add version 3.0, which only 2.0 and newer may move to."""
+    hosts.env.release("3.0", upgrades_from=">=2.0")
+
+
+def without_path(hosts: Fleet, text: str = POLICY, more: str = "") -> list[tuple[str, str, int]]:
+    found = hosts.ask("PreviewRollout", Policy=hosts.policy(more, text=text.replace('"2.0"', '"3.0"')))
+    assert all("may be reached from >=2.0 only" in each["Reason"] for each in found["NotToBeHad"])
+    return [(each["Platform"], each["FromVersion"], each["Hosts"]) for each in found["NotToBeHad"]]
+
+
+def test_members_without_a_way_to_the_version_are_named_by_platform_and_version(sqlite_hosts: Fleet) -> None:
+    """As long as the intermediate version is withdrawn or unsigned; who has it may go on."""
+    hosts = sqlite_hosts
+    hosts.grow(3)
+    hosts.grow(2, version="1.5")
+    hosts.grow(4, version="2.0")
+    far(hosts)
+    assert without_path(hosts) == []
+    withdraw(hosts)
+    assert without_path(hosts) == [("linux-amd64", "1.0", 3), ("linux-amd64", "1.5", 2)]
+    hosts.ask("OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="stable")
+    assert without_path(hosts) == []
+    unsign(hosts)
+    assert without_path(hosts) == [("linux-amd64", "1.0", 3), ("linux-amd64", "1.5", 2)]
+
+
+def test_an_intermediate_version_of_another_channel_is_a_way(sqlite_hosts: Fleet) -> None:
+    """Hosts take it, whatever channel they follow. One for another platform is none."""
+    hosts = sqlite_hosts
+    withdraw(hosts)
+    hosts.grow(3)
+    hosts.grow(2, version="2.0")
+    far(hosts)
+    hosts.env.release("2.2", platform="linux-arm64")
+    assert without_path(hosts) == [("linux-amd64", "1.0", 3)]
+    hosts.env.release("2.1", channel="beta")
+    assert without_path(hosts) == []
+
+
+def test_canaries_are_chosen_among_those_that_can_reach_the_version(sqlite_hosts: Fleet) -> None:
+    """The others would be refused by their hosts, and nobody would have tried it."""
+    hosts = sqlite_hosts
+    hosts.grow(20)
+    have = hosts.grow(2, version="2.0")
+    far(hosts)
+    withdraw(hosts)
+    text = POLICY.replace('"2.0"', '"3.0"')
+    found = hosts.ask("PreviewRollout", Policy=hosts.policy(text=text))
+    assert (found["Faults"], found["Members"]) == ([], 22)
+    assert sorted(found["Rings"][0]["Clients"]) == sorted(have)
+    more = text.replace("count = 2", "count = 3")
+    (fault,) = hosts.ask("PreviewRollout", Policy=hosts.policy(text=more))["Faults"]
+    assert "2 of 22 selected are left (20 cannot come to the version from their own)" in fault["Found"]
+    assert "add the intermediate version that it requires, or write `count = 2`" in fault["Found"]
+
+
+def test_a_version_that_no_member_can_reach_is_a_fault(sqlite_hosts: Fleet) -> None:
+    """Nothing would move. An install needs no way, nor does a roll-back."""
+    hosts = sqlite_hosts
+    hosts.grow(3)
+    far(hosts)
+    withdraw(hosts)
+    text = POLICY.replace('"2.0"', '"3.0"').replace('name = "canary"\ncount = 2\n[[ring]]\n', "")
+    (fault,) = hosts.ask("PreviewRollout", Policy=hosts.policy(text=text))["Faults"]
+    assert fault["Found"].startswith("3.0: 3 clients cannot reach it; from 1.0 it may be reached from >=2.0 only")
+    assert fault["Wanted"].startswith("add the intermediate version")
+    hosts.env.host()
+    assert without_path(hosts, POLICY.replace('"courier"', '"courier"\nkind = "install"', 1)) == []
+    assert without_path(hosts, POLICY.replace('"courier"', '"courier"\nkind = "roll-back"', 1)) == []
+
+
 def test_a_version_that_nobody_knows_is_told_from_these(sqlite_hosts: Fleet) -> None:
     """What is offered is named; what cannot be had is not."""
     hosts = sqlite_hosts

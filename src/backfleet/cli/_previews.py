@@ -1,4 +1,4 @@
-"""What a preview of a rollout says of pinned members, and of hosts that cannot have the version."""
+"""What a preview of a rollout says of its rings, of pinned members, and of hosts that cannot have the version."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,14 +6,14 @@ from typing import Any, Final
 from backfleet.cli._print import moment, say
 
 SHOWN: Final = 5  # pinned members, each with its pin
+HEADINGS: Final = ("WHAT", "NAME", "NUMBER", "WHY")
 
 
 def say_what_holds(found: Mapping[str, Any]) -> None:
     """Print which members wait for the end of their pins, and for which platforms there is no such release."""
     for each in found.get("NotToBeHad", []):
-        platform = each["Platform"] or "an unknown platform"
         release = f"{each['PackageName']} {each['ReleaseVersion']}"
-        say(f"{release} for {platform}: {each['Reason']}; {_hosts(each['Hosts'])} cannot have it")
+        say(f"{release} for {_place(each)}: {each['Reason']}; {_hosts(each['Hosts'])} cannot have it")
     if not found["Pinned"]:
         return
     say(f"{found['Pinned']} {'waits' if found['Pinned'] == 1 else 'wait'} for the end of their pins:")
@@ -24,6 +24,24 @@ def say_what_holds(found: Mapping[str, Any]) -> None:
         say(f"  {pin['Host']} ({pin['ClientId']}): pinned{to} until {until} by {pin['Owner']}: {pin['Reason']}")
     if found["Pinned"] > len(pins):
         say(f"  and {found['Pinned'] - len(pins)} more; `backfleet client pins` lists every pin")
+
+
+def rows(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Return a preview as a table: its rings, who cannot have the version, who is pinned, and the faults."""
+    lacking = found.get("NotToBeHad", [])
+    return [
+        *(("ring", ring["Name"], ring["Members"], "") for ring in found["Rings"]),
+        *(("cannot have it", _place(each), each["Hosts"], each["Reason"]) for each in lacking),
+        *(("pinned", pin["Host"], 1, f"{pin['Owner']}: {pin['Reason']}") for pin in found.get("Pins", [])),
+        *(("fault", each["Key"], "", f"{each['Found']}; {each['Wanted']}") for each in found["Faults"]),
+    ]
+
+
+def _place(each: Mapping[str, Any]) -> str:
+    """Return which hosts cannot have a version: those of a platform, or those of it that have another version."""
+    platform = each["Platform"] or "an unknown platform"
+    version = each.get("FromVersion", "")  # an older server does not say it
+    return f"{platform} with {version}" if version else platform
 
 
 def _hosts(number: int) -> str:

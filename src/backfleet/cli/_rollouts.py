@@ -12,7 +12,8 @@ from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import Done, calls_the_api, json_option, print_faults, prints_the_answer
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._previews import say_what_holds
+from backfleet.cli._previews import HEADINGS, say_what_holds
+from backfleet.cli._previews import rows as rows_of
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
@@ -45,13 +46,13 @@ rollout.add_command(evidence)
 
 @rollout.command()
 @click.argument("file", type=POLICY_FILE)
-@json_option
+@output_options
 @calls_the_api
-def preview(api: Client, file: Path, as_json: bool) -> None:
+def preview(api: Client, file: Path, output: Output) -> None:
     """Show what a policy would do to the fleet as it is now. Nothing changes; exits with 1 if it would be refused."""
     found = call_with_policy(api, "PreviewRollout", file)
-    if as_json:
-        print_json(found)
+    if output.form != "table" or output.columns or output.sort:
+        output.show(HEADINGS, rows_of(found), found)
     else:
         is_install = found.get("Kind") == "install"
         verb, named = ("install", "Instances") if is_install else ("to", "Clients")

@@ -28,6 +28,13 @@ class Candidate:
     zone: str = ""
     scheme: str = FIRST_SCHEME  # how the versions of its package compare
     is_below_minimum: bool = False  # its version is below the minimum of its package
+    is_pinned: bool = False  # a pin keeps it from the target now
+    is_cut_off: bool = False  # no upgrade path leads from its version to the target
+
+    @property
+    def makes_a_canary(self) -> bool:
+        """Whether something can be learned from it soon."""
+        return self.is_reachable and not self.is_pinned and not self.is_cut_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def assign(policy: Policy, rollout_id: str, candidates: Iterable[Candidate]) -> 
         able = [each for each in left if ring.select is None or matches(ring.select, each)]
         taken = _first_ring(policy, able, wanted) if _are_canaries(ring, number) else able[:wanted]
         if len(taken) < wanted and (ring.count is not None or _are_canaries(ring, number)):
-            unfilled.append(_too_few(ring, number, wanted, len(taken), total))
+            unfilled.append(_too_few(ring, wanted, len(taken), total, able if number == 0 else ()))
         elif not taken:
             unfilled.append(f"ring {ring.name}: no client is left for it; {total} are selected")
         chosen = {each.client_id for each in taken}
@@ -133,11 +140,11 @@ def _wanted(ring: Ring, total: int, left: int) -> int:
 
 
 def _first_ring(policy: Policy, able: Sequence[Candidate], wanted: int) -> list[Candidate]:
-    """Return canaries: reachable ones, spread over the values of the tags that matter, by rank within each."""
+    """Return canaries, spread over the values of the tags that matter, by rank within each."""
     keys = (SITE, *policy.pace.never_together, *policy.pace.per_domain)
     by_domain: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
     for each in able:
-        if each.is_reachable:
+        if each.makes_a_canary:
             by_domain[tuple(each.tags.get(key, "") for key in keys)].append(each)
     queues = [list(reversed(members)) for members in by_domain.values()]
     taken: list[Candidate] = []
@@ -149,10 +156,37 @@ def _first_ring(policy: Policy, able: Sequence[Candidate], wanted: int) -> list[
     return taken
 
 
-def _too_few(ring: Ring, number: int, wanted: int, found: int, total: int) -> str:
-    kind = "reachable clients" if number == 0 else "clients"
-    advice = f"write `count = {found}`" if found else "select more clients, or leave the ring out"
-    return f"ring {ring.name}: it asks for {wanted} {kind}, {found} of {total} selected are left; {advice}"
+def _too_few(ring: Ring, wanted: int, found: int, total: int, canaries: Sequence[Candidate]) -> str:
+    """Return why a ring cannot be filled, and what to do.
+
+    Args:
+        ring: the ring.
+        wanted: how many it asks for.
+        found: how many there are for it.
+        total: how many clients are selected.
+        canaries: those that the first ring chooses from, as it leaves out who is away or pinned; none for a later ring.
+    """
+    cut_off = sum(each.is_cut_off for each in canaries)
+    pinned = sum(each.is_pinned and not each.is_cut_off for each in canaries)
+    away = sum(not (each.is_reachable or each.is_pinned or each.is_cut_off) for each in canaries)
+    because = [f"{away} cannot be reached now"] if away else []
+    because += [f"{pinned} {'is' if pinned == 1 else 'are'} pinned"] if pinned else []
+    because += (
+        [f"{cut_off} cannot come to the version from {'its' if cut_off == 1 else 'their'} own"] if cut_off else []
+    )
+    advice = []
+    if away and found + away >= wanted:
+        advice.append("wait until enough hosts are back, see `backfleet instance list`")
+    if pinned and found + away < wanted <= found + away + pinned:
+        advice.append("wait for the end of pins, see `backfleet client pins`")
+    if cut_off and found + away + pinned < wanted:
+        advice.append("add the intermediate version that it requires")
+    if found:
+        advice.append(f"write `count = {found}`")
+    kind = "reachable clients" if canaries else "clients"
+    why = f" ({', '.join(because)})" if because else ""
+    what = ", or ".join(advice) or "select more clients, or leave the ring out"
+    return f"ring {ring.name}: it asks for {wanted} {kind}, {found} of {total} selected are left{why}; {what}"
 
 
 def _has(candidate: Candidate, key: str, values: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from backfleet.rollouts.model import Member
 from backfleet.rollouts.pinning import refused_by
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.rollouts.policy.zones import zone_of
-from backfleet.rollouts.targets import NotToBeHad, target_of
+from backfleet.rollouts.targets import NotToBeHad, faults_of_paths, target_of, without_path
 from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
 from backfleet_host.texts import counted
@@ -42,7 +42,7 @@ class Plan:
     `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
     members; of an install: that are installed, in whatever version. A member of an install that has no client yet has
     its instance's id instead. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving
-    now. `not_to_be_had`: for which of the selected hosts there is no such release, and why.
+    now. `not_to_be_had`: for which of the selected hosts there is no such release, or no way to it, and why.
     """
 
     policy: Policy
@@ -104,17 +104,18 @@ def plan(
         if client.id not in there
     ]
     pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
-    candidates = _away_if_pinned(candidates, pinned)
+    no_path = without_path(tx, policy, target, candidates)
+    candidates = _for_canaries(candidates, pinned, no_path)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, len(there), now)
     faults += _range_faults(policy, scheme) + _minimum_faults(policy, target, minimum, scheme)
+    faults += faults_of_paths(target, no_path, len(candidates))
     faults += overlaps(tx, policy, list(assignment.rings), rollout_id) + _notify_faults(tx, account_id, policy)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     held = _held(members, pinned, selected)
-    return Plan(
-        policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held, goal.not_to_be_had
-    )
+    lacking = (*goal.not_to_be_had, *no_path)
+    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held, lacking)
 
 
 def is_there(policy: Policy, target: str, client: Client) -> bool:
@@ -146,9 +147,16 @@ def _pinned(
     return refused_by(tx, policy.package, target, holds, places, versions)
 
 
-def _away_if_pinned(candidates: Sequence[Candidate], pinned: Mapping[str, Pin]) -> list[Candidate]:
-    """Return candidates of which pinned ones are no canaries: nothing is learned from them."""
-    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
+def _for_canaries(
+    candidates: Sequence[Candidate], pinned: Mapping[str, Pin], no_path: Sequence[NotToBeHad]
+) -> list[Candidate]:
+    """Return candidates of which those are marked that make no canaries, as nothing is learned from them."""
+    cut_off = {(each.platform, each.from_version) for each in no_path}
+    marks = ((each.client_id in pinned, (each.platform, each.version) in cut_off) for each in candidates)
+    return [
+        replace(each, is_pinned=is_pinned, is_cut_off=is_cut_off) if is_pinned or is_cut_off else each
+        for each, (is_pinned, is_cut_off) in zip(candidates, marks, strict=True)
+    ]
 
 
 def _held(
@@ -262,7 +270,7 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
         rank=rank_of(rollout_id, candidate.client_id),
         zone=candidate.zone,
         domains=tuple((key, candidate.tags[key]) for key in keys if key in candidate.tags),
-        is_reachable=candidate.is_reachable,
+        is_reachable=candidate.is_reachable and not candidate.is_pinned,  # until the pins are read for a decision
         from_version=candidate.version,
     )
 

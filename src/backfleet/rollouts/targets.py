@@ -1,4 +1,4 @@
-"""The version that a rollout goes to, and for which of its hosts it cannot be had. It is fixed once."""
+"""The version that a rollout goes to, and which of its hosts cannot have it. It is fixed once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,14 +8,19 @@ from typing import Final
 from backfleet import releases
 from backfleet.fleet import Instance
 from backfleet.releases import Release
+from backfleet.rollouts.assignment import Candidate
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.storage import Transaction
+from backfleet_host.texts import counted
 
 SHOWN: Final = 5  # versions named in a fault
 
 WITHDRAWN: Final = "was withdrawn"
 NOT_SIGNED: Final = "waits for its signature"
 NO_RELEASE: Final = "has no release"
+
+_CLIMBS: Final = (Kind.UPGRADE, Kind.PRECHECK, Kind.STAGE, Kind.AGENT)
+"""The kinds that go up from the version that a host has."""
 
 _WANTED: Final = {
     WITHDRAWN: "offer it again (`backfleet release offer`), or name another version",
@@ -26,14 +31,16 @@ _WANTED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NotToBeHad:
-    """Selected hosts of one platform that cannot have the target.
+    """Selected hosts of one platform that cannot have the target: all, or those with one version.
 
-    `platform`: "" where a host did not say it. `why`: WITHDRAWN, NOT_SIGNED or NO_RELEASE.
+    `platform`: "" where a host did not say it. `why`: WITHDRAWN, NOT_SIGNED or NO_RELEASE; of hosts with `from_version`,
+    from where the target may be reached.
     """
 
     platform: str
     hosts: int
     why: str
+    from_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,46 @@ def target_of(tx: Transaction, policy: Policy, instances: Sequence[Instance]) ->
         for each in lacking
     ]
     return Target(version, lacking, tuple(faults))
+
+
+def without_path(tx: Transaction, policy: Policy, target: str, candidates: Sequence[Candidate]) -> list[NotToBeHad]:
+    """Return from which versions no upgrade path leads to the target, by platform; the most hosts first.
+
+    A host takes the path within its order, over any version that is offered for its platform, whatever its channel.
+    What goes back, or comes to a host for the first time, needs none.
+    """
+    if policy.kind not in _CLIMBS or not target:
+        return []
+    alike = Counter((each.platform, each.version) for each in candidates)
+    signed = [release for release in releases.find_all(tx, policy.package) if release.published_at is not None]
+    by_platform = {
+        platform: [each for each in signed if each.platform == platform] for platform in {each for each, _ in alike}
+    }
+    found = []
+    for (platform, version), number in alike.items():
+        why = _why_no_path(by_platform[platform], target, version)
+        if why:
+            found.append(NotToBeHad(platform, number, why, version))
+    return sorted(found, key=lambda each: (-each.hosts, each.platform, each.from_version))
+
+
+def _why_no_path(offered: Sequence[Release], target: str, current: str) -> str:
+    """Return why a version cannot be reached from another one; "" if it can, or for any other reason."""
+    named = next((release for release in offered if release.version == target), None)
+    if named is None or named.version_scheme.is_older(target, current):
+        return ""
+    if releases.select_named(offered, target, current=current, pin="").refusal != "NotAllowedFrom":
+        return ""
+    return f"may be reached from {named.manifest.upgrades_from} only, and no version that is offered leads there"
+
+
+def faults_of_paths(target: str, lacking: Sequence[NotToBeHad], members: int) -> list[Fault]:
+    """Return as a fault that no member at all can reach the target."""
+    if not lacking or sum(each.hosts for each in lacking) < members:
+        return []
+    first = lacking[0]
+    found = f"{target}: {counted(members, 'client')} cannot reach it; from {first.from_version} it {first.why}"
+    return [Fault(0, "version", found, "add the intermediate version that it requires, or name another version")]
 
 
 def why_not(release: Release | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from databases import sqlite_with_tables
@@ -19,8 +20,8 @@ def start_on(tmp_path: Path, now: datetime) -> Iterator[Callable[..., AgentServe
     """Return a function that starts the endpoint on a database with these settings. Stopped after the test."""
     with ExitStack() as ends:
 
-        def start(database: Database, **settings: Any) -> AgentServer:
-            server, shut = start_server(database, Settings(data=tmp_path, **settings), now)
+        def start(database: Database, pubsub: InProcessPubSub | None = None, **settings: Any) -> AgentServer:
+            server, shut = start_server(database, Settings(data=tmp_path, **settings), now, pubsub=pubsub)
             ends.callback(shut)
             return server
 

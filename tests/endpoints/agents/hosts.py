@@ -289,10 +289,14 @@ def eventually(true: Callable[[], Any], seconds: float = SOON) -> Any:
 
 
 def start_server(
-    database: Database, settings: Settings, now: datetime, adopters: agents.Adopters | None = None
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    adopters: agents.Adopters | None = None,
+    pubsub: InProcessPubSub | None = None,
 ) -> tuple[AgentServer, Callable[[], None]]:
-    """Serve in a thread. Return the endpoint, and a function that stops it."""
-    pubsub, clock = InProcessPubSub(), Clock(now)
+    """Serve in a thread. Return the endpoint, and a function that stops it; endpoints of one `pubsub` are replicas."""
+    pubsub, clock = pubsub or InProcessPubSub(), Clock(now)
     publishing = Database(database.engine, pubsub.publish)
     ready: queue.Queue[tuple[int, agents.Gateway, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import websocket
 from backfleet import commands, fleet
 from backfleet.commands import State
 from backfleet.endpoints.agents import heartbeats, kicking, pacing, sockets
+from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet_host.retries import retry_after_of_close_frame
@@ -263,6 +265,46 @@ def test_agents_far_away_do_not_make_the_others_wait(
     assert all(channel.kicked() for channel in channels[1:]), "two at a time after a list that was made soon"
     for channel in channels:
         channel.drop()
+
+
+def test_agents_that_fetch_at_another_node_keep_nobody_waiting(
+    sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind one address a list is asked for wherever the connection leads; an agent that has it is kicked no more."""
+    monkeypatch.setattr(sockets, "MOST_AWAITED", 1)
+    monkeypatch.setattr(sockets, "AWAITED_SECONDS", 60.0)
+    monkeypatch.setattr(sockets, "KICK_AGAIN_SECONDS", QUIET)
+    pubsub = InProcessPubSub()
+    server, other = (start_on(sqlite_database, pubsub) for _ in range(2))
+    hosts = [server.enrol(number) for number in range(3)]
+    channels = [host.connect() for host in hosts]
+    for number, (host, channel) in enumerate(zip(hosts, channels, strict=True)):
+        channel.ping("keepalive")
+        channel.frame()
+        server.send(host, f"r-{number}")
+    for host, channel in zip(hosts, channels, strict=True):
+        assert channel.kicked()
+        assert replace(host, server=other).tasks()["run"]
+    assert not any(channel.kicked(2 * QUIET) for channel in channels)
+    for channel in channels:
+        channel.drop()
+
+
+def test_a_notification_of_a_list_that_nobody_can_read_changes_nothing(
+    sqlite_database: Database, start_on: Callable[..., AgentServer]
+) -> None:
+    """Whatever a neighbour in the same NATS publishes."""
+    pubsub = InProcessPubSub()
+    server = start_on(sqlite_database, pubsub)
+    host = server.enrol()
+    channel = host.connect()
+    channel.ping("keepalive")
+    channel.frame()
+    for topic in ("listed/", "listed/x/y", "listed/-1/i-1", f"listed/1/{host.instance_id}/", f"listed/9{'9' * 40}/i-1"):
+        pubsub.publish(topic)
+    server.send(host, "r-1")
+    assert channel.kicked()
+    channel.drop()
 
 
 def test_a_full_node_says_when_to_come_back(sqlite_database: Database, start_on: Callable[..., AgentServer]) -> None:

@@ -16,6 +16,7 @@ from backfleet.endpoints.agents.adopters import Adopters
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.group_commit import GroupCommit
 from backfleet.endpoints.agents.kicking import Kicking
+from backfleet.endpoints.agents.listed import LISTED
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.sockets import Sockets
@@ -74,6 +75,7 @@ class Gateway:
             Sockets(),
             heartbeats.PendingHeartbeats(),
             GroupCommit(database, self._threads),
+            pubsub.publish,
             adopters,
         )
         self._authenticator = Authenticator(self._node)
@@ -91,7 +93,8 @@ class Gateway:
         def notified(topic: str) -> None:
             loop.call_soon_threadsafe(self._kicking.notified, topic)
 
-        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in (commands.WORK, fleet.GONE)]
+        topics = (commands.WORK, fleet.GONE, LISTED)
+        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in topics]
         await self._reports.open()
         loops = [
             asyncio.create_task(_every(seconds, trouble, work))

@@ -9,6 +9,7 @@ from backfleet import commands
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.departures import Departures
+from backfleet.endpoints.agents.listed import LISTED, note_listed_elsewhere
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import AgentSignature
@@ -57,7 +58,10 @@ class Kicking:
         return await node.sockets.serve(request, instance_id, alive=alive, opened=opened, ended=ended)
 
     def notified(self, topic: str) -> None:
-        """Act on a notification: kick an agent, or forget one that was deregistered."""
+        """Act on a notification: kick an agent, stop to await one, or forget one that was deregistered."""
+        if topic.startswith(LISTED):
+            note_listed_elsewhere(self._node, topic)
+            return
         if topic.startswith(GONE):
             self._authenticator.forget(topic.removeprefix(GONE))
             return

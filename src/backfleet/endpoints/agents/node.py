@@ -36,6 +36,7 @@ class Node:
     sockets: Sockets
     heartbeats: PendingHeartbeats
     group_commit: GroupCommit
+    publish: Callable[[str], None]  # notifies every node, this one too
     adopters: Adopters | None = None  # None: the server is not known to have been restored
 
     def covers(self, signature: AgentSignature) -> bool:

@@ -51,7 +51,6 @@ class Socket:
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last fetched; 0: no fetch is expected
     ended_by_us: bool = False
-    asked_at: float = 0.0  # by the loop's clock
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
     awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -151,14 +150,13 @@ class Sockets:
         """Note that the agent asks for its tasks: the kick arrived."""
         socket = self._open.get(instance_id)
         if socket is not None:
-            socket.asked_at = asyncio.get_running_loop().time()
             self._expect_no_fetch(socket)
 
-    def answered(self, instance_id: str) -> None:
-        """Note that the agent gets its list now: another one may be kicked."""
+    def answered(self, instance_id: str, seconds: float) -> None:
+        """Note that the agent gets its list now, so many seconds after it asked: another one may be kicked."""
         socket = self._open.get(instance_id)
         if socket is not None and socket.awaited is not None:
-            self._pace.answered(asyncio.get_running_loop().time() - socket.asked_at)
+            self._pace.answered(seconds)
             self._stop_awaiting(socket)
 
     def end(self, instance_id: str) -> None:

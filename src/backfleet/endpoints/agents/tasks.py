@@ -10,6 +10,7 @@ from aiohttp import web
 from backfleet import commands, fleet
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator, has_own_agent
+from backfleet.endpoints.agents.listed import note_list
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
@@ -31,12 +32,13 @@ class Tasks:
 
     async def list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
-        sockets = self._node.sockets
-        sockets.fetched(signature.instance_id)
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
+        self._node.sockets.fetched(signature.instance_id)
         try:
             return await self._list_tasks(request, signature)
         finally:
-            sockets.answered(signature.instance_id)
+            note_list(self._node, signature.instance_id, clock() - asked_at)
 
     async def _list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         node, instance_id = self._node, signature.instance_id

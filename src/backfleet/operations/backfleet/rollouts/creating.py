@@ -36,7 +36,14 @@ _PINNED: Final = {
     "Owner": str,
     "ExpiresTime": int,
 }
-_NOT_TO_BE_HAD: Final = {"PackageName": str, "Platform": str, "ReleaseVersion": str, "Hosts": int, "Reason": str}
+_NOT_TO_BE_HAD: Final = {
+    "PackageName": str,
+    "Platform": str,
+    "FromVersion": str,
+    "ReleaseVersion": str,
+    "Hosts": int,
+    "Reason": str,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,8 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
     """Tell what a policy would do to the fleet as it is now, and everything that forbids it. Nothing changes.
 
     Pins: of at most 100 members that pins keep from moving, those that end last first; Pinned counts them all.
-    NotToBeHad: the platforms of selected hosts for which there is no such release, and why.
+    NotToBeHad: the platforms of selected hosts for which there is no such release, and why; with a FromVersion, those
+    members of a platform that have it, from which no upgrade path leads to the target: their hosts would refuse.
     Of an install, AlreadyThere counts the selected hosts that have the client in any version, LeftOut has instances,
     and members without a client are among a ring's Instances alone.
     TagSetters: where the selector is dynamic, the policies in use that allow setting tags. Root may as well.
@@ -141,6 +149,7 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
             {
                 "PackageName": found.policy.package,
                 "Platform": each.platform,
+                "FromVersion": each.from_version,
                 "ReleaseVersion": found.target_version,
                 "Hosts": each.hosts,
                 "Reason": each.why,
