@@ -63,6 +63,7 @@ class Faults:
     def __init__(self, upstream: int) -> None:
         self.plan: Plan = lambda method, path: None
         self.calls: list[tuple[str, str]] = []
+        self.mends_parts = False  # whether a part that is sent with 200 gets the status of S3, 206
         faults = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -81,7 +82,8 @@ class Faults:
                 found = connection.getresponse()
                 content = found.read()
                 connection.close()
-                self.send_response(found.status)
+                part = found.getheader("Content-Range") is not None
+                self.send_response(206 if part and faults.mends_parts else found.status)
                 for name, value in found.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
                         self.send_header(name, value)

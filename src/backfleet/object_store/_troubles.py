@@ -52,6 +52,7 @@ WORDS: Final = {
     "credential": NO_CREDENTIALS,
     "169.254.169.254": NO_CREDENTIALS,
     "certificate": "its certificate is not believed; name the authority's with outbound_authority",
+    "non-partial": "it sends a part of an object as if it were all of it (200, where S3 says 206): no store for this",
     "timedout": "it did not answer in time; see artifacts_endpoint, and the network between",
 }
 """Words in what the library says, where no store has answered."""
