@@ -67,6 +67,8 @@ def code_of(text: str) -> str:
 def sentence(text: str) -> str:
     """Return what an error of the library means. Nothing of its text is passed on but a code and a status. Pure."""
     code, status = code_of(text), re.search(r"status code: ([0-9]{3})", text)
+    if code == "AccessDenied" and "request time" in text:  # as some stores say it, which are no AWS
+        code = "RequestTimeTooSkewed"
     if code in CODES:
         return f"{CODES[code]} ({code})"
     if status:
