@@ -48,8 +48,8 @@ MOMENT = (0.0, 14.0)  # seconds after the order at which the fault comes
 AWAY = (1.0, 20.0)  # seconds for which a fault lasts that ends by itself
 DISK = "size=96m"  # of a host
 RESOLVE_SECONDS = 480.0  # until a host must be in order: two checks of the watchdog and a rollback on a busy machine
-WATCHDOG_SECONDS = 60.0
-AGAIN_SECONDS = 2.0
+WATCHDOG_SECONDS = 30.0
+AGAIN_SECONDS = 1.0
 BEFORE = f"{HOST_PACKAGE}/previous"
 WATCHDOG = watchdog_name(UNIT, "service")
 

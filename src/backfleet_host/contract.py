@@ -35,6 +35,8 @@ WITH_TARGET = ("install", "upgrade", "precheck", "stage")
 PREPARING = ("precheck", "stage")
 """The kinds that change nothing a user of the client could notice."""
 OUTCOMES = ("succeeded", "failed")
+CRASHED = "crashed"
+"""The name in a report's details that is true where an order ended by an error that the program did not foresee."""
 STAGES = ("admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit", "back")
 """The steps in their order; `back` is the rollback after a failed switch."""
 
@@ -262,7 +264,7 @@ def read_instead(output: str) -> str:
         found = (_object_or_none(line) or {}).get("instead")
         if isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("wanted", "used", "why")):
             wanted, used = (found[key][:16] for key in ("wanted", "used"))
-            return f"the host program {wanted} failed its check there, and {used} from before was used: {found['why']}"
+            return f"the host program {wanted} does not work there, and {used} from before was used: {found['why']}"
     return ""
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,16 +44,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def program(version: str, fault: str = "") -> bytes:
     """Return a version of the host program, perhaps with a fault that a server's new one may have on some hosts."""
-    content = version_of(version)
-    before, after = (text.encode() for text in FAULTS.get(fault, ("", "")))
+    return changed(version_of(version), {BOOTSTRAP: FAULTS[fault]} if fault else {})
+
+
+def changed(content: bytes, changes: Mapping[str, tuple[str, str]]) -> bytes:
+    """Return a host program with a text in some of its files replaced: before and after, by the file's name."""
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
         for entry in old.infolist():
-            code = old.read(entry)
-            if entry.filename == BOOTSTRAP:
-                assert before in code
-                code = code.replace(before, after, 1)
-            new.writestr(entry, code)
+            code, (before, after) = old.read(entry), changes.get(entry.filename, ("", ""))
+            assert before.encode() in code
+            new.writestr(entry, code.replace(before.encode(), after.encode(), 1) if before else code)
     return content[: content.index(b"\n") + 1] + packed.getvalue()
 
 
@@ -111,7 +112,7 @@ def test_a_new_program_that_does_not_work_gives_way_to_the_one_before(
     carried(tmp_path, good, 1, "1.0", "install")
     bad = sending(program("2.0", fault))
     said = read_instead(carried(tmp_path, bad, 2, "2.0", seconds=120 if fault == "hangs" else 600))
-    assert f"the host program {bad.program_sha256[:16]} failed its check there" in said
+    assert f"the host program {bad.program_sha256[:16]} does not work there" in said
     assert f"{good.program_sha256[:16]} from before was used" in said
     why = {"does not start": "nowhere", "hangs": "did not end within", "says nothing": "said nothing"}
     assert why.get(fault, "127.0.0.1:9") in said

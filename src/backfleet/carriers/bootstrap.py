@@ -5,8 +5,9 @@ authority and the hash of the program. It finds a Python that is new enough, fet
 rest to `backfleet-host bring`, which carries the order out apart from the agent and answers a repeated order from its
 journal.
 
-A program that is new on a host is checked there first (`bring --check`). If that fails, the order goes to the program
-that was used before, which is still there, and the command's output says so (0105).
+A program that is new on a host is checked there first (`bring --check`). If that fails, or if it crashed in the middle
+of an order there, the order goes to the program that was used before, which is still there, and the command's output
+says so (0105, 0130).
 """
 
 import base64
@@ -54,7 +55,7 @@ exit 1
 """
 
 _PYTHON: Final = """\
-import base64, errno, hashlib, os, random, signal, ssl, sys, time, urllib.error, urllib.request, zlib
+import base64, errno, fcntl, hashlib, os, random, signal, ssl, sys, time, urllib.error, urllib.request, zlib
 ROOT, SERVER, SHA256 = {root!r}, {server}, {sha256!r}
 CA, ORDER, BEGAN = {ca!r}, {order!r}, time.monotonic()
 ID, LABEL = sys.argv[1:]
@@ -124,23 +125,63 @@ def fails():
         return "" if done.returncode == 0 else ([line for line in said if line.strip()] or ["it said nothing"])[-1]
     except subprocess.TimeoutExpired: return "it did not end within {check_seconds} s"
     except OSError as problem: return str(problem)
-def before():
-    names = [name for name in os.listdir(folder) if name[:15] == "backfleet-host-" and name[31:] == ".pyz"]
-    paths = [os.path.join(folder, name) for name in names if name[15:31] != SHA256[:16]]
-    def worth(path):
-        return os.path.exists(os.path.join(folder, "proven-" + path[-20:-4])), os.path.getmtime(path)
-    return max([path for path in paths if digest(path)[:16] == path[-20:-4]], key=worth, default="")
-if not os.path.exists(os.path.join(folder, "proven-" + SHA256[:16])):
+{choosing}own = SHA256[:16]
+judge()
+why = crash_of(own)
+if not why and not os.path.exists(os.path.join(folder, "proven-" + own)):
     why = fails()
-    if not why: put("proven-" + SHA256[:16], b"")
-    elif before():
-        import json
-        program = before()
-        told = {{"wanted": SHA256[:16], "used": program[-20:-4], "why": why[:200]}}
-        print(json.dumps({{"instead": told}}), flush=True)
+    if not why: put("proven-" + own, b"")
+used = why and before(own)
+if used:
+    import json
+    program = used
+    told = {{"wanted": own, "used": digits(used), "why": why[:200]}}
+    print(json.dumps({{"instead": told}}), flush=True)
+else: begin(own)
 more = [LABEL, str(time.monotonic() - BEGAN)]
 {more_of_mirror}sys.stdout.flush()
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER, *more])"""
+
+_CHOOSING: Final = """\
+def boot():
+    with open("/proc/sys/kernel/random/boot_id", "rb") as file: return file.read()
+def begin(own):
+    try:
+        file = os.open(os.path.join(folder, "began-" + own + "-" + ID), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(file, boot()); os.set_inheritable(file, True)
+    except OSError: pass
+def judge():
+    for name in [name for name in os.listdir(folder) if name[:6] == "began-"]:
+        path = os.path.join(folder, name)
+        try:
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                starts = file.read().count(boot())
+            if starts == 1 and not os.path.exists(os.path.join(folder, name[23:] + ".out")): continue
+            if starts: put("crashed-" + name[6:22], name[23:].encode())
+            os.unlink(path)
+        except OSError: pass
+def crash_of(own):
+    try:
+        path = os.path.join(folder, "crashed-" + own)
+        if 0 <= time.time() - os.path.getmtime(path) < {crash_seconds}:
+            with open(path) as file: return "it crashed in the middle of order " + file.read()
+    except OSError: pass
+    return ""
+def digits(path): return path[-20:-4]
+def before(own):
+    names = [name for name in os.listdir(folder) if name[:15] == "backfleet-host-" and name[31:] == ".pyz"]
+    paths = [os.path.join(folder, name) for name in names if name[15:31] != own]
+    def worth(path):
+        return os.path.exists(os.path.join(folder, "proven-" + digits(path))), os.path.getmtime(path)
+    works = [path for path in paths if digest(path)[:16] == digits(path) and not crash_of(digits(path))]
+    return max(works, key=worth, default="")
+"""
+"""Which program gets the order (0130). `began-` is locked while an order is carried out, and removed at its end.
+
+It has the boot of each start. One that ended before it began its work may have been killed by its agent, so two count.
+"""
 
 _MIRRORED: Final = """\
 MIRROR, MIRROR_CA, TRUST = {mirror!r}, {mirror_ca!r}, {trust!r}
@@ -166,6 +207,7 @@ more += [TRUST and put("root.json", zlib.decompress(base64.b64decode(TRUST)))]
 """
 MIRROR_PART, LONGEST_MIRROR_SECONDS = 4, 60  # of an order's time, at most
 CHECK_PART, LONGEST_CHECK_SECONDS = 4, 120  # of an order's time, for the first start of a program on a host
+CRASH_SECONDS: Final = 86_400  # for which a program that crashed on a host gets no orders there, where another one can
 LONGEST_TRUST: Final = 4096  # characters: a longer release root is fetched from the server
 
 
@@ -208,6 +250,7 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         seconds=order.timeout_seconds,
         stage=stage_line("admit"),
         check_seconds=max(5, min(LONGEST_CHECK_SECONDS, order.timeout_seconds // CHECK_PART)),
+        choosing=_CHOOSING.format(crash_seconds=CRASH_SECONDS),
         program_path=DOWNLOADS + HOST_PROGRAM,
         order=base64.b64encode(of_any.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),

@@ -4,6 +4,9 @@ The work is done by a process that leads a session of its own and writes to a fi
 started only prints what comes into that file. So that agent may end, time out or be stopped, and the upgrade still
 finishes, unless its server has withdrawn it. The same order run again prints its report. If the process that does the
 work is killed, another one finds out what became of the order, and reports that.
+
+The command that starts this program leaves a mark, `began-PROGRAM-ORDER`, which is removed here once the order has
+ended with a report. One that stays means that this program crashed: that command then uses another one (0130).
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
 from backfleet_host.agent.setup.release_root import fetch_release_root
-from backfleet_host.contract import Order, Report, read_order, stage_line
+from backfleet_host.contract import CRASHED, Order, Report, read_order, stage_line
 from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
@@ -39,6 +42,8 @@ QUOTA = 11_000  # bytes of output that every agent passes on, whatever its setti
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
 PROGRAMS = 3  # that are kept, each from another server version: orders that began earlier may run from an older one
+BEGAN = "began"  # the mark of a program that has begun an order
+MARKS = ("proven", "crashed", BEGAN)  # files about a program, whose hash follows in their names
 HALF_MADE_SECONDS = 24 * 3600.0  # after which nobody downloads what was half-made any more
 RECOVERIES = 3  # tries to find out what became of an order whose process was killed
 LONGEST_PAUSE_SECONDS = 15.0  # between two tries to reach the server
@@ -75,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         return _Work(places, order, ask, (mirror, mirror_ca)).see_through()
     except (CannotEnrol, BadAddress, OSError) as problem:
         print(_not_begun(order, problem).as_line(), flush=True)
+        _mark_ended(places.bootstrap, own_archive(), order.order_id)
         return 1
 
 
@@ -108,13 +114,25 @@ def remove_old_programs(folder: Path, own: Optional[Path], now: float) -> None:
             os.utime(own, (now, now))
         programs = sorted(folder.glob("backfleet-host-*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
         half_made = list(folder.glob("backfleet-host-*.pyz.*"))
-        kept = {path.stem.removeprefix("backfleet-host-") for path in programs[:PROGRAMS]}
+        kept = {_digits(path) for path in programs[:PROGRAMS]}
         for path in [
             *programs[PROGRAMS:],
             *(one for one in half_made if now - one.stat().st_mtime > HALF_MADE_SECONDS),
-            *(one for one in folder.glob("proven-*") if one.name.removeprefix("proven-") not in kept),
+            *(one for kind in MARKS for one in folder.glob(f"{kind}-*") if one.name.split("-")[1] not in kept),
         ]:
             path.unlink()
+
+
+def _digits(program: Path) -> str:
+    """Return the beginning of a program's hash, which is in its name."""
+    return program.stem.removeprefix("backfleet-host-")
+
+
+def _mark_ended(folder: Path, own: Optional[Path], order_id: str) -> None:
+    """Remove the mark that this program has begun an order. Best effort: with it, another one is used for a while."""
+    if own is not None:
+        with contextlib.suppress(OSError):
+            (folder / f"{BEGAN}-{_digits(own)}-{order_id}").unlink()
 
 
 def _not_begun(order: Order, problem: Exception) -> Report:
@@ -218,11 +236,12 @@ class _Work:
         _redirect(written)
         code = 1
         try:
-            code = self._recover() if recovers else self._carry_out(heard)
+            report = self._recover() if recovers else self._carry_out(heard)
+            code = 0 if report.outcome == "succeeded" else 1
         finally:
             os._exit(code)
 
-    def _carry_out(self, heard: int) -> int:
+    def _carry_out(self, heard: int) -> Report:
         from backfleet_host import upgrader  # only the detached process needs it
 
         mirror = upgrader.mirror_at(*self._mirror)
@@ -236,27 +255,31 @@ class _Work:
             _write(line)
 
         order, root = self._order, self._root
-        return self._report(
+        report = self._report(
             lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal, mirror=mirror)
         )
+        if not report.details.get(CRASHED):
+            _mark_ended(self._output.parent, own_archive(), order.order_id)
+        return report
 
-    def _recover(self) -> int:
+    def _recover(self) -> Report:
         from backfleet_host import upgrader  # only the detached process needs it
 
         self._leave_the_agents_group()
-        return self._report(lambda: upgrader.recover(self._order, self._root, progress=_write))
+        return self._report(lambda: upgrader.recover(self._order, self._root, progress=_write))  # the mark stays
 
     def _leave_the_agents_group(self) -> None:
         move_to_own_scope(f"backfleet-{self._order.order_id}-{os.getpid()}")
 
-    def _report(self, carry: Callable[[], Report]) -> int:
+    def _report(self, carry: Callable[[], Report]) -> Report:
+        """Have the order carried out, and write its report; return it."""
         try:
             report = carry()
         except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
             report = failed_report(self._order, problem)
         self._reserved.unlink(missing_ok=True)
         _write(report_line(report, QUOTA - PROGRESS_BYTES))
-        return 0 if report.outcome == "succeeded" else 1
+        return report
 
     def _print_output(self) -> bytes:
         """Print what comes into the output file until the work is over; return all of it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable
 
 from backfleet_host.agent.execution.order_output import OrderOutput, report_line
-from backfleet_host.contract import Order, Report, read_order
+from backfleet_host.contract import CRASHED, Order, Report, read_order
 
 PROGRESS_BYTES = 2000  # of the output quota, for lines of progress
 
@@ -53,6 +53,7 @@ def failed_report(order: Order, problem: Exception) -> Report:
         "failed",
         code="InternalError",
         message=f"{problem!r}",
+        details={CRASHED: True},
         version_known=False,
     )
 

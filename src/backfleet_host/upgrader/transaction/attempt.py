@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
-from backfleet_host.contract import Order, Report, stage_line
+from backfleet_host.contract import CRASHED, Order, Report, stage_line
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import DEFERRED, NotAnswering, OrderFailed, Reason, Unhealthy
@@ -293,11 +293,16 @@ def _late(limit: int) -> str:
 
 
 def reason_details(problem: Exception) -> Dict[str, Any]:
-    """Return what the details of a report say about a failure, for programs: its reason, and whether it only defers."""
-    reason = problem.reason if isinstance(problem, (OrderFailed, Unhealthy, NotAnswering)) else ""
-    if not reason:
+    """Return what the details of a report say about a failure, for programs.
+
+    Its reason, and whether it only defers; or that the program did not foresee it. What the system refuses is foreseen.
+    """
+    if not isinstance(problem, (OrderFailed, Unhealthy, NotAnswering)):
+        return {} if isinstance(problem, OSError) else {CRASHED: True}
+    if not problem.reason:
         return {}
-    return {"reason": reason, "deferred": True} if reason in DEFERRED else {"reason": reason}
+    details: Dict[str, Any] = {"reason": problem.reason}
+    return {**details, "deferred": True} if problem.reason in DEFERRED else details
 
 
 def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:
