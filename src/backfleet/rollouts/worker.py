@@ -118,14 +118,12 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
     rollout = record.rollout()
-    starter = read_caller(record.starter or record.author)
-    judge = judge_for(context.read_judge(tx, starter, record.region, now), record.kind)
+    judge = _judge_of(tx, record, context)
     signals = read_signals(tx, record, loaded, judge, now)
     timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
-    moved = record.with_rollout(moved_rollout(rollout, decision, now))
     _apply_moves(tx, record, loaded, decision, judge, context)
-    moved = _with_waits(moved, loaded, decision, timetable, now)
+    moved = _with_waits(record.with_rollout(moved_rollout(rollout, decision, now)), loaded, decision, timetable, now)
     if decision.state in _STOPS:
         withdraw_orders(tx, record.id, now)
     events = chained([*came, *left(gone), *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
@@ -151,6 +149,11 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         if event.what != "member":
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
     return revision
+
+
+def _judge_of(tx: Transaction, record: RolloutRecord, context: Context) -> Judge:
+    starter = read_caller(record.starter or record.author)
+    return judge_for(context.read_judge(tx, starter, record.region, context.now), record.kind)
 
 
 def _with_waits(
