@@ -238,9 +238,6 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bf-clocks-") as beside,
     ):
         clocks = Clocks(Path(beside))
-        compiled = Path(beside, HOST_PACKAGE)
-        host_programs.precompile(host_programs.PROGRAM, compiled)
-        host_programs.PROGRAM = compiled
 
         def prepare(root: Path) -> Sequence[tuple[Path, Path]]:
             mount(root)

@@ -12,8 +12,7 @@ from typing import Any
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.layout import DEFAULT_ROOT, HOST_PACKAGE
-from journeys import host_programs
-from journeys.host_programs import PYTHON, offer
+from journeys.host_programs import PYTHON, compiled, offer
 from journeys.installation import LONG, Installation, wait_for
 
 UNIT = unit_name(DEFAULT_ROOT)
@@ -94,7 +93,7 @@ def hosts_moved_over(
     with contextlib.ExitStack() as switched_on:
         try:
             server.start()
-            shutil.copy(host_programs.PROGRAM, server.folder / HOST_PACKAGE)
+            (server.folder / HOST_PACKAGE).write_bytes(compiled())
             offer(server, "1.0", UNIT)
             code = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=count)
             hosts = []

@@ -4,7 +4,6 @@ The versions are the real program, packed again with another number and, some of
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import pytest
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name, watchdog_name
 from backfleet_host.layout import HOST_PACKAGE
-from journeys.host_programs import FAULTS, PROGRAM, PROOF_SECONDS, offer
+from journeys.host_programs import FAULTS, PROOF_SECONDS, compiled, offer
 from journeys.installation import LONG, Installation, processes_of, wait_for
 
 pytestmark = [
@@ -85,7 +84,7 @@ def site() -> Iterator[Site]:
 
 def _moved_over(site: Site) -> Site:
     first = site.server.folder / "backfleet-host"
-    shutil.copy(PROGRAM, first)
+    first.write_bytes(compiled())
     code = site.server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=1)
     ca = site.server.data / "tls" / "ca.pem"
     words = ["--server", site.server.https, "--ca", ca, "--activation-id", code["ActivationId"], "--root", site.root]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from backfleet.authorities import believing_also
 from backfleet.cli import _profiles as profiles
 from backfleet.settings import DEFAULT_DATA
 from backfleet.wire.credentials import Credentials
@@ -101,13 +102,10 @@ def _authority(
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as problem:
-            raise NoConnection(f"{ca_file} cannot be read as a certificate: {problem}") from None
-    return context
+    try:
+        return believing_also(ca_file)
+    except OSError as problem:
+        raise NoConnection(f"{ca_file} cannot be read as a certificate: {problem}") from None
 
 
 def _key_origin(flags: ConnectionFlags, profile: Mapping[str, Any], environment: Mapping[str, str], data: Path) -> str:

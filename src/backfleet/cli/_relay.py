@@ -11,6 +11,7 @@ import click
 
 from backfleet import relay as relaying
 from backfleet import sockets
+from backfleet.authorities import believing
 from backfleet.cli._options import fail, json_option
 from backfleet.cli._print import print_json, say
 from backfleet.clock import utc_now
@@ -104,7 +105,7 @@ def _address(upstream: str) -> str:
 
 def _trusted(ca: str) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca or None)
+        return believing(ca)
     except OSError as problem:
         fail(f"--ca {ca} cannot be used: {problem.strerror or problem}; name the server's ca.pem")
 

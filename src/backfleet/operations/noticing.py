@@ -6,7 +6,6 @@ something happens, and a restart or a second process loses and doubles nothing.
 
 import itertools
 import logging
-import ssl
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 from cryptography import x509
 
 from backfleet import backups, fleet, hold, identity, notifications, releases, rollouts, upgrades
+from backfleet.authorities import believing
 from backfleet.certificates import authority_file, server_file
 from backfleet.checks import named_some
 from backfleet.notifications import KINDS, LASTING, Condition, Destination, Kind, Way
@@ -50,7 +50,7 @@ def sender_of(services: Services) -> notifications.Sender:
     settings = services.settings
     means = notifications.Means(
         destinations=Destinations.read(settings.outbound_allowed),
-        trust=ssl.create_default_context(cafile=settings.outbound_authority or None),
+        trust=believing(settings.outbound_authority),
         unseal=lambda sealed: unseal_secret(services, sealed),
         mail=notifications.read_mail_server(settings.smtp_url, settings.smtp_password_file, settings.smtp_sender),
         program=settings.notify_program,

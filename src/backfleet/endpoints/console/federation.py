@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 
 from backfleet import identity, logins
+from backfleet.authorities import believing
 from backfleet.clock import Clock
 from backfleet.logins import oidc
 from backfleet.operations.catalogue import Call, Services
@@ -37,7 +37,7 @@ class Federation:
         self._waiting = 0
         self._providers: dict[str, oidc.Provider] = {}
         if self.offers.each:
-            trust = ssl.create_default_context(cafile=settings.outbound_authority or None)
+            trust = believing(settings.outbound_authority)
             destinations = Destinations.read(settings.outbound_allowed)
             self._providers = {offer.id: oidc.Provider(offer, destinations, trust) for offer in self.offers.each}
 

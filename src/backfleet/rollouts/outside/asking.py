@@ -2,13 +2,13 @@
 
 import json
 import logging
-import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from backfleet.authorities import believing
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import SECONDS, Destinations, NoAnswer, NotAllowed, Resolve, fetch, resolve, signed
 from backfleet.rollouts import _store
@@ -63,7 +63,7 @@ class Asker:
         """
         self._database, self._destinations, self._key, self._draw = database, destinations, key, draw
         self._seconds, self._resolve = seconds, resolve
-        self._trust = ssl.create_default_context(cafile=authority or None)
+        self._trust = believing(authority)
 
     def run_once(self, now: datetime) -> bool:
         """Ask what is due; False: there is no more to do at once."""
