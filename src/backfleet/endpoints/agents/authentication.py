@@ -87,8 +87,13 @@ class Authenticator:
                 "", lambda tx: self.spend(tx, signature, node.clock()), gather_seconds=gather_seconds
             )
         except Unavailable:
-            until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
-            node.heartbeats.remember_request(signature.fingerprint, until)
+            self.spend_later(signature)
+
+    def spend_later(self, signature: AgentSignature) -> None:
+        """Use the signature up with the next batch: the transaction that was to do it failed, or may have."""
+        node = self._node
+        until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
+        node.heartbeats.remember_request(signature.fingerprint, until)
 
     def forget(self, instance_id: str) -> None:
         """Forget an instance that was deregistered, and close its socket."""

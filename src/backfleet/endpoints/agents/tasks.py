@@ -64,7 +64,7 @@ class Tasks:
             if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
                 raise
             handout = _NOTHING
-            await self._authenticator.spend_alone(signature)
+            self._authenticator.spend_later(signature)
         if handout.run:
             failpoint("command claimed")
         return web.json_response(codec.task_list(instance_id, handout))
