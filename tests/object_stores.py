@@ -3,6 +3,7 @@
 moto answers as S3 does on the wire; it is no S3, and verifies no signature.
 """
 
+import contextlib
 import http.client
 import os
 import socket

@@ -19,7 +19,7 @@ echo courier {{version}}
 exit {{health}}
 """
 
-"""A client whose health command is held while faults come; not for longer, since the gate is closed for 60 s at most."""
+"""Its health command is held while faults come; for 25 s at most, since verifying has 60 s in all."""
 
 pytestmark = pytest.mark.slow
 

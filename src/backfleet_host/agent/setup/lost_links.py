@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 class LinkWatch:
-    """Looks at the links now and then."""
+    """Checks the links now and then."""
 
     def __init__(self, root: Path, interval: float) -> None:
         self._root, self._interval = root, interval
 
     def run(self, stopping: threading.Event) -> None:
-        """Look until told to stop."""
+        """Check them until told to stop."""
         while not stopping.is_set():
-            self.look()
+            self.run_once()
             stopping.wait(self._interval)
 
-    def look(self) -> None:
+    def run_once(self) -> None:
         """Have a lost link made again. Where both are there, which is nearly always, this costs two calls."""
         package = self._root / HOST_PACKAGE
         if all((package / name).is_symlink() for name in LINKS) or not (package / "versions").is_dir():

@@ -38,26 +38,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_only_a_lost_link_is_mended(package: Path, asked: list[Path], lost: tuple[str, ...]) -> None:
     for name in lost:
         (package / name).unlink()
-    LinkWatch(package.parent, 60).look()
+    LinkWatch(package.parent, 60).run_once()
     assert asked == ([package.parent] if lost else [])
 
 
 def test_a_link_that_became_a_file_is_lost(package: Path, asked: list[Path]) -> None:
     (package / "current").unlink()
     (package / "current").write_bytes(b"")
-    LinkWatch(package.parent, 60).look()
+    LinkWatch(package.parent, 60).run_once()
     assert asked == [package.parent]
 
 
 def test_a_host_without_the_package_has_nothing_to_lose(tmp_path: Path, asked: list[Path]) -> None:
-    LinkWatch(tmp_path, 60).look()
+    LinkWatch(tmp_path, 60).run_once()
     assert asked == []
 
 
 def test_what_cannot_be_mended_does_not_end_the_agent(
     package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is looked at again; the log says so."""
+    """It is tried again; the log says so."""
     (package / "verified").unlink()
     stopping = threading.Event()
     tries: list[Path] = []
