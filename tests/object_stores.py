@@ -78,11 +78,10 @@ class Faults:
                     time.sleep(fault)
                 if isinstance(fault, tuple):
                     return self._refuse(*fault)
-                connection = http.client.HTTPConnection("127.0.0.1", upstream, timeout=60)
-                connection.request(self.command, self.path, body, dict(self.headers))
-                found = connection.getresponse()
-                content = found.read()
-                connection.close()
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", upstream, timeout=60)) as connection:
+                    connection.request(self.command, self.path, body, dict(self.headers))
+                    found = connection.getresponse()
+                    content = found.read()
                 part = found.getheader("Content-Range") is not None
                 self.send_response(206 if part and faults.mends_parts else found.status)
                 for name, value in found.getheaders():
