@@ -63,7 +63,7 @@ class WarmServer(subprocess.Popen[Any]):
         serving = list(self._forked())
         super().kill()
         for process in serving:
-            select.select([process], [], [], LONGEST_SECONDS)
+            _is_readable(process, LONGEST_SECONDS)
             os.close(process)
 
     def _forked(self) -> Iterator[int]:
@@ -85,12 +85,19 @@ class WarmServer(subprocess.Popen[Any]):
 
     def _ended(self, seconds: float | None) -> int | None:
         """Wait for the exit status. The process is there until its parent has written that."""
-        if self.returncode is None and select.select([self._status], [], [], seconds)[0]:
+        if self.returncode is None and _is_readable(self._status, seconds):
             with self._waitpid_lock:
                 if self.returncode is None:  # to this thread, that is
                     (self.returncode,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
                     os.close(self._status)
         return self.returncode
+
+
+def _is_readable(file: int, seconds: float | None) -> bool:
+    """Wait until there is something to read; unlike `select`, also where thousands of files are open."""
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
 
 def read(file: Path) -> bytes:

@@ -241,7 +241,9 @@ async def enrol(agents: Sequence[Agent], codes: Sequence[tuple[str, str]], *, pe
         async with turns:
             await agent.register(*codes[agent.number // per_code])
 
-    await asyncio.gather(*(one(agent) for agent in agents))
+    # One of each activation after the other: those of one wait for each other at the server, which counts them.
+    by_turns = sorted(agents, key=lambda agent: agent.number % per_code)
+    await asyncio.gather(*(one(agent) for agent in by_turns))
 
 
 async def all_connected(agents: Sequence[Agent], seconds: float) -> None:

@@ -29,6 +29,24 @@ def test_hosts_are_listed_and_shown_by_name(many: Fleet) -> None:
     assert (refused.exit_code, "is file-2 or file-1 meant?" in refused.stderr) == (1, True), refused.stderr
 
 
+def test_lists_have_a_column_with_the_host_program(many: Fleet) -> None:
+    """Of hosts and of clients, where it can be asked for, sorted by and chosen by; another agent has none."""
+    for name, agent in (("ours-1", "backfleet-0.1.0"), ("ours-2", "backfleet-0.2.0"), ("theirs", "2.2.3.1040")):
+        host = many.env.host(name=name, agent=agent)
+        many.tag(host, kind="program")
+        many.env.client(host, "1.0")
+    chosen = ("--where", "tag:kind=program", "--csv", "--sort", "name")
+    hosts = many.run("instance", "list", *chosen, "--columns", "name,agent,host_program").stdout
+    assert hosts == (
+        "name,agent,host_program\nours-1,backfleet-0.1.0,0.1.0\nours-2,backfleet-0.2.0,0.2.0\ntheirs,2.2.3.1040,\n"
+    )
+    clients = many.run("client", "list", *chosen, "--columns", "name,host_version").stdout
+    assert clients == "name,host_version\nours-1,0.1.0\nours-2,0.2.0\ntheirs,\n"
+    assert "HOST_VERSION" not in many.run("client", "list", "--where", "tag:kind=program").stdout
+    older = many.run("client", "list", "--where", "host_version<0.2", "--where", "tag:kind=program", *chosen[2:])
+    assert [line.split(",")[2] for line in older.stdout.splitlines()[1:]] == ["ours-1"], older.output
+
+
 def test_deregistering_says_which_clients_stay(many: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal it asks; --dry-run changes nothing; by name and by id."""
     host, _ = many.add("old-1", "1.0")

@@ -79,7 +79,7 @@ def test_ids_alone_are_sent_as_they_are(many: Fleet, three: Ids) -> None:
     """Without a list first: who may upgrade need not be allowed to list, and scripts go on as ever."""
     (web, _), (_, client) = three["app-1"], three["db-1"]
     assert many.run("client", "upgrade", "--instance", web, client).exit_code == 0
-    assert [action for action, _ in many.asked] == ["UpgradeBackupClients"]
+    assert [action for action, _ in many.asked] == ["UpgradeBackupClients", "DescribeTask"]
     (call,) = many.calls("UpgradeBackupClients")
     assert (call["InstanceIds"], call["ClientIds"]) == ([web], [client])
 

@@ -8,6 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from backfleet import operations
+from backfleet.carriers import ecs
+from backfleet.carriers.ecs import _store
+from backfleet.fleet import CarrierKind
 from backfleet.ids import Draw
 from backfleet.operations import measuring
 from backfleet.storage import Database
@@ -146,3 +149,21 @@ def test_backups_are_counted_once_when_they_end(hosts: Fleet) -> None:
     assert since("courier", "other", "succeeded") == 1
     assert since("courier", "7.7.7-made-up", "succeeded") == 0
     assert figures(hosts, "backfleet_backups_overdue") == {(): 0}
+
+
+def test_cloud_accounts_are_shown_with_the_problem_that_they_have(hosts: Fleet) -> None:
+    """Of either cloud. One that is deleted is shown no more."""
+    ask, key = hosts.env.ask, {"KeyId": "LTAI1", "KeySecret": "hush"}
+    for cloud, names in (("Ecs", ("one", "two", "three")), ("Ssm", ("aws",))):
+        for name in names:
+            assert ask("2026-11-01", f"Create{cloud}Account", Name=name, **key)[0] == 200
+    account = hosts.env.root.account_id
+    with hosts.env.services.database.transaction() as tx:
+        for name, cloud, code in (("two", CarrierKind.ECS, "EcsKeyRefused"), ("aws", CarrierKind.SSM, "SsmThrottled")):
+            found = ecs.find_account(tx, account, name, cloud)
+            assert found is not None
+            _store.note_account(tx, found, code, "it was refused", None)
+    shown = {("ecs", "none"): 2, ("ecs", "EcsKeyRefused"): 1, ("ssm", "SsmThrottled"): 1}
+    assert figures(hosts, "backfleet_cloud_accounts") == shown
+    ask("2026-11-01", "DeleteEcsAccount", Name="two")
+    assert figures(hosts, "backfleet_cloud_accounts") == {k: v for k, v in shown.items() if k[1] != "EcsKeyRefused"}

@@ -11,9 +11,12 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
+from prometheus_client import REGISTRY
+from tuf.api.metadata import TargetFile
 
 from backfleet.certificates import prepare_certificates
 from backfleet.relay import Cache, CacheInUse
+from backfleet_host.platforms import platform_here
 from host.upgrader.fake_repository import begin_answer
 from relay.conftest import SIZE, Site, carry, relaying
 
@@ -272,3 +275,37 @@ def test_a_server_with_another_authority_is_not_believed(site: Site) -> None:
     assert status == 504
     assert b"certificate verify failed" in text
     assert report.outcome == "succeeded"
+
+
+def test_what_was_answered_is_counted_by_kind_and_by_where_it_was(site: Site) -> None:
+    """A delta is not an artifact, for its bytes are few; the host program counts, too."""
+    whole = artifact_of(site)
+    delta = site.offering.files[whole][:1000]
+    name, digest = f"courier/2.0/{platform_here()}/from/1.0", hashlib.sha256(delta).hexdigest()
+    site.offering.targets.targets[name] = TargetFile(len(delta), {"sha256": digest}, name)
+    parts = name.rpartition("/")
+    path = f"targets/{parts[0]}/{digest}.{parts[2]}"
+    site.offering.files |= {path: delta, "backfleet-host.pyz": b"program"}
+    site.offering.publish()
+    before = counted()
+    with relaying(site) as relay:
+        for one in (whole, path, path, "backfleet-host.pyz", "backfleet-host.pyz"):
+            assert get(relay, f"/downloads/{one}")[0] == 200, one
+    found = {labels: number - before.get(labels, 0) for labels, number in counted().items()}
+    assert {labels: number for labels, number in found.items() if number and labels[0] != "metadata"} == {
+        ("artifact", "server"): 1,
+        ("delta", "server"): 1,
+        ("delta", "cache"): 1,
+        ("program", "server"): 1,
+        ("program", "cache"): 1,
+    }
+
+
+def counted() -> dict[tuple[str, str], float]:
+    """Return the relay's figures by kind and source."""
+    samples = [sample for metric in REGISTRY.collect() for sample in metric.samples]
+    return {
+        (sample.labels["kind"], sample.labels["source"]): sample.value
+        for sample in samples
+        if sample.name == "backfleet_relay_answers_total"
+    }

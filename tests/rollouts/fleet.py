@@ -203,14 +203,15 @@ class Fleet:
     def _answer_for(self, instance_id: str) -> None:
         for command in self.helpers.claim(instance_id, self.at).run:
             item = self._item_of(command.task_id)
-            report = self.answers.get(instance_id, succeeds)(item)
-            with self.helpers.transaction() as tx:
-                assert commands.record_output(
-                    tx, instance_id, command.task_id, b"", started_ms=1, now=self.now, lease=LEASE
-                )
-                if report is not None:
-                    final = FinalReport("finish", output=report.as_line().encode())
-                    assert commands.record_final_report(tx, instance_id, command.task_id, final, now=self.now)
+            self.report(instance_id, command.task_id, self.answers.get(instance_id, succeeds)(item))
+
+    def report(self, instance_id: str, command_id: str, report: Report | None) -> None:
+        """Have a host report of an order that it has fetched; None: only that it began."""
+        with self.helpers.transaction() as tx:
+            assert commands.record_output(tx, instance_id, command_id, b"", started_ms=1, now=self.now, lease=LEASE)
+            if report is not None:
+                final = FinalReport("finish", output=report.as_line().encode())
+                assert commands.record_final_report(tx, instance_id, command_id, final, now=self.now)
 
     def _item_of(self, command_id: str) -> upgrades.Item:
         with self.helpers.database.reading() as tx:

@@ -139,3 +139,33 @@ def test_0007_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_packa
         defaults = [tuple(row) for row in tx.rows(sa.text("SELECT channel, platform, package FROM default_packages"))]
         assert defaults == [("stable", "linux-amd64", "rclone")]
         assert {row[0] for row in tx.rows(sa.text("SELECT fetched_at FROM releases"))} == {3}
+
+
+def test_0038_deltas_that_were_given_up_are_tried_again(empty: Database) -> None:
+    """Those that lacked memory or time. What is of no use stays so, and what is made stays as it is."""
+    migrate(empty, "0037")
+    row = {
+        "package": "rclone", "platform": "linux-amd64", "base_version": "1.0", "size": 1, "base_sha256": "0",
+        "base_length": 1, "result_sha256": "0", "result_length": 1, "made_at": 1,
+    }  # fmt: skip
+    notes = {
+        "1.1": ("", "making it needs 900 MB, and delta_megabytes is 500"),
+        "1.2": ("", "making it took more than 3600 s"),
+        "1.3": ("", "the delta has 90 percent of the artifact's bytes: it is of no use"),
+        "1.4": ("abc", ""),
+    }
+    with empty.transaction() as tx:
+        for version, (sha256, note) in notes.items():
+            one = {**row, "version": version, "sha256": sha256, "note": note}
+            tx.run(sa.table("release_deltas", *map(sa.column, one)).insert().values(one))
+    migrate(empty)
+    with empty.reading() as tx:
+        found = tx.rows(
+            sa.text("SELECT version, retry_above, retry_at, downloads FROM release_deltas ORDER BY version")
+        )
+    assert [tuple(each) for each in found] == [
+        ("1.1", 0, None, 0),
+        ("1.2", 0, None, 0),
+        ("1.3", None, None, 0),
+        ("1.4", None, None, 0),
+    ]

@@ -490,7 +490,7 @@ def test_a_host_program_that_gave_way_to_the_one_before_is_named(report: str) ->
     before = item()
     instead = json.dumps({"instead": {"wanted": "a" * 64, "used": "b" * 16, "why": "it\x1b[2J hangs"}})
     after = judged(before, outcome(State.FINISHED, f"{instead}\n{printed(report, before)}")).item
-    note = f"the host program {'a' * 16} failed its check there, and {'b' * 16} from before was used: it"
+    note = f"the host program {'a' * 16} does not work there, and {'b' * 16} from before was used: it"
     assert note in after.message
     assert after.message.isprintable()
     again = judged(after, outcome(State.FINISHED, f"{instead}\n{printed(report, before)}")).item

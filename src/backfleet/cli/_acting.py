@@ -12,13 +12,14 @@ from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import FEW, Plan, can_answer, confirm, show_plan, yes_option
 from backfleet.cli._options import PARTLY, fail
 from backfleet.cli._print import say
-from backfleet.cli._progress import as_document
+from backfleet.cli._progress import FINE, Item, as_document, is_over, items_of
 from backfleet.cli._starting import NO_VALID_INSTANCE, Order, Started, start
 from backfleet.cli._tables import Output, output_options, print_table
 from backfleet.cli._targets import NOTHING_NAMED, chosen_clients, chosen_hosts
 from backfleet.cli._waiting import stoppable
 from backfleet.cli._watching import have_succeeded, show_ended, wait_for
 
+ON_ITS_WAY: Final = "UpgradeInProgress"
 MOST_PREVIEWED: Final = 100  # ids in one call: the API's maximum
 
 
@@ -114,7 +115,10 @@ def _start(api: Client, verb: Verb, ids: Sequence[str], names: dict[str, str], w
     if not so_far.task_ids:
         _fail_of_all(so_far, output)
     if not wait:
+        refused = _refused_at_once(api, so_far.task_ids)
         _report_started(so_far, output)
+        if refused:
+            _fail_of_items(refused)
         return
     if so_far.unreachable and output.form == "table":
         print_table(("REFUSED INSTANCE", "CODE"), [(s["InstanceId"], s["ErrorCode"]) for s in so_far.unreachable])
@@ -127,6 +131,36 @@ def _start(api: Client, verb: Verb, ids: Sequence[str], names: dict[str, str], w
     else:
         show_ended(tasks, output)
     raise SystemExit(0 if have_succeeded(tasks) and not so_far.unreachable else 1)
+
+
+def _refused_at_once(api: Client, task_ids: Sequence[str]) -> list[Item]:
+    """Return the items of tasks of which nothing can be done; none, if anything goes on, or the server does not tell.
+
+    The answer of the call that starts a task has no codes of its items. The first task with one that goes on is the
+    last that is asked for: nearly always one call. A client that another task is moving already is on its way.
+    """
+    items: list[Item] = []
+    for task_id in task_ids:
+        try:
+            task = api.call("hbr", "DescribeTask", TaskId=task_id)
+        except CallFailed:  # whoever may start a task may not be one who may read it
+            return []
+        found = items_of(task)
+        if not is_over(task) or not all(map(_is_refused, found)):
+            return []
+        items += found
+    return items
+
+
+def _is_refused(item: Item) -> bool:
+    return item.get("errorCode") not in (*FINE, ON_ITS_WAY)
+
+
+def _fail_of_items(refused: Sequence[Item]) -> None:
+    """Report that nothing can be done, with the reason that most items have, and end."""
+    (code, why), number = Counter((item["errorCode"], item["message"]) for item in refused).most_common(1)[0]
+    of_all = f", {number} of {len(refused)}" if len(refused) > 1 else ""
+    fail(f"nothing can be done of it{of_all}: {why}", code=str(code), refused=len(refused))
 
 
 def _document(so_far: Started) -> dict[str, Any]:

@@ -27,6 +27,7 @@ NEEDS_SOMEBODY = {
     "halted": "why: `backfleet rollout show {id} --members`. Then `roll-back {id}` rolls back who has it, `retry {id}` "
     "and `resume {id}` go on, `cancel {id}` ends it",
 }
+_TOO_NEW = {"ExpectedEndTime": None, "ExpectedEndReason": ""}  # what changes all the time, where nothing is drawn over
 BAR = 24  # characters
 
 _RING_COUNTS = (
@@ -169,8 +170,9 @@ def _picture(found: dict[str, Any]) -> str:
 
 def _end_and_budget(found: dict[str, Any]) -> str:
     """Return when it may be over, and how many members may still fail."""
-    end, left = found.get("ExpectedEndTime"), found.get("FailuresLeft")
+    end, why, left = found.get("ExpectedEndTime"), found.get("ExpectedEndReason"), found.get("FailuresLeft")
     text = f", about over at {moment(end)} at the pace so far" if end else ""
+    text += f" {why}" if end and why else f", its end cannot be foreseen: {why}" if why else ""
     if left is None:
         return text
     own = [f", ring {ring['Name']}: {_left(ring['FailuresLeft'])}" for ring in found["Rings"] if "FailuresLeft" in ring]
@@ -207,7 +209,7 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
         while True:
             found = poller.poll(lambda: api.call("backfleet", "DescribeRollout", RolloutId=rollout_id))
             if not as_json:
-                drawing.show(_picture(found if drawing.is_redrawn else {**found, "ExpectedEndTime": None}).splitlines())
+                drawing.show(_picture(found if drawing.is_redrawn else {**found, **_TOO_NEW}).splitlines())
             if found["State"] in (*ENDED, *NEEDS_SOMEBODY):
                 break
             time.sleep(POLL_SECONDS)

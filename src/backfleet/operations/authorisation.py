@@ -58,6 +58,8 @@ def judge(
     if operation.administrator_only and not identity.is_administrator_account(tx, call.account_id):
         return Ruling(operation.action, Decision(allowed=False), targets[0].arns[0], context, of_all_accounts=True)
     permissions = identity.permissions_of(tx, call.caller)
+    if len(targets) > 1 and permissions.allow_all(operation.action, targets, context):
+        targets = targets[-1:]  # which the last of all decisions is about
     contexts = contexts_of(tx, permissions, targets, context, call.account_id)
     for target, here in zip(targets, contexts, strict=True):
         decision = permissions.decide(operation.action, target, here)

@@ -10,6 +10,8 @@ from typing import Final
 from prometheus_client import Gauge
 
 from backfleet import backups, commands, fleet, hold, notifications, releases, upgrades
+from backfleet.carriers import ecs
+from backfleet.fleet import CarrierKind
 from backfleet.operations.noticing import certificate_ends
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
@@ -52,7 +54,12 @@ DELTA_DOWNLOADS: Final = Gauge("backfleet_delta_downloads", "Downloads of deltas
 SAVED: Final = Gauge(
     "backfleet_delta_saved_bytes", "What these hosts did not download of whole artifacts.", ["package"]
 )
-_ALL: Final = (ENDED, OPEN, OPEN_AGE, COMMANDS, COMMANDS_AGE, NOTICES, NOTICES_AGE, TROUBLED, OVERDUE, ENDS)
+CLOUDS: Final = Gauge(
+    "backfleet_cloud_accounts",
+    "Cloud accounts, by the code of the problem that they have now; none where the cloud answers.",
+    ["account", "carrier", "problem"],
+)
+_ALL: Final = (ENDED, OPEN, OPEN_AGE, COMMANDS, COMMANDS_AGE, NOTICES, NOTICES_AGE, TROUBLED, OVERDUE, ENDS, CLOUDS)
 _OF_RELEASES: Final = (DELTAS, DELTA_DOWNLOADS, SAVED)
 
 
@@ -69,6 +76,7 @@ class Happening:
     ends: dict[str, datetime]
     is_held: bool
     deltas: list[releases.DeltaFigures]
+    clouds: dict[tuple[str, CarrierKind, str], int]
 
 
 def read(tx: Transaction, settings: Settings, accounts: list[str], now: datetime) -> Happening:
@@ -90,6 +98,7 @@ def read(tx: Transaction, settings: Settings, accounts: list[str], now: datetime
         ends=certificate_ends(settings.data) | releases.endings(tx),
         is_held=restore is not None and restore.is_held,
         deltas=releases.delta_figures(tx),
+        clouds=ecs.count_accounts(tx),
     )
 
 
@@ -112,6 +121,8 @@ def show(found: Happening, now: datetime) -> None:
         OVERDUE.labels(account).set(number)
     for what, ends in found.ends.items():
         ENDS.labels(what).set(ends.timestamp())
+    for (account, carrier, problem), number in found.clouds.items():
+        CLOUDS.labels(account, carrier.value, problem or "none").set(number)
     HELD.set(found.is_held)
     for figures in found.deltas:
         for state in ("made", "failed", "useless"):

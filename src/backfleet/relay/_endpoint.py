@@ -19,7 +19,7 @@ from backfleet.relay._cache import Cache
 from backfleet.relay._documents import NAME, SHA256, artifacts_of, is_current, named_version
 from backfleet.relay._fetching import Fetching, WrongBytes
 from backfleet.relay._upstream import Away, Busy, NotThere, Upstream
-from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
+from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS, is_delta
 
 MOST_METADATA: Final = 8 << 20  # bytes of a document
 MOST_PROGRAM: Final = 64 << 20  # bytes of the host program
@@ -139,15 +139,16 @@ class Relay:
     async def _artifact(self, request: web.Request, path: str, sha256: str) -> web.StreamResponse:
         if not SHA256.fullmatch(sha256):
             raise web.HTTPNotFound
+        kind = "delta" if is_delta(path) else "artifact"
         here = self._cache.artifact(sha256) if await self._is_intact(sha256) else None
         if here is not None:
-            ANSWERED.labels("artifact", "cache").inc()
+            ANSWERED.labels(kind, "cache").inc()
             return DownloadResponse(here, chunk_size=PIECE, headers={"Content-Type": "application/octet-stream"})
         length = await self._length_of(sha256)
         if length is None:
             raise web.HTTPNotFound(text="no release that the newest signed metadata names has this artifact\n")
         fetching = self._fetching.get(sha256)
-        ANSWERED.labels("artifact", "server" if fetching is None else "download under way").inc()
+        ANSWERED.labels(kind, "server" if fetching is None else "download under way").inc()
         if fetching is None:
             fetching = self._fetch(request.rel_url.raw_path, sha256, length)
         return await self._pass_on(request, fetching)
@@ -231,6 +232,7 @@ class Relay:
         name = HOST_PROGRAM.strip("/")
         kept = await asyncio.to_thread(self._cache.document, name)
         if kept is not None and self._is_fresh(name, PROGRAM_FRESH_SECONDS):
+            ANSWERED.labels("program", "cache").inc()
             return kept
         try:
             keep = partial(self._cache.keep_document, name)
@@ -240,8 +242,10 @@ class Relay:
         except Away as problem:
             if kept is None:
                 raise _away(problem) from None
+            ANSWERED.labels("program", "cache, server away").inc()
             return kept
         self._asked_at[name] = self._now()
+        ANSWERED.labels("program", "server").inc()
         return found
 
 

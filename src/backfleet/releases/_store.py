@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -17,9 +17,24 @@ from backfleet.releases._tables import (
     signed_metadata,
 )
 from backfleet.releases.model import Delta, DeltaFigures, Prepared, Release
+from backfleet.storage import Prepared as Statement
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
 from backfleet_host.versions import FIRST_SCHEME
+
+# What each call that starts upgrades reads. They are built once: building one costs more than running it.
+_PACKAGES: Final[sa.BindParameter[Any]] = sa.bindparam("packages", expanding=True)
+_PLATFORMS: Final[sa.BindParameter[Any]] = sa.bindparam("platforms", expanding=True)
+_CHANNELS: Final[sa.BindParameter[Any]] = sa.bindparam("channels", expanding=True)
+_SAME: Final = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
+_OFFERED_ON: Final = sa.and_(_SAME, offers.c.package.in_(_PACKAGES), offers.c.channel.in_(_CHANNELS))
+_OFFERED = Statement(
+    sa.select(releases).where(
+        releases.c.published_at.is_not(None), releases.c.platform.in_(_PLATFORMS), sa.exists().where(_OFFERED_ON)
+    )
+)
+_OFFERS = Statement(sa.select(offers).where(offers.c.package.in_(_PACKAGES)).order_by(offers.c.channel))
+_SCHEMES = Statement(sa.select(package_schemes).where(package_schemes.c.package.in_(_PACKAGES)))
 
 
 def lock(tx: Transaction) -> None:
@@ -193,15 +208,14 @@ def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list[Rel
     """Return what is offered for any of (package, platform, channel)."""
     if not wanted:
         return []
-    any_of = sa.or_(
-        *(
-            sa.and_(offers.c.package == package, offers.c.platform == platform, offers.c.channel == channel)
-            for package, platform, channel in sorted(set(wanted))
-        )
-    )
-    same_release = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
-    published = releases.c.published_at.is_not(None)
-    return _releases(tx, sa.select(releases).where(published, sa.exists().where(same_release, any_of)))
+    any_of = set(wanted)
+    packages, platforms, channels = (sorted({each[place] for each in any_of}) for place in range(3))
+    found = _releases(tx, _OFFERED, {"packages": packages, "platforms": platforms, "channels": channels})
+    return [
+        release
+        for release in found
+        if any((release.package, release.platform, channel) in any_of for channel in release.channels)
+    ]
 
 
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
@@ -222,8 +236,7 @@ def schemes(tx: Transaction, packages: Collection[str]) -> dict[str, str]:
     """Return the version schemes of these packages. Those without releases are left out."""
     if not packages:
         return {}
-    query = sa.select(package_schemes).where(package_schemes.c.package.in_(packages))
-    return {row.package: row.scheme for row in tx.rows(query)}
+    return {row.package: row.scheme for row in tx.rows(_SCHEMES, {"packages": sorted(packages)})}
 
 
 def set_scheme(tx: Transaction, package: str, name: str) -> None:
@@ -307,12 +320,11 @@ def _offers_of(package: str, version: str, platform: str) -> sa.Delete:
     return sa.delete(offers).where(of_this)
 
 
-def _releases(tx: Transaction, query: Any) -> list[Release]:
-    rows = tx.rows(query)
+def _releases(tx: Transaction, query: Any, values: dict[str, Any] | None = None) -> list[Release]:
+    rows = tx.rows(query, values)
     channels: dict[tuple[str, str, str], list[str]] = {}
     if rows:
-        named = offers.c.package.in_({row.package for row in rows})
-        for row in tx.rows(sa.select(offers).where(named).order_by(offers.c.channel)):
+        for row in tx.rows(_OFFERS, {"packages": sorted({row.package for row in rows})}):
             channels.setdefault((row.package, row.version, row.platform), []).append(row.channel)
     by_package = schemes(tx, {row.package for row in rows})
     return [

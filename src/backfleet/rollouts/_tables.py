@@ -20,6 +20,7 @@ rollouts = sa.Table(
     sa.Column("state", sa.String(32), nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("waits_for", sa.Text, nullable=False, server_default=""),
+    sa.Column("waits", sa.Text, nullable=False, server_default="{}"),  # JSON: how many members wait, by what for
     sa.Column("target_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("author", sa.Text, nullable=False),  # JSON: a caller
     sa.Column("starter", sa.Text, nullable=False, server_default=""),
@@ -34,7 +35,7 @@ rollouts = sa.Table(
     sa.Column("decide_at", Moment),  # when to decide again; null = a signal must come first
     sa.Column("decided_at", Moment),  # the last decision that was stored
     sa.Column("gaps", sa.Text, nullable=False, server_default="[]"),  # JSON: in which nobody decided it
-    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # raised by every change of it or a member
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # raised by every change of its members
     sa.Column("events", sa.Integer, nullable=False, server_default="0"),
     sa.Column("head", sa.String(64), nullable=False, server_default=""),  # the hash of the newest event
     sa.Index("ix_rollouts_account", "account_id", "region", "created_at"),

@@ -8,13 +8,16 @@ from typing import Final
 
 from backfleet.rollouts import _store
 from backfleet.rollouts.board import fails
-from backfleet.rollouts.model import FirstRun
+from backfleet.rollouts.model import FirstRun, RingRun
 from backfleet.rollouts.policy import Policy, Soak
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import FINAL, MemberState, RingState, RolloutState
+from backfleet.rollouts.waiting import text_of
 from backfleet.storage import Transaction
 
 FEWEST: Final = 3  # members that have ended, before an end is expected
+_UNDER_WAY: Final = (MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
+_ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,21 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """When a rollout may be over; None: nobody can say. `why`: why not, or who is not counted in; "" = no more."""
+
+    at: datetime | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """The figures of one rollout. `own`: the budgets of rings that have one, by number; None: it cannot be known."""
 
     budget: Left | None
     own: dict[int, Left]
     waits_since: dict[int, datetime]
-    expected_end: datetime | None
+    expected: Expected
 
 
 _Row = tuple[str, int, MemberState, str, FirstRun, bool, int]
@@ -86,28 +97,55 @@ def budgets(policy: Policy, counts: Counts, failed: dict[int, int]) -> tuple[Lef
     return Left(policy.failure.max_failed.of(sizes.total()), shared), own
 
 
-def expected_end(record: RolloutRecord, counts: Counts, now: datetime) -> datetime | None:
+def expected_end(record: RolloutRecord, counts: Counts, now: datetime) -> Expected:
     """Return when a rollout that runs may be over: at the pace so far, and after the soak times that are to come.
 
-    None: too little is known, or it does not run. Windows, gates and hosts that are away are not foreseen; nothing is
+    Members that wait for something else than their turn are not foreseen, nor are windows and other gates; nothing is
     expected after the deadline.
     """
     runs = record.ring_runs
     if record.state is not RolloutState.RUNNING or record.unreadable:
-        return None
+        return Expected(None)
+    waits = record.waiting
+    if _stands_still(runs, counts, sum(waits.values())):
+        return Expected(None, f"nobody can begin now: {text_of(waits)}")
+    if _has_no_success(runs, counts):
+        return Expected(None, "no member of the rings so far has succeeded")
     done = sum(number for (_, state), number in counts.items() if state in FINAL)
-    left = sum(counts.values()) - done
+    left = sum(counts.values()) - done - sum(waits.values())
     spent = sum(((run.finished_at or now) - run.started_at for run in runs if run.started_at is not None), timedelta())
     if done < FEWEST or spent <= timedelta():
-        return None
+        return Expected(None, "too few members have ended")
+    at = min(now + spent / done * left + _soak_to_come(record), record.deadline)
+    return Expected(at, f"without {text_of(waits)}" if waits else "")
+
+
+def _stands_still(runs: Sequence[RingRun], counts: Counts, waiting: int) -> bool:
+    """Return whether a ring runs, and all of its members that are left wait for something else than their turn."""
+    started = [number for number, run in enumerate(runs) if run.started_at is not None]
+    pending = sum(counts.get((number, MemberState.PENDING.value), 0) for number in started)
+    under_way = sum(number for (_, state), number in counts.items() if state in _UNDER_WAY)
+    runs_one = any(run.state is RingState.RUNNING for run in runs)
+    return runs_one and not under_way and 0 < pending <= waiting
+
+
+def _has_no_success(runs: Sequence[RingRun], counts: Counts) -> bool:
+    """Return whether all rings that have started are through without a member that has the version."""
+    is_through = any(run.finished_at is not None for run in runs) and not any(
+        run.state is RingState.RUNNING for run in runs
+    )
+    return is_through and not any(number for (_, state), number in counts.items() if state in _ARRIVED)
+
+
+def _soak_to_come(record: RolloutRecord) -> timedelta:
     to_come = [
         timedelta(hours=check.hours)
-        for ring, run in zip(record.document.rings, runs, strict=True)
+        for ring, run in zip(record.document.rings, record.ring_runs, strict=True)
         if run.state is RingState.PENDING
         for check in ring.checks
         if isinstance(check, Soak)
     ]
-    return min(now + spent / done * left + sum(to_come, timedelta()), record.deadline)
+    return sum(to_come, timedelta())
 
 
 def _failed(policy: Policy, rollout_id: str, rows: Sequence[_Row]) -> dict[int, int]:

@@ -11,6 +11,7 @@ from backfleet.rollouts.elapsed import read_gaps, with_gap, write_gaps
 from backfleet.rollouts.model import Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
 from backfleet.rollouts.states import RingState, RolloutState
+from backfleet.rollouts.waiting import Waits, read_waits
 
 SHOWN: Final = 3  # faults of a policy that cannot be read
 LONGEST_FAULTS: Final = 500  # characters
@@ -46,6 +47,7 @@ class RolloutRecord:
     starter: str = ""
     reason: str = ""
     waits_for: str = ""
+    waits: str = "{}"  # JSON, see `waiting`
     target_version: str = ""
     start_at: datetime | None = None
     started_at: datetime | None = None
@@ -94,6 +96,11 @@ class RolloutRecord:
         if isinstance(found, PolicyRefused):
             return lenient.ring_names(self.policy, len(self.ring_runs))
         return tuple(ring.name for ring in found.rings)
+
+    @property
+    def waiting(self) -> Waits:
+        """How many members of the rings that have started wait, by what for; nothing of one that does not run."""
+        return read_waits(self.waits) if self.state is RolloutState.RUNNING else {}
 
     def rollout(self) -> Rollout:
         """Return what the strategy reads of it."""

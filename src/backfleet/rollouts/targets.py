@@ -33,8 +33,8 @@ _WANTED: Final = {
 class NotToBeHad:
     """Selected hosts of one platform that cannot have the target: all, or those with one version.
 
-    `platform`: "" where a host did not say it. `why`: WITHDRAWN, NOT_SIGNED or NO_RELEASE; of hosts with `from_version`,
-    from where the target may be reached.
+    `platform`: "" where a host did not say it. `why`: WITHDRAWN, NOT_SIGNED or NO_RELEASE; of hosts with a
+    `from_version`, from where the target may be reached.
     """
 
     platform: str

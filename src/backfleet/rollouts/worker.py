@@ -29,8 +29,9 @@ from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.stopping import keep_still, withdraw_orders
-from backfleet.rollouts.strategy import decide
+from backfleet.rollouts.strategy import Timetable, decide
 from backfleet.rollouts.timetables import timetable_of
+from backfleet.rollouts.waiting import text_of, waits_of, write_waits
 from backfleet.settings import Settings
 from backfleet.storage import Conflict, Database, Transaction, Unavailable
 
@@ -117,20 +118,20 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
     rollout = record.rollout()
-    starter = read_caller(record.starter or record.author)
-    judge = judge_for(context.read_judge(tx, starter, record.region, now), record.kind)
+    judge = _judge_of(tx, record, context)
     signals = read_signals(tx, record, loaded, judge, now)
-    decision = decide(rollout, loaded.board, signals, timetable_of(tx, record), now)
-    moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
+    timetable = timetable_of(tx, record)
+    decision = decide(rollout, loaded.board, signals, timetable, now)
     _apply_moves(tx, record, loaded, decision, judge, context)
+    moved = _with_waits(record.with_rollout(moved_rollout(rollout, decision, now)), loaded, decision, timetable, now)
     if decision.state in _STOPS:
         withdraw_orders(tx, record.id, now)
     events = chained([*came, *left(gone), *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
-    is_quiet = not events and not gone and moved.waits_for == record.waits_for
+    is_quiet = not events and not gone and (moved.waits_for, moved.waits) == (record.waits_for, record.waits)
     if is_quiet and record.decide_at is not None and now < record.decide_at <= now + SLOWLY:
         return record.revision
     _store.add_events(tx, record.id, events)
-    revision = record.revision + 1
+    revision = record.revision + (1 if events or gone else 0)  # what it waits for changes no member
     moved = replace(
         moved,
         updated_at=now if events else record.updated_at,
@@ -148,6 +149,21 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         if event.what != "member":
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
     return revision
+
+
+def _judge_of(tx: Transaction, record: RolloutRecord, context: Context) -> Judge:
+    starter = read_caller(record.starter or record.author)
+    return judge_for(context.read_judge(tx, starter, record.region, context.now), record.kind)
+
+
+def _with_waits(
+    moved: RolloutRecord, loaded: Loaded, decision: Decision, timetable: Timetable, now: datetime
+) -> RolloutRecord:
+    """Return a rollout with what it waits for: where nothing else is to be said, for the members that cannot begin."""
+    waits = waits_of(loaded.board, moved.ring_runs, timetable, now) if moved.state is RolloutState.RUNNING else {}
+    moves = loaded.board.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK, MemberState.VERIFYING)
+    waits_for = decision.waits_for or ("" if moves else text_of(waits))
+    return replace(moved, waits_for=waits_for, waits=write_waits(waits))
 
 
 def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge, now: datetime) -> Signals:

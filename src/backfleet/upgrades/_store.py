@@ -41,6 +41,13 @@ _LIVE = Prepared(
         items.c.client_id.in_(_IDS), items.c.account_id == sa.bindparam("in"), items.c.state.in_(_OPEN)
     )
 )
+_WAITING_LOCKED = Prepared(
+    sa.select(items)
+    .where(items.c.client_id.in_(_IDS), items.c.account_id == sa.bindparam("in"))
+    .where(items.c.state == ItemState.WAITING, items.c.waits_until.is_not(None))
+    .order_by(items.c.id)
+    .with_for_update()
+)
 _CHANGE_ITEM = Prepared(
     sa.update(items)
     .where(items.c.id == sa.bindparam("of"))
@@ -276,9 +283,7 @@ def waiting_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> l
     """Return the items of these clients that wait for their hosts, locked in the order of their ids."""
     if not client_ids:
         return []
-    mine = sa.and_(items.c.client_id.in_(client_ids), items.c.account_id == account_id)
-    waits = sa.and_(items.c.state == ItemState.WAITING, items.c.waits_until.is_not(None))
-    return [_item(row) for row in tx.rows(sa.select(items).where(mine, waits).order_by(items.c.id).with_for_update())]
+    return [_item(row) for row in tx.rows(_WAITING_LOCKED, {"ids": client_ids, "in": account_id})]
 
 
 def renew(tx: Transaction, renewed: Mapping[str, Item]) -> None:

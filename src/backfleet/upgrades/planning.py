@@ -128,7 +128,7 @@ class UpgradePlanner:
             text = f"{client.package} {picked.text}" if picked.text else _no_release(instance, client, picked.refusal)
             return refused(instance, client, picked.refusal, text)
         version = client.version if picked.target is None else picked.target.version
-        return replace(_target(instance, client), to_version=version)
+        return _target(instance, client, version)
 
     def _refusing(self, hold: Hold, offer: Offer, client: Client) -> Pin | None:
         """Return the pin that keeps a client from the move that it would make; None if it may, or would make none."""
@@ -199,7 +199,7 @@ class RollBackPlanner:
         if client.version and release.version_scheme.is_newer(goal, client.version):
             text = f"{goal} is newer than {client.version}, which is installed; an upgrade goes there"
             return refused(instance, client, "NotAllowedFrom", text)
-        return replace(_target(instance, client), to_version=goal)
+        return _target(instance, client, goal)
 
 
 class UninstallPlanner:
@@ -250,5 +250,7 @@ def _no_release(instance: Instance, client: Client, code: str) -> str:
     )
 
 
-def _target(instance: Instance, client: Client) -> TaskTarget:
-    return TaskTarget(instance.id, client.id, client.package, instance.platform, from_version=client.version)
+def _target(instance: Instance, client: Client, version: str = "") -> TaskTarget:
+    return TaskTarget(
+        instance.id, client.id, client.package, instance.platform, from_version=client.version, to_version=version
+    )

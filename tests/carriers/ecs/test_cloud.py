@@ -1,6 +1,7 @@
 """The official SDK against a server that answers what no cloud should: every answer is bounded, and has a code."""
 
 import base64
+import contextlib
 import gc
 import gzip
 import http.server
@@ -30,6 +31,7 @@ from backfleet.carriers.ecs.model import (
     Source,
 )
 from backfleet.library_internals import limit_answers
+from carriers.counting import calls_of
 from journeys.installation import free_ports
 
 Answer = Callable[[dict[str, list[str]]], tuple[int, Any]]
@@ -260,3 +262,25 @@ def test_errors_come_through_the_sdk_once(asked: tuple[Asked, Cloud], status: in
 def test_nobody_there_is_a_problem_that_passes() -> None:
     config = Config(access_key_id="a", access_key_secret="b", endpoint=f"127.0.0.1:{free_ports(1)[0]}", protocol="http")
     assert code_of(lambda: Cloud("cn-beijing", config).run(BATCH)).startswith("EcsUnreachable")
+
+
+def test_calls_are_counted_by_what_came_of_them(asked: tuple[Asked, Cloud]) -> None:
+    """A dry run that the cloud would have carried out is an answer."""
+    found, cloud = asked
+    before = calls_of("ecs")
+    for status, code in ((200, ""), (429, "Throttling.User"), (403, "InvalidAccessKeyId.NotFound")):
+        found.answer = lambda query, status=status, code=code: (
+            status,
+            {"InvokeId": "t-1"} if status == 200 else {"Code": code, "Message": "no"},
+        )
+        with contextlib.suppress(EcsProblem):
+            cloud.run(BATCH)
+    found.answer = lambda query: (400, {"Code": "DryRunOperation", "Message": "it would"})
+    cloud.check_permission()
+    counted = {labels: number - before.get(labels, 0) for labels, number in calls_of("ecs").items()}
+    assert {labels: number for labels, number in counted.items() if number} == {
+        ("ecs:RunCommand", "answered"): 1,
+        ("ecs:RunCommand", "Throttled"): 1,
+        ("ecs:RunCommand", "KeyRefused"): 1,
+        ("ecs:DescribeInstances", "answered"): 1,
+    }

@@ -19,6 +19,7 @@ from backfleet.carriers.ssm.credentials import Clouds
 from backfleet.certificates import authority_file, prepare_certificates
 from backfleet.fleet import CarrierKind
 from backfleet.outbound import Destinations
+from carriers.counting import calls_of
 from journeys.installation import wait_for
 
 NOW = datetime.now(UTC)
@@ -130,6 +131,19 @@ def test_what_was_not_taken_is_sent_again_only_if_hosts_run_it_once(aws: Aws, sy
         else:
             assert "not sent again" in problem_of(lambda one=one: systems.run(replace(one, tries=1))).message
         assert [action for action, _ in aws.calls].count("SendCommand") - before == sent
+
+
+def test_calls_are_counted_by_what_came_of_them(aws: Aws, systems: Systems) -> None:
+    """As those of ecs: by carrier, action and outcome."""
+    before = calls_of("ssm")
+    systems.agents(["i-1"])
+    aws.faults_of["SendCommand"] = [THROTTLED]
+    problem_of(lambda: systems.run(replace(batch("i-1"), token="bf-counted")))
+    found = {labels: number - before.get(labels, 0) for labels, number in calls_of("ssm").items()}
+    assert {labels: number for labels, number in found.items() if number} == {
+        ("ssm:DescribeInstanceInformation", "answered"): 1,
+        ("ssm:SendCommand", "Throttled"): 1,
+    }
 
 
 @pytest.mark.parametrize(("fault", "code"), [(THROTTLED, "SsmThrottled"), (FAILED, "SsmUnreachable")])

@@ -3,7 +3,8 @@
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from backfleet.commands import LONGEST_OUTPUT, State
 from backfleet.endpoints.agents import spool
 from backfleet.ids import draw as real_draw
 from backfleet.settings import Settings
-from backfleet.storage import Database
+from backfleet.storage import Database, Transaction, Trouble, Unavailable
 from endpoints.agents.hosts import ACCOUNT, TOPIC, AgentServer, Host, eventually, key, start_server
 
 OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
@@ -365,6 +366,28 @@ def test_reports_are_spooled_while_the_database_is_unavailable(server: AgentServ
     eventually(lambda: server.states() == [State.FINISHED])
     assert server.outcome().output == b"one\ntwo\n"
     eventually(lambda: spooled(server) == [])
+
+
+def test_an_agent_without_work_is_answered_although_nobody_can_write(
+    server: AgentServer, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it refused where the answer to a commit was lost, which had used its signature up."""
+    transaction, lost = Database.transaction, list[str]()
+
+    @contextmanager
+    def losing(self: Database, **words: Any) -> Iterator[Transaction]:
+        with transaction(self, **words) as tx:
+            yield tx
+        if threading.current_thread().name.startswith("assist") and not lost:
+            lost.append("the answer to a commit")
+            raise Unavailable(Trouble.AWAY)
+
+    monkeypatch.setattr(Database, "transaction", losing)
+    assert host.tasks()["run"] == []
+    assert lost
+    monkeypatch.setattr(Database, "transaction", transaction)
+    server.send(host, "r-1")
+    assert len(host.tasks()["run"]) == 1
 
 
 def test_spooled_reports_survive_the_node(

@@ -110,6 +110,24 @@ def test_the_fleet_is_searched_filtered_and_paged_by_its_address(env: Environmen
         assert (page.status, page.text.count('name="client_id"')) == (200, expected), query
 
 
+def test_the_fleet_and_a_host_show_the_host_program(env: Environment, admin: Browser) -> None:
+    """It leads to all hosts with that version, and is in exports; another agent has none."""
+    ours = env.host(name="ours", agent="backfleet-0.2.0")
+    theirs = env.host(name="theirs", agent="2.2.3.1040")
+    for host in (ours, theirs, env.host(name="older", agent="backfleet-0.1.0")):
+        env.client(host, "1.0")
+    text = admin.get("/fleet").text
+    assert re.search(r'data-label="Host program"><a href="[^"]*host_version=0\.2\.0[^"]*">0\.2\.0</a>', text)
+    assert re.search(r'data-label="Host program"><span class="small">another agent&#39;s</span>|'
+                     r"data-label=\"Host program\"><span class=\"small\">another agent's</span>", text)  # fmt: skip
+    found = admin.get("/fleet?host_version=0.2.0").text
+    assert (found.count('name="client_id"'), "on hosts with the host program 0.2.0" in found) == (1, True)
+    for host, program in ((ours, "0.2.0"), (theirs, "another agent's")):
+        assert f"<dt>Host program</dt><dd>{program}" in html.unescape(admin.get(f"/hosts/{host}").text)
+    rows = csv.DictReader(io.StringIO(admin.get("/fleet.csv?host_version=0.2.0").text))
+    assert [(row["InstanceName"], row["HostVersion"]) for row in rows] == [("ours", "0.2.0")]
+
+
 def test_the_fleet_is_exported_whole_with_formulas_disarmed(env: Environment, admin: Browser) -> None:
     for number in range(7):
         env.client(env.host(name="=HYPERLINK(1)" if number == 0 else f"web-{number}"))

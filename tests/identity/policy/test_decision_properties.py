@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.policy import Effect, Permissions, Statement, decide, parse_document
+from backfleet.identity.policy import Effect, Permissions, Statement, Target, decide, parse_document
 from backfleet.identity.policy.conditions import OPERATORS, Condition
 from backfleet.identity.policy.wildcards import matches
 
@@ -87,6 +87,63 @@ def test_the_letter_case_of_actions_does_not_matter(found: list[Statement], ask:
     expected = decide(found, action, resource, context).allowed
     assert decide(found, change(action), resource, context).allowed == expected
     assert decide(changed, action, resource, context).allowed == expected
+
+
+limited = st.builds(
+    lambda one, account: Statement(
+        one.effect, one.actions, one.resources, one.conditions, one.all_actions_but, only_in=account
+    ),
+    statements,
+    st.sampled_from(["", "1", "2"]),
+)
+layers = st.lists(limited, max_size=4).map(tuple)
+ARNS = [*RESOURCES, "acs:ram:r:system:x", "*", "acs:hbr"]
+
+
+@given(
+    layers,
+    st.none() | layers,
+    st.sampled_from(ACTIONS),
+    st.sampled_from(CONTEXTS),
+    st.lists(st.sampled_from(ARNS), min_size=1),
+)
+def test_what_is_allowed_on_all_is_allowed_on_each(
+    own: tuple[Statement, ...], within: tuple[Statement, ...] | None, action: str, context: Any, arns: list[str]
+) -> None:
+    """Whatever the layers, their limits and conditions are: it spares decisions, and changes none."""
+    permissions = Permissions(own, within)
+    if permissions.allow_all(action, [Target((arn,)) for arn in arns], context):
+        assert all(permissions.decide(action, arn, context).allowed for arn in arns)
+
+
+@pytest.mark.parametrize(
+    ("account", "resource", "condition", "allowed"),
+    [
+        ("1", "*", (), True),
+        ("", "*", (), True),
+        ("1", "*", (Condition("Bool", "acs:MFAPresent", ("true",)),), True),
+        ("2", "*", (), False),
+        ("1", "acs:hbr:*", (), False),
+        ("1", "*", (Condition("Bool", "acs:MFAPresent", ("false",)),), False),
+        ("1", "*", (Condition("StringEquals", "acs:ResourceTag/site", ("a",)),), False),
+    ],
+)
+def test_one_statement_allows_all_that_an_account_has(
+    account: str, resource: str, condition: tuple[Condition, ...], allowed: bool
+) -> None:
+    """An administrator's does, whatever the ids; one about some resources, another account or tags does not."""
+    permissions = Permissions((Statement(Effect.ALLOW, ("hbr:*",), (resource,), condition, only_in=account),))
+    targets = [Target((arn,)) for arn in ("acs:hbr:r:1:x", "acs:hbr:r:1:y", "acs:hbr:r:system:z")]
+    assert permissions.allow_all("hbr:A", targets, {"acs:MFAPresent": "true"}) is allowed
+
+
+def test_a_deny_of_the_action_leaves_each_resource_to_its_own_decision() -> None:
+    """Of another action it does not."""
+    everything = Statement(Effect.ALLOW, ("*",), ("*",))
+    target = [Target(("acs:hbr:r:1:x",))]
+    for action, allowed in (("hbr:A", False), ("hbr:B", True)):
+        denies = Statement(Effect.DENY, (action,), ("acs:hbr:r:1:y",))
+        assert Permissions((everything, denies)).allow_all("hbr:A", target, {}) is allowed
 
 
 # --- Wildcards ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backfleet.rollouts.model import Action, FirstRun, OrderEnd
+from backfleet.rollouts.model import Action, FirstRun, Opening, OrderEnd
 from backfleet.rollouts.policy import Amount, Backups, Failure, Kind, Pace, Ring, Then, Verification
 from rollouts.strategy.decisions import HOUR, NOW, M, R, decided, moved_to, policy, row, some
 
@@ -82,6 +82,29 @@ def test_a_busy_host_is_asked_again_after(attempts: int, minutes: int) -> None:
     """A pause that doubles; its reason is the host's own."""
     found = decided(policy(), some(1, M.UPGRADING, end=E.BUSY, end_text="a backup runs", attempts=attempts))
     assert (found.moves[0].not_before, found.moves[0].why) == (NOW + timedelta(minutes=minutes), "a backup runs")
+
+
+@pytest.mark.parametrize(
+    ("deadline", "shuts", "minutes"),
+    [
+        row(24 * 60, None, 60, id="no end is near"),
+        row(75, None, 30, id="the deadline is in 75 minutes, and its order takes 15"),
+        row(35, None, 10, id="it nears"),
+        row(16, None, 5, id="it is there"),
+        row(5, None, 5, id="it is past"),
+        row(24 * 60, 75, 30, id="the window shuts in 75 minutes"),
+        row(24 * 60, 25, 5, id="the window shuts in 25 minutes"),
+        row(45, 24 * 60, 15, id="the deadline comes before that"),
+    ],
+)
+def test_a_busy_host_is_asked_sooner_the_nearer_the_last_moment_is(
+    deadline: int, shuts: int | None, minutes: int
+) -> None:
+    """After half of what is left until its order would not fit any more, and not more often than every five minutes."""
+    zones = {} if shuts is None else {"": Opening(True, NOW - HOUR, NOW + timedelta(minutes=shuts))}
+    document = policy(deadline=NOW + timedelta(minutes=deadline))
+    found = decided(document, some(1, M.UPGRADING, end=E.BUSY, end_text="a backup runs", attempts=9), zones=zones)
+    assert found.moves[0].not_before == NOW + timedelta(minutes=minutes)
 
 
 def test_a_later_ring_that_asks_for_first_backups_makes_the_earlier_ones_wait_for_theirs() -> None:

@@ -40,7 +40,7 @@ from backfleet.rollouts.policy import (
 from backfleet.rollouts.simulation import History, Host, run
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy import decide
-from rollouts.strategy.decisions import HOUR, NOW, PENDING
+from rollouts.strategy.decisions import HOUR, NOW, PENDING, Zones
 from rollouts.strategy.showing import reason_of
 
 MOVING = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
@@ -281,6 +281,23 @@ def test_a_budget_of_n_bears_n(situation: Any) -> None:
         spent = re.match(r"(\d+) members? of .* failed; the budget allows (\d+)$", event.why)
         if spent:
             assert int(spent[1]) > int(spent[2])
+
+
+@many
+@given(st.integers(1, 1500), st.integers(0, 5), st.integers(7, 120), st.booleans())
+def test_a_host_that_is_idle_again_in_time_is_not_missed(
+    busy_minutes: int, drain_minutes: int, spare: int, by_window: bool
+) -> None:
+    """Seven minutes before its order would not fit any more are enough, however long it was busy before."""
+    idle, drain = NOW + timedelta(minutes=busy_minutes), timedelta(minutes=drain_minutes)
+    member = Member("c", "i", 0, rank=1, needs_seconds=900)
+    end = idle + drain + timedelta(minutes=spare, seconds=member.needs_seconds)
+    zones = Zones({"": Opening(True, NOW - HOUR, end)} if by_window else {})
+    policy = Policy("any", "courier", end + (9 * HOUR if by_window else timedelta()), (Ring("all"),))
+    rollout = Rollout("ro", "1", policy, RolloutState.RUNNING, "2", (PENDING,), "a", "s", started_at=NOW)
+    host = Host(upgrade=timedelta(minutes=1), first_run=None, busy=((NOW, idle),), drain=drain)
+    history = run(rollout, Board(policy, [member]), {"c": host}, zones, now=NOW)
+    assert history.board["c"].state is MemberState.SUCCEEDED
 
 
 @many

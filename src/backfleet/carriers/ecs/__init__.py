@@ -5,7 +5,9 @@ Owns ecs_accounts, ecs_imports, ecs_hosts, ecs_batches and ecs_runs. Publishes `
 
     add_account, accounts_of, find_account, delete_account: cloud accounts, and the credentials for them
     add_import, imports_of, delete_import: which of their instances are imported
+    count_accounts: how many there are, by the problem that they have
     find_host, forget_host: what is known of an imported instance
+    CALLS: the figure of what clouds were asked
     check: ask the cloud now whether a selection can be read
     Ecs: how orders for instances are written
     Clouds: make clients of cloud accounts, each by what its cloud has for that
@@ -23,6 +25,7 @@ from backfleet.carriers.ecs.accounts import (
     accounts_of,
     add_account,
     add_import,
+    count_accounts,
     delete_account,
     delete_import,
     find_account,
@@ -30,6 +33,7 @@ from backfleet.carriers.ecs.accounts import (
     forget_host,
     imports_of,
 )
+from backfleet.carriers.ecs.counting import CALLS
 from backfleet.carriers.ecs.loading import Clouds, check, make_clouds, make_means
 from backfleet.carriers.ecs.model import (
     MOST_AT_ONCE,
@@ -46,6 +50,7 @@ from backfleet.carriers.ecs.way import Ecs
 from backfleet.carriers.ecs.worker import Worker
 
 __all__ = [
+    "CALLS",
     "MOST_AT_ONCE",
     "NAME",
     "REGION",
@@ -67,6 +72,7 @@ __all__ = [
     "add_account",
     "add_import",
     "check",
+    "count_accounts",
     "delete_account",
     "delete_import",
     "find_account",

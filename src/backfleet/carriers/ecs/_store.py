@@ -75,6 +75,13 @@ def clouds_of(tx: Transaction, account_id: str) -> dict[str, CarrierKind]:
     return {row.name: CarrierKind(row.cloud) for row in tx.rows(query)}
 
 
+def count_accounts(tx: Transaction) -> dict[tuple[str, CarrierKind, str], int]:
+    """Return how many cloud accounts there are, by account, carrier and the code of their problem ("" = none)."""
+    by = (ecs_accounts.c.account_id, ecs_accounts.c.cloud, ecs_accounts.c.problem_code)
+    rows = tx.rows(sa.select(*by, sa.func.count().label("number")).group_by(*by))
+    return {(row.account_id, CarrierKind(row.cloud), row.problem_code): row.number for row in rows}
+
+
 def exist(tx: Transaction) -> bool:
     """Return whether there is any cloud account."""
     return tx.first(sa.select(ecs_accounts.c.name).limit(1)) is not None

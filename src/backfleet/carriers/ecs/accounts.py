@@ -51,6 +51,11 @@ def accounts_of(tx: Transaction, account_id: str, cloud: CarrierKind = CarrierKi
     return [each for each in _store.accounts_of(tx, account_id) if each.cloud is cloud]
 
 
+def count_accounts(tx: Transaction) -> dict[tuple[str, CarrierKind, str], int]:
+    """Return how many cloud accounts there are, by account, carrier and the code of their problem ("" = none)."""
+    return _store.count_accounts(tx)
+
+
 def find_account(
     tx: Transaction, account_id: str, name: str, cloud: CarrierKind = CarrierKind.ECS, *, lock: bool = False
 ) -> EcsAccount:

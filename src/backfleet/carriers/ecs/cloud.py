@@ -20,6 +20,7 @@ from darabonba import core
 from darabonba.runtime import RuntimeOptions
 from Tea.exceptions import TeaException
 
+from backfleet.carriers.ecs.counting import DRY_RUN, counted
 from backfleet.carriers.ecs.model import (
     PERMISSION_MISSING,
     UNREACHABLE,
@@ -33,6 +34,7 @@ from backfleet.carriers.ecs.model import (
     Trouble,
 )
 from backfleet.carriers.ecs.problems import Clocks, bad_answer, problem_of
+from backfleet.fleet import CarrierKind
 from backfleet.library_internals import limit_answers
 from backfleet_host.texts import printable
 
@@ -44,7 +46,6 @@ CONNECT_MS, READ_MS = 5_000, 15_000
 LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of output each are 1.7 MB
 ANSWER_SECONDS: Final = 20.0  # until all of an answer is there
 SHELL: Final = "RunShellScript"
-DRY_RUN: Final = "DryRunOperation"
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 _last = threading.local()  # `date`: of the last answer that this thread read
@@ -63,7 +64,11 @@ def runtime() -> RuntimeOptions:
 
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
-    """Make one call of the SDK. Raises EcsProblem."""
+    """Make one call of the SDK, and count it. Raises EcsProblem."""
+    return counted(CarrierKind.ECS, action, lambda: _calling(action, call))
+
+
+def _calling(action: str, call: Callable[[], Any]) -> Any:
     began = datetime.now(UTC)  # the SDK signs with this clock, too
     _last.date = ""
     try:

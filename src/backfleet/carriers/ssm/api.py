@@ -13,6 +13,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backfleet.carriers.bootstrap import is_order
+from backfleet.carriers.ecs.counting import counted
 from backfleet.carriers.ecs.model import (
     COMMAND_REFUSED,
     MOST_AT_ONCE,
@@ -29,6 +30,7 @@ from backfleet.carriers.ecs.model import (
 )
 from backfleet.carriers.facts import FACTS
 from backfleet.carriers.ssm.problems import NOT_RUN, STATES, bad_answer, named, problem_of
+from backfleet.fleet import CarrierKind
 from backfleet.outbound import NotAllowed
 from backfleet_host.texts import printable
 
@@ -44,7 +46,11 @@ GONE: Final = frozenset({"terminated", "shutting-down", ""})
 
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
-    """Make one call of the SDK. Raises EcsProblem."""
+    """Make one call of the SDK, and count it. Raises EcsProblem."""
+    return counted(CarrierKind.SSM, action, lambda: _calling(action, call))
+
+
+def _calling(action: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except ClientError as problem:

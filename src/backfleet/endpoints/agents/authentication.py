@@ -68,21 +68,32 @@ class Authenticator:
         if signatures.is_ordinary(signature, now=now, window_ms=self._node.window_ms):
             self._remember(tx, signature, now)  # any other was used up when it was authenticated
 
-    async def spend_alone(self, signature: AgentSignature) -> None:
+    async def spend_alone(self, signature: AgentSignature, *, gather_seconds: float = 0.0) -> None:
         """Use the signature up for all nodes, for a request that changes nothing.
 
         Returns after the commit: with headers that a killed node forgot, a report could be forged. While the database
         is unavailable the signature waits in memory for the next batch, so that agents stay connected.
+
+        Args:
+            signature: what the request was signed with.
+            gather_seconds: see `GroupCommit.write`.
 
         Raises:
             NotAuthenticated: it was used before.
         """
         node = self._node
         try:
-            await node.group_commit.write("", lambda tx: self.spend(tx, signature, node.clock()))
+            await node.group_commit.write(
+                "", lambda tx: self.spend(tx, signature, node.clock()), gather_seconds=gather_seconds
+            )
         except Unavailable:
-            until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
-            node.heartbeats.remember_request(signature.fingerprint, until)
+            self.spend_later(signature)
+
+    def spend_later(self, signature: AgentSignature) -> None:
+        """Use the signature up with the next batch: the transaction that was to do it failed, or may have."""
+        node = self._node
+        until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
+        node.heartbeats.remember_request(signature.fingerprint, until)
 
     def forget(self, instance_id: str) -> None:
         """Forget an instance that was deregistered, and close its socket."""

@@ -1,7 +1,7 @@
 """Group commit: many small writes in one transaction, since a commit costs more than what most requests write.
 
 The writes that wait when a transaction ends go into the next one together. So an idle node waits for nothing, and a
-busy one commits a few times a second however many agents report.
+busy one commits a few times a second however many agents report. A write that nobody waits for may gather others first.
 """
 
 import asyncio
@@ -32,22 +32,33 @@ class GroupCommit:
         self._database, self._threads = database, threads
         self._waiting: list[_Write] = []
         self._running: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
 
-    async def write(self, order: str, work: Callable[[Transaction], Result]) -> Result:
+    async def write(self, order: str, work: Callable[[Transaction], Result], *, gather_seconds: float = 0.0) -> Result:
         """Do `work` in a transaction and return its result after the commit.
 
         Args:
             order: Writes of one transaction are done in this order.
             work: May raise NotAuthenticated before it writes anything: the other writes then go on.
+            gather_seconds: Seconds that this write may wait for others, which then cost no transaction of their own.
 
         Raises:
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(order, work, result))
+        if gather_seconds == 0.0:
+            self._write_now()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(gather_seconds, self._write_now)
+        return await result
+
+    def _write_now(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._write_all())
-        return await result
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ hosts on another continent would have the fewest under way, who need the most.
 from typing import Final
 
 SOON: Final = 0.15  # seconds that a list is being made; half of what the slowest hundredth may take
-LEAST: Final = 12  # agents: a commit takes all lists that wait; with 4 a wave on a busy machine took twice as long
+LEAST: Final = 20  # agents: a commit takes all lists that wait; with 4 a wave on a busy machine took twice as long
 SMALLER: Final = 0.5  # by each list that came late
 
 

@@ -19,6 +19,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction, Unavailable
 
 ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents
+_NOTHING: Final = commands.Handout([], [])
 _NAME_OF_ORDER: Final = re.compile(r"[!-~]{1,128}")  # a topic, or a reference
 
 
@@ -53,13 +54,17 @@ class Tasks:
             self._authenticator.spend(tx, signature, now)
             if forgets_tasks:
                 commands.end_all(tx, instance_id, now=now)
+            elif commands.oldest_work_for(tx, instance_id) is None:
+                return _NOTHING
             return commands.claim(tx, instance_id, now=now, lease=self._lease)
 
-        if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
+        try:
             handout = await node.group_commit.write(instance_id, hand_out)
-        else:
-            handout = commands.Handout([], [])
-            await self._authenticator.spend_alone(signature)
+        except Unavailable:
+            if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
+                raise
+            handout = _NOTHING
+            self._authenticator.spend_later(signature)
         if handout.run:
             failpoint("command claimed")
         return web.json_response(codec.task_list(instance_id, handout))

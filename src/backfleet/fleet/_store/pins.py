@@ -8,7 +8,15 @@ import sqlalchemy as sa
 from backfleet.fleet._tables import pins
 from backfleet.fleet.model import Pin, PinKind
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
+
+_ORDER = [pins.c.expires_at, pins.c.kind, pins.c.name, pins.c.value, pins.c.package]
+_ACTIVE = Prepared(
+    sa.select(pins)
+    .where(pins.c.account_id == sa.bindparam("in"), pins.c.region == sa.bindparam("of_region"))
+    .where(pins.c.expires_at > sa.bindparam("now"))
+    .order_by(*_ORDER)
+)
 
 
 def put(tx: Transaction, pin: Pin) -> Pin | None:
@@ -47,8 +55,7 @@ def exist(tx: Transaction, account_id: str, region: str, now: datetime) -> bool:
 
 def active(tx: Transaction, account_id: str, region: str, now: datetime) -> list[Pin]:
     """Return an account's pins that have not expired."""
-    mine = sa.and_(pins.c.account_id == account_id, pins.c.region == region, pins.c.expires_at > now)
-    return [_pin(row) for row in tx.rows(sa.select(pins).where(mine).order_by(*_ORDER))]
+    return [_pin(row) for row in tx.rows(_ACTIVE, {"in": account_id, "of_region": region, "now": now})]
 
 
 def page_of(tx: Transaction, account_id: str, region: str, page: Page) -> Listing[Pin]:
@@ -70,7 +77,6 @@ def purge(tx: Transaction, before: datetime) -> None:
 
 
 _KEY = [column.name for column in pins.primary_key.columns]
-_ORDER = [pins.c.expires_at, pins.c.kind, pins.c.name, pins.c.value, pins.c.package]
 
 
 def _same(pin: Pin) -> sa.ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -68,6 +68,12 @@ class Statement:
             condition.holds(context) for condition in self.conditions
         )
 
+    def is_met_everywhere(self, context: Context, accounts: Collection[str]) -> bool:
+        """Return whether it applies to every resource of these accounts, as far as its actions go."""
+        within = not self.only_in or all(account in (self.only_in, SYSTEM) for account in accounts)
+        anywhere = "*" in self.resources and within and not self.depends_on_tags
+        return anywhere and all(condition.holds(context) for condition in self.conditions)
+
     @property
     def depends_on_tags(self) -> bool:
         """True if it reads the tags of a resource."""
@@ -103,6 +109,12 @@ class Statement:
         return len(parts) == 5 and parts[3] in (self.only_in, SYSTEM)
 
 
+def _account_of(arn: str) -> str:
+    """Return the account that an ARN names; one that nobody has for what is no ARN of a resource."""
+    parts = arn.split(":", 4)
+    return parts[3] if len(parts) == 5 else ""
+
+
 def _reads_tags(condition: Condition) -> bool:
     names = (condition.key, *variables_in(condition.values))
     return any(canonical(name).startswith(TAG_KEYS) for name in names)
@@ -132,6 +144,24 @@ class Decision:
     def explicit_deny(self) -> bool:
         """True if a statement denied it; False also if no statement allowed it."""
         return not self.allowed and self.because is not None
+
+
+def allow_all_in(statements: Iterable[Statement], action: str, accounts: Collection[str], context: Context) -> bool:
+    """Return whether these allow an action on all that accounts have: none can deny it, and one allows it on all.
+
+    Then one decision is that on any target. False only says that targets may differ.
+
+    Args:
+        statements: those of one layer.
+        action: `<service>:<operation>`.
+        accounts: whose resources they are.
+        context: the keys of the call, without those of any target.
+    """
+    about = [statement for statement in statements if statement.is_about(action)]
+    if any(statement.effect is Effect.DENY for statement in about):
+        return False
+    known = {canonical(key): value for key, value in context.items()}
+    return any(statement.is_met_everywhere(known, accounts) for statement in about)
 
 
 ALLOWED: Final = Decision(allowed=True)
@@ -247,6 +277,12 @@ class Permissions:
     def depend_on_tags(self) -> bool:
         """True if a condition is about a resource's tags. Only then the tags have to be looked up."""
         return any(statement.depends_on_tags for statement in (*self.own, *(self.within or ())))
+
+    def allow_all(self, action: str, targets: Iterable[Target], context: Context) -> bool:
+        """Return whether an action is allowed on all that the owners of these targets have: one decision says it."""
+        accounts = {_account_of(target.arns[0]) for target in targets}
+        layers = [self.own] if self.within is None else [self.within, self.own]
+        return all(allow_all_in(layer, action, accounts, context) for layer in layers)
 
     def decide(self, action: str, asked: str | Target, context: Context) -> Decision:
         """Decide one action on one resource or target. Both layers must allow it; the session's policy comes first.

@@ -34,7 +34,7 @@ def decide(rollout: Rollout, board: Board, signals: Signals, timetable: Timetabl
     """
     tally = Tally(rollout, board, now)
     tally.wake_at(board.next_wake(now))
-    end_orders(tally)
+    end_orders(tally, timetable)
     end_verifications(tally)
     if rollout.state is _R.ROLLING_BACK:
         roll_back_members(tally)

@@ -7,6 +7,7 @@ from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
 from backfleet.rollouts.model import Action, FirstRun, Member, Move, OrderEnd
 from backfleet.rollouts.policy import Backups, Kind, Policy, Then
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
+from backfleet.rollouts.strategy.beginning import Timetable, last_begin
 from backfleet.rollouts.strategy.tally import Tally
 
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
@@ -44,7 +45,7 @@ def failed_backup(policy: Policy) -> str:
     return f"{first_backup(policy)} failed{_STAYS if policy.kind is Kind.INSTALL else ''}"
 
 
-def end_orders(tally: Tally) -> None:
+def end_orders(tally: Tally, timetable: Timetable) -> None:
     """Move the members whose order, or whose first backup, has ended."""
     backup_failed, policy = [], tally.rollout.policy
     waiting = frozenset(ring for ring in range(len(tally.rings)) if first_run_hours(policy, ring) > 0)
@@ -52,14 +53,18 @@ def end_orders(tally: Tally) -> None:
         if member.state is MemberState.VERIFYING and member.first_run is FirstRun.FAILED:
             backup_failed.append(member)
         elif member.state is MemberState.UPGRADING:
-            tally.move(member, _after_order(tally, member, waits=member.ring in waiting))
+            tally.move(member, _after_order(tally, timetable, member, waits=member.ring in waiting))
         elif member.state is MemberState.ROLLING_BACK:
             tally.move(member, _after_roll_back(member))
         elif member.state is MemberState.VERIFYING:
             why = f"{first_backup(policy)} succeeded"
             tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, why))
         elif _is_known_after_all(policy, member):
-            late = _after_roll_back(member) if member.rolled_back_once else _after_order(tally, member, late=True)
+            late = (
+                _after_roll_back(member)
+                if member.rolled_back_once
+                else _after_order(tally, timetable, member, late=True)
+            )
             tally.move(member, late)
     for member in backup_failed:  # last: what ended above has freed places
         _end_failed_backup(tally, member)
@@ -87,26 +92,42 @@ def _is_known_after_all(policy: Policy, member: Member) -> bool:
     return not waits or member.first_run is FirstRun.SUCCEEDED
 
 
-def _after_order(tally: Tally, member: Member, *, waits: bool = False, late: bool = False) -> Move:
+def _after_order(
+    tally: Tally, timetable: Timetable, member: Member, *, waits: bool = False, late: bool = False
+) -> Move:
     end = member.end
     if end is OrderEnd.SUCCEEDED:
         if waits and tally.rollout.policy.kind in _OBSERVED:
             return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
         return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
     if end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and not late:
-        return _again(tally, member)
+        return _again(tally, timetable, member)
     to, why = _ENDS.get(end or OrderEnd.FAILED, _ENDS[OrderEnd.FAILED])
     return Move(member.client_id, to, member.end_text or why, member.code)
 
 
-def _again(tally: Tally, member: Member) -> Move:
+def _again(tally: Tally, timetable: Timetable, member: Member) -> Move:
     if tally.rollout.state in ENDED or tally.rollout.state is RolloutState.ROLLING_BACK:
         return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
     if member.end is OrderEnd.WITHDRAWN:
         return Move(member.client_id, MemberState.PENDING, "its order was withdrawn before the host fetched it")
-    pause = min(ASK_BUSY_AGAIN * 2 ** min(member.attempts, 8), LONGEST_PAUSE)
+    pause = min(ASK_BUSY_AGAIN * 2 ** min(member.attempts, 8), _longest_pause(tally, timetable, member))
     why = member.end_text or "the host is busy"
     return Move(member.client_id, MemberState.PENDING, why, member.code, not_before=tally.now + pause)
+
+
+def _longest_pause(tally: Tally, timetable: Timetable, member: Member) -> timedelta:
+    """Return after how long a busy host is asked again at the latest.
+
+    The nearer the last moment at which its order fits into the window or before the deadline, the shorter: half of what
+    is left until then, so that a host which has become idle is not missed.
+    """
+    opening = timetable.opening(member.zone, tally.now)
+    end = last_begin(tally.rollout.policy)
+    if opening.is_open and opening.until is not None:
+        end = min(end, opening.until)
+    left = end - timedelta(seconds=member.needs_seconds) - tally.now
+    return max(ASK_BUSY_AGAIN, min(LONGEST_PAUSE, left / 2))
 
 
 def _after_roll_back(member: Member) -> Move:

@@ -46,6 +46,8 @@ ROLLOUT: Final = {
     "FailuresAllowed": Maybe(int),
     "FailuresLeft": Maybe(int),
     "ExpectedEndTime": Maybe(int),
+    "ExpectedEndReason": str,
+    "Waits": [{"For": str, "Members": int}],
     "Rings": [RING],
 }
 MEMBER: Final = {
@@ -108,7 +110,9 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "Members": sum(ring.members for ring in shown.rings),
         "FailuresAllowed": None if figures.budget is None else figures.budget.allowed,
         "FailuresLeft": None if figures.budget is None else figures.budget.left,
-        "ExpectedEndTime": seconds(figures.expected_end),
+        "ExpectedEndTime": seconds(figures.expected.at),
+        "ExpectedEndReason": figures.expected.why,
+        "Waits": [{"For": what, "Members": number} for what, number in record.waiting.items()],
         "Rings": [
             {
                 "Name": ring.name,

@@ -1,0 +1,57 @@
+"""How often a worker runs on account of notifications."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet.pubsub import Subscription, _polling, poll_until_stopped
+from backfleet.pubsub._polling import RUNS_A_SECOND, RUNS_AT_ONCE, Breath
+
+
+def test_what_happens_alone_is_acted_on_at_once() -> None:
+    """A call, its order, its report, and what follows from them."""
+    breath = Breath(100.0)
+    assert [breath.taken(100.0 + number / 100) for number in range(int(RUNS_AT_ONCE))] == [0.0] * int(RUNS_AT_ONCE)
+
+
+@given(gaps=st.lists(st.floats(0, 0.2), min_size=30, max_size=200))
+def test_runs_are_no_more_than_so_many_a_second(gaps: list[float]) -> None:
+    """However notifications come; none waits for longer than the time of one run."""
+    now, runs = 0.0, list[float]()
+    breath = Breath(now)
+    for gap in gaps:
+        now += gap
+        pause = breath.taken(now)
+        assert 0 <= pause <= 1 / RUNS_A_SECOND + 1e-9
+        now += pause
+        runs.append(now)
+    for first in range(len(runs)):
+        inside = sum(runs[first] <= at <= runs[first] + 1 for at in runs)
+        assert inside <= RUNS_AT_ONCE + RUNS_A_SECOND + 1
+
+
+def test_a_worker_waits_for_what_comes_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand notifications without a pause cost some twenty runs a second."""
+    time = SimpleNamespace(now=0.0)
+    runs = list[float]()
+
+    def rest(seconds: float) -> None:
+        time.now += seconds
+
+    monkeypatch.setattr(_polling, "time", SimpleNamespace(monotonic=lambda: time.now, sleep=rest))
+
+    class Always:
+        def wait(self, _at_most: timedelta) -> bool:
+            time.now += 0.001
+            return True
+
+    def run_once() -> bool:
+        runs.append(time.now)
+        return False
+
+    poll_until_stopped(run_once, cast("Subscription", Always()), lambda: time.now > 10)
+    assert 10 * RUNS_A_SECOND <= len(runs) <= 10 * RUNS_A_SECOND + RUNS_AT_ONCE + 2
