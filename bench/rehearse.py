@@ -140,10 +140,10 @@ class Rehearsals:
         found = self._in_order(host, task)
         is_alone = what.startswith(BEFORE)  # what would roll a version back that was kept is what was lost
         if not found and one.kind == "later" and host.link("current") == one.version and not is_alone:
-            (host.root / "broken").touch()
+            (host.root / f"broken-{one.version}").touch()
             host.machine.systemctl("restart", UNIT)
             found = self._in_order(host, task, but_for=one.version)
-        (host.root / "broken").unlink(missing_ok=True)
+        (host.root / f"broken-{one.version}").unlink(missing_ok=True)
         with self._counting:
             self.counts.rehearsals += 1
             self.counts.versions[one.kind or "good"] += 1
@@ -174,8 +174,10 @@ class Rehearsals:
         return ""
 
     def _what_is_open(self, host: SelfUpgradingHost, task: str, but_for: str) -> str:
-        if host.link("current") == but_for:
-            return f"{but_for} is still there"
+        if host.link("current") in ("", but_for):
+            return f"current leads to {host.link('current') or 'nothing'}"
+        if not host.link("verified"):
+            return "verified leads to nothing: the next loss would be the second one"
         if (host.folder / "journal").exists():
             return "an order is open on the host"
         if self._until_answered(lambda: self.server.task(task))["Description"] == "created":

@@ -3,6 +3,7 @@
 moto answers as S3 does on the wire; it is no S3, and verifies no signature.
 """
 
+import contextlib
 import http.client
 import os
 import socket
@@ -63,6 +64,7 @@ class Faults:
     def __init__(self, upstream: int) -> None:
         self.plan: Plan = lambda method, path: None
         self.calls: list[tuple[str, str]] = []
+        self.mends_parts = False  # whether a part that is sent with 200 gets the status of S3, 206
         faults = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,12 +78,12 @@ class Faults:
                     time.sleep(fault)
                 if isinstance(fault, tuple):
                     return self._refuse(*fault)
-                connection = http.client.HTTPConnection("127.0.0.1", upstream, timeout=60)
-                connection.request(self.command, self.path, body, dict(self.headers))
-                found = connection.getresponse()
-                content = found.read()
-                connection.close()
-                self.send_response(found.status)
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", upstream, timeout=60)) as connection:
+                    connection.request(self.command, self.path, body, dict(self.headers))
+                    found = connection.getresponse()
+                    content = found.read()
+                part = found.getheader("Content-Range") is not None
+                self.send_response(206 if part and faults.mends_parts else found.status)
                 for name, value in found.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
                         self.send_header(name, value)

@@ -41,6 +41,20 @@ def test_a_connection_above_the_limit_takes_the_place_of_the_oldest_idle_one(pee
     assert len(peers.known) == 4
 
 
+def test_a_request_that_waits_to_be_read_keeps_its_connection(peers: Peers) -> None:
+    """Until then nobody knows that the connection is in use; afterwards `is_busy` says so."""
+    caller, accepted = socket.socketpair()
+    with caller:
+        peers.sockets["a"] = Connection(accepted.family, accepted.type, fileno=accepted.detach())
+        assert peers.known.add(peers.sockets["a"], "a", lambda: False, lambda: peers.ended.append("a"))
+        caller.send(b"G")
+        assert all(peers.open(name) for name in "bcde")
+        assert peers.ended == ["b"]
+        assert peers.sockets["a"].recv(1) == b"G"
+        assert all(peers.open(name) for name in "fghi")
+        assert "a" in peers.ended
+
+
 def test_a_connection_is_refused_where_all_others_are_in_use(peers: Peers) -> None:
     assert all(peers.open(name) for name in "abcd")
     peers.busy = set("abcd")

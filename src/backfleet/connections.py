@@ -73,6 +73,13 @@ class Connection(socket.socket):
         """Return the other end, or the address that the balancer named."""
         return self.source or super().getpeername()
 
+    def has_unread(self) -> bool:
+        """Return whether something has arrived that was not read: dozens are accepted before a first request is."""
+        try:
+            return bool(self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close it, and say so once."""
         ended, self.on_close = self.on_close, None
@@ -176,7 +183,7 @@ class Connections:
         limit = self.limits.most if which == "all" else self.limits.most_per_address
         whose = "in all" if which == "all" else "from one address"
         for connection in list(_first(among, LOOKED_AT)):
-            if self._open[connection].is_busy():
+            if self._open[connection].is_busy() or connection.has_unread():
                 among.move_to_end(connection)
                 continue
             self.note(f"idle, {which}", f"idle connections were closed: there were {limit} {whose}")

@@ -22,6 +22,14 @@ def test_a_call_of_the_api_imports_no_part_of_the_server(command: str) -> None:
     assert HEAVY & set(done.stdout.split()) == set()
 
 
+def test_the_list_of_all_commands_imports_no_part_of_the_server() -> None:
+    """A shell that completes the word asks for it at each key."""
+    program = "import sys; from backfleet.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert HEAVY & set(done.stdout.splitlines()[-1].split()) == set()
+
+
 def test_every_command_is_there() -> None:
     """Each name is that of a command, and has a sentence of help; so have those of groups."""
     context = click.Context(main)

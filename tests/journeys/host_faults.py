@@ -103,9 +103,13 @@ class Clocks:
         folder = self._folder / root.name
         folder.mkdir()
         self.jump(root, 0)
-        given = f"LD_PRELOAD={self._library} CLOCK_JUMP={self._file(root)}"
+        given = " ".join(f"{name}={value}" for name, value in self.environment(root).items())
         (folder / "clock.conf").write_text(f"[Manager]\nDefaultEnvironment={given}\n")
         return [(self._folder, self._folder), (folder, Path("/etc/systemd/system.conf.d"))]
+
+    def environment(self, root: Path) -> dict[str, str]:
+        """Return the variables with which a program has the clock of this root."""
+        return {"LD_PRELOAD": str(self._library), "CLOCK_JUMP": str(self._file(root))}
 
     def jump(self, root: Path, seconds: int) -> None:
         """Set the clock of a machine ahead by so many seconds of this one's, or behind."""

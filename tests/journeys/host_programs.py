@@ -23,8 +23,9 @@ FAULTS = {
     "hangs": (AGENT, f"    signal.pause()\n{AGENT}"),
     "is alone": (SERVER, f"    identity = Identity(**{{**identity.__dict__, 'server': '127.0.0.1:1'}})\n{SERVER}"),
 }
-LATER = f"    if (root / 'broken').exists():\n        raise SystemExit(1)\n{AGENT}"
-"""A fault that shows once somebody makes a file: the version proves itself before."""
+BROKEN = "f'broken-{__import__(\"backfleet_host\").VERSION}'"
+LATER = f"    if (root / {BROKEN}).exists():\n        raise SystemExit(1)\n{AGENT}"
+"""A fault that shows once somebody makes a file with the version in its name: the version proves itself before."""
 
 PROOF_SECONDS = 40
 FAULTY_PROOF_SECONDS = 15  # of versions with one of FAULTS: each of them takes as long as it may

@@ -35,12 +35,6 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 @dataclass
 class Behind:
     """A server, and the balancer in front of it."""
@@ -88,16 +82,6 @@ class Behind:
         return {event["sourceIpAddress"] for event in found["Events"] if event["eventName"] == action}
 
 
-def until_it_listens(port: int, process: "subprocess.Popen[Any]") -> None:
-    """Return once a port accepts connections; a test's own timeout ends the wait."""
-    while True:
-        assert process.poll() is None, "the process ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-
-
 @contextmanager
 def serving(data: Path, **environment: str) -> Iterator[dict[str, int]]:
     listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
@@ -125,9 +109,9 @@ def configuration(section: str, replaced: dict[str, str]) -> str:
 
 
 @contextmanager
-def nginx(folder: Path, data: Path, server: dict[str, int], port: int) -> Iterator[None]:
+def nginx(folder: Path, data: Path, server: dict[str, int], listener: socket.socket) -> Iterator[None]:
     text = configuration("nginx", {
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "listen 443 ssl": f"listen 127.0.0.1:{listener.getsockname()[1]} ssl",
         "/etc/nginx/backfleet.crt": str(data / "tls" / "server.pem"),
         "/etc/nginx/backfleet.key": str(data / "keys" / "server.key"),
         "http://127.0.0.1:8080": f"http://127.0.0.1:{server['http']}",
@@ -140,49 +124,55 @@ def nginx(folder: Path, data: Path, server: dict[str, int], port: int) -> Iterat
         f"{user}daemon off;\npid {folder / 'nginx.pid'};\nerror_log {folder / 'nginx.log'};\nevents {{}}\n"
         f"http {{\naccess_log off;\n{paths}{text}}}\n"
     )
-    with running(["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log")], port):
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log")]
+    with running(command, listener, NGINX=f"{listener.fileno()};"):  # as it hands its listeners to the next version
         yield
 
 
 @contextmanager
-def haproxy_http(folder: Path, data: Path, server: dict[str, int], port: int) -> Iterator[None]:
+def haproxy_http(folder: Path, data: Path, server: dict[str, int], listener: socket.socket) -> Iterator[None]:
     pem = folder / "backfleet.pem"
     pem.write_bytes((data / "tls" / "server.pem").read_bytes() + (data / "keys" / "server.key").read_bytes())
     text = configuration("HAProxy, TLS at the balancer", {
-        "bind :443": f"bind 127.0.0.1:{port}",
+        "bind :443": f"bind fd@{listener.fileno()}",
         "/etc/haproxy/backfleet.pem": str(pem),
         "127.0.0.1:8080": f"127.0.0.1:{server['http']}",
     })  # fmt: skip
-    with haproxy(folder, text, port):
+    with haproxy(folder, text, listener):
         yield
 
 
 @contextmanager
-def haproxy(folder: Path, text: str, port: int) -> Iterator[None]:
+def haproxy(folder: Path, text: str, listener: socket.socket) -> Iterator[None]:
     (folder / "haproxy.cfg").write_text(text)
-    with running(["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], port):
+    with running(["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], listener):
         yield
 
 
 @contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(command: list[str], listener: socket.socket, **environment: str) -> Iterator[None]:
+    """Run a balancer that accepts from this listener, and is the only one that has it. Callers wait until it does."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[listener.fileno()],
+        env=os.environ | environment,
+    )  # fmt: skip
+    listener.close()
     try:
-        until_it_listens(port, process)
         yield
     finally:
         process.terminate()
         process.wait(LONG)
 
 
-Balancer = Callable[[Path, Path, dict[str, int], int], Any]
+Balancer = Callable[[Path, Path, dict[str, int], socket.socket], Any]
 HEADER = pytest.mark.parametrize("balancer", [nginx, haproxy_http], ids=["nginx", "HAProxy"])
 
 
 @contextmanager
 def behind(tmp_path: Path, balancer: Balancer, **environment: str) -> Iterator[Behind]:
-    data, port = tmp_path / "data", free_port()
-    with serving(data, **environment) as server, balancer(tmp_path, data, server, port):
+    data, listener = tmp_path / "data", socket.create_server(("127.0.0.1", 0), backlog=128)
+    port = listener.getsockname()[1]
+    with listener, serving(data, **environment) as server, balancer(tmp_path, data, server, listener):
         yield Behind(data, port, server["http"], server["https"])
 
 
@@ -230,13 +220,13 @@ def test_a_long_command_in_the_url_and_a_websocket_go_through(tmp_path: Path, ba
 
 def proxied(version: str) -> Balancer:
     @contextmanager
-    def balancer(folder: Path, _data: Path, server: dict[str, int], port: int) -> Iterator[None]:
+    def balancer(folder: Path, _data: Path, server: dict[str, int], listener: socket.socket) -> Iterator[None]:
         text = configuration("HAProxy, TLS at the server", {
-            "bind :443": f"bind 127.0.0.1:{port}",
+            "bind :443": f"bind fd@{listener.fileno()}",
             "127.0.0.1:8443": f"127.0.0.1:{server['https']}",
             "send-proxy-v2": f"{version} check inter 200ms",
         })  # fmt: skip
-        with haproxy(folder, text, port):
+        with haproxy(folder, text, listener):
             yield
 
     return balancer

@@ -151,6 +151,18 @@ def test_the_watchdog_takes_back_what_a_power_cut_left(site: Site) -> None:
     assert len(site.agents()) == 1
 
 
+def test_a_running_agent_makes_lost_links_again(site: Site) -> None:
+    """One after the other, and both at once; the watchdog's programs are found through them."""
+    package, before = site.root / HOST_PACKAGE, site.current()
+    for lost in (["verified"], ["current"], ["verified", "current"]):
+        for name in lost:
+            (package / name).unlink()
+        wait_for(lambda lost=lost: all((package / name).is_symlink() for name in lost), LONG)
+        assert site.current() in (before, (package / "previous").readlink().name)
+        before = site.current()
+    assert len(site.agents()) == 1
+
+
 def test_a_version_that_was_kept_and_crashes_later_is_taken_back_by_the_one_before(site: Site) -> None:
     """At every start, as after an upgrade of Python. The server is away: the way back needs what was there before."""
     before = site.current()
@@ -163,7 +175,7 @@ def test_a_version_that_was_kept_and_crashes_later_is_taken_back_by_the_one_befo
     for _ in range(3):
         site.machine.systemctl("start", watchdog)
     assert site.current() == "4.0", "somebody has stopped it, and it stays"
-    (site.root / "broken").touch()
+    (site.root / "broken-4.0").touch()
     site.machine.systemctl("start", site.unit)
     site.server.kill()
     for _ in range(3):

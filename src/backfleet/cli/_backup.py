@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from backfleet import VERSION, copies, installation
+from backfleet import VERSION
 from backfleet.cli._options import fail, json_option
 from backfleet.cli._print import moment, print_json, say, size
 from backfleet.cli._secrets import lock_of, opener_of, passphrase_options
 from backfleet.clock import utc_now
 from backfleet.settings import BadSetting, Settings, read_settings
-from backfleet.storage import Database, Unavailable, open_database
 
 if TYPE_CHECKING:
+    from backfleet import copies
     from backfleet.restoring import Restored
+    from backfleet.storage import Database
 
 
 @click.command()
@@ -44,7 +44,9 @@ def backup(
     The server may be running. Artifacts that only its object store has are fetched. The file is encrypted, and `age -d
     FILE | tar x` opens it, too. Exits with 1 if the file could not be written, or if it lacks artifacts.
     """
-    from backfleet.copying import artifacts_of  # imported late: other commands need none of it
+    from backfleet import copies, installation  # imported late: the list of all commands needs none of it
+    from backfleet.copying import artifacts_of
+    from backfleet.storage import open_database
 
     settings = _settings(data, database_url)
     missing = installation.missing_keys(settings.data)
@@ -64,7 +66,7 @@ def backup(
     _fail_if_not_whole(file, written)
 
 
-def _fail_if_not_whole(file: Path, written: copies.Written) -> None:
+def _fail_if_not_whole(file: Path, written: "copies.Written") -> None:
     if written.damaged:
         names = ", ".join(written.damaged)
         fail(f"{file} was written without {names}: damaged on this disk. Add that release's file again under artifacts")
@@ -74,7 +76,7 @@ def _fail_if_not_whole(file: Path, written: copies.Written) -> None:
         fail(f"{file} has keys and database, and lacks the artifacts of {what}{more}: {why}")
 
 
-def _print_written(file: Path, written: copies.Written, *, is_plain: bool, as_json: bool) -> None:
+def _print_written(file: Path, written: "copies.Written", *, is_plain: bool, as_json: bool) -> None:
     if not as_json:
         plain = ", PLAIN" if is_plain else ""
         fetched = f" ({written.fetched} from the object store)" if written.fetched else ""
@@ -85,8 +87,13 @@ def _print_written(file: Path, written: copies.Written, *, is_plain: bool, as_js
     print_json({**facts, "Fetched": written.fetched, "IsPlain": is_plain, **lacking})
 
 
-def _note(database: Database, made_at: datetime, written: copies.Written, without_artifacts: bool) -> None:
+def _note(database: "Database", made_at: datetime, written: "copies.Written", without_artifacts: bool) -> None:
     """Have `backfleet doctor` know of the copy. The file is whole whether or not that succeeds."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from backfleet import copies
+    from backfleet.storage import Unavailable
+
     try:
         with database.transaction() as tx:
             lacking = None if without_artifacts else len(written.damaged) + len(written.missing)
@@ -116,7 +123,8 @@ def restore(
 
     It is held then: it asks hosts what they have, and moves nothing until `backfleet server release-hold`.
     """
-    from backfleet.restoring import restore as run  # imported late: other commands need none of it
+    from backfleet import copies  # imported late, as above
+    from backfleet.restoring import restore as run
 
     settings = _settings(data, database_url)
     try:

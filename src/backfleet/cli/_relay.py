@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from backfleet import relay as relaying
 from backfleet import sockets
 from backfleet.authorities import believing
 from backfleet.cli._options import fail, json_option
@@ -68,6 +67,8 @@ def relay(
     Hosts that name this relay in /etc/backfleet/host.toml (`relays = ["http://HOST:8480"]`) ask it first, verify what
     it sends as ever, and go to the server when it fails.
     """
+    from backfleet import relay as relaying  # imported late: the list of all commands needs none of it
+
     log_to_stderr(log_level)
     address, trusted, tls = _address(upstream), _trusted(ca), _own_certificate(tls_cert, tls_key)
     try:

@@ -3,12 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from backfleet.cli._options import WholeNumber, fail
-from backfleet.copies import Lock, Opener
+
+if TYPE_CHECKING:
+    from backfleet.copies import Lock, Opener
 
 LEAST: Final = 8  # characters of a passphrase
 LONGEST: Final = 4096  # bytes
@@ -28,8 +30,10 @@ def passphrase_options(command: Any) -> Any:
     return file(descriptor(command))
 
 
-def lock_of(file: Path | None, descriptor: int | None, recipients: tuple[str, ...], *, plain: bool) -> Lock | None:
+def lock_of(file: Path | None, descriptor: int | None, recipients: tuple[str, ...], *, plain: bool) -> "Lock | None":
     """Return how a backup is to be encrypted; None for not at all. Ends the command if that is not clear."""
+    from backfleet.copies import Lock  # imported late, as in the commands
+
     if sum((bool(file), descriptor is not None, bool(recipients), plain)) > 1:
         fail("name one of --passphrase-file, --passphrase-fd, --recipient and --plain")
     if plain:
@@ -52,8 +56,12 @@ def lock_of(file: Path | None, descriptor: int | None, recipients: tuple[str, ..
     return Lock(passphrase)
 
 
-def opener_of(file: Path | None, descriptor: int | None, identity: Path | None, *, is_encrypted: bool) -> Opener | None:
+def opener_of(
+    file: Path | None, descriptor: int | None, identity: Path | None, *, is_encrypted: bool
+) -> "Opener | None":
     """Return what opens a backup; None for one that is not encrypted. Ends the command if there is nothing."""
+    from backfleet.copies import Opener  # imported late, as in the commands
+
     if not is_encrypted:
         return None
     if identity is not None:

@@ -52,6 +52,7 @@ WORDS: Final = {
     "credential": NO_CREDENTIALS,
     "169.254.169.254": NO_CREDENTIALS,
     "certificate": "its certificate is not believed; name the authority's with outbound_authority",
+    "non-partial": "it sends a part of an object as if it were all of it (200, where S3 says 206): no store for this",
     "timedout": "it did not answer in time; see artifacts_endpoint, and the network between",
 }
 """Words in what the library says, where no store has answered."""
@@ -66,6 +67,8 @@ def code_of(text: str) -> str:
 def sentence(text: str) -> str:
     """Return what an error of the library means. Nothing of its text is passed on but a code and a status. Pure."""
     code, status = code_of(text), re.search(r"status code: ([0-9]{3})", text)
+    if code == "AccessDenied" and "request time" in text:  # as some stores say it, which are no AWS
+        code = "RequestTimeTooSkewed"
     if code in CODES:
         return f"{CODES[code]} ({code})"
     if status:

@@ -30,6 +30,7 @@ from backfleet_host.agent.runs.ledger import Ledger
 from backfleet_host.agent.runs.sending import RunSender
 from backfleet_host.agent.runs.watching import RunWatch
 from backfleet_host.agent.setup.adopting import Adoption
+from backfleet_host.agent.setup.lost_links import LinkWatch
 from backfleet_host.agent.timings import Timings
 from backfleet_host.files import hold_lock, write_file
 from backfleet_host.identity import Identity, NotEnrolled, read_identity
@@ -79,6 +80,7 @@ class Agent:
         self._run_watch = RunWatch(
             places.root, ledger, on_change=self._run_sender.wake, on_ready=lambda: self._note_ready("runs")
         )
+        self._links = LinkWatch(places.root, timings.links)
         self._poller = TaskPoller(
             server,
             timings,
@@ -92,7 +94,7 @@ class Agent:
         if not self._executor.resume():  # the recovery of a task comes first: two at once would block each other
             start_recovery(self._places)
         loops = [self._channel.run, self._heartbeats.run, self._poller.run, self._outbox.run]
-        loops += [self._run_watch.run, self._run_sender.run]
+        loops += [self._run_watch.run, self._run_sender.run, self._links.run]
         threads = [threading.Thread(target=self._loop, args=(loop,), daemon=True) for loop in loops]
         for thread in threads:
             thread.start()

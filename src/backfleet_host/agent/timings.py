@@ -34,6 +34,8 @@ class Timings:
     report_most: float = 30.0
     report_refused: float = 300.0  # the longest pause after an answer that another try is unlikely to change
 
+    links: float = 60.0  # between two checks of the links of the program's own package
+
     process_poll: float = 0.2  # between two checks whether a task's process has ended
     running_report: float = 60.0  # a running task is reported at least this often
     order_grace: float = 900.0  # an order that was told to stop may finish or roll back for this long

@@ -30,6 +30,7 @@ from backfleet_host.upgrader import Installation, carry_out_on, gate
 from backfleet_host.upgrader.gate import Gate
 from host.upgrader.small_host import take_record_lock
 from listening import end_of
+from made_keys import open_keys
 
 PACKAGE = "courier"
 
@@ -50,7 +51,7 @@ class Shop:
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder, self.database = folder, database
-        self.repository = releases.Repository.open(folder / "server")
+        _, self.repository = open_keys(folder / "server")
         self.address = ""
         self.scheme: str | None = None  # of the versions; None goes by the format
         with database.transaction() as tx:

@@ -5,6 +5,7 @@ Any effect can be the last before a power cut, or can fail: `Trouble` says which
 
 import contextlib
 import fcntl
+import functools
 import io
 import itertools
 import os
@@ -60,7 +61,7 @@ class Trouble:
 
     def __call__(self, when: str, effect: str, path: str) -> None:
         if when == "before":
-            self.effects.append(f"{effect} {Path(path).name}")
+            self.effects.append(f"{effect} {os.path.basename(path)}")
             self.calls.append(0)
             self._open.append((len(self.effects), effect, path))
         self.meet(self._open[-1][0] if when == "before" else self._closed(effect, path), when, effect, path)
@@ -376,7 +377,7 @@ class SmallHost:
         )
         return carry_out_on(self.installation, replace(order, **more), lambda line: None, stopping)
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
         return self.root / PACKAGE
 

@@ -90,6 +90,55 @@ def test_nothing_is_mended_that_is_in_order_or_cannot_be(tmp_path: Path) -> None
     before = host.picture()
     assert mend(host) == ""
     assert host.picture() == before
+    host.add("3.0", service=SERVICE)
+    host.carry("stage", "3.0")
     (host.folder / "current").unlink()
     (host.folder / "verified").unlink()
+    assert mend(host) == "", "of two versions, one may be staged only"
+
+
+@pytest.mark.parametrize("how", ["gone", "elsewhere", "to nothing", "a file"])
+def test_a_lost_link_to_the_version_verified_last_is_made_again(tmp_path: Path, how: str) -> None:
+    """While all else is there, for the next loss would leave nothing to go by."""
+    host = installed(tmp_path / "host")
+    upgrade(host)
+    verified = host.folder / "verified"
+    verified.unlink()
+    if how == "elsewhere":
+        verified.symlink_to("/nowhere")
+    elif how == "to nothing":
+        verified.symlink_to("versions/0.1")
+    elif how == "a file":
+        verified.write_bytes(b"")
+    assert "leads to 2.0 again" in mend(host)
+    assert (verified.readlink(), host.version(), mend(host)) == (Path("versions/2.0"), "2.0", "")
+
+
+def test_a_version_that_was_not_verified_gets_no_such_link(tmp_path: Path) -> None:
+    host = installed(tmp_path / "host")
+    upgrade(host)
+    (host.folder / "verified").unlink()
+    (host.folder / "previous").unlink()
+    (host.folder / "unproven").touch()
     assert mend(host) == ""
+    assert not (host.folder / "verified").exists()
+
+
+def test_where_every_link_is_lost_the_only_version_runs_again(tmp_path: Path) -> None:
+    host = installed(tmp_path / "host")
+    for link in ("current", "verified", "previous"):
+        (host.folder / link).unlink(missing_ok=True)
+    assert "1.0 runs again" in mend(host)
+    assert (host.version(), (host.folder / "verified").readlink()) == ("1.0", Path("versions/1.0"))
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+
+
+def test_the_only_version_does_not_run_again_where_it_is_damaged(tmp_path: Path) -> None:
+    host = installed(tmp_path / "host")
+    for link in ("current", "verified", "previous"):
+        (host.folder / link).unlink(missing_ok=True)
+    program = host.folder / "versions" / "1.0" / "bin" / PACKAGE
+    program.chmod(0o755)
+    half(program)
+    assert mend(host) == ""
+    assert not (host.folder / "current").is_symlink()

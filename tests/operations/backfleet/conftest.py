@@ -19,6 +19,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
+from made_keys import open_keys
 from releases.artifacts import program, tar
 
 assert backfleet.__all__, "importing it enters its operations"
@@ -77,24 +78,13 @@ class Api:
         return Upload(path, hashlib.sha256(body).hexdigest(), len(body))
 
 
-@pytest.fixture(scope="session")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the keys once, which takes time."""
-    data = tmp_path_factory.mktemp("own")
-    releases.Repository.open(data)
-    return data
-
-
 @pytest.fixture
-def services(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: datetime) -> Services:
+def services(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> Services:
     """What operations may use, with the first signed metadata; the artifacts belong to one test."""
-    (tmp_path / "keys").mkdir()
-    for key in (_made / "keys").iterdir():
-        (tmp_path / "keys" / key.name).write_bytes(key.read_bytes())
-    repository = releases.Repository.open(tmp_path)
+    vault, repository = open_keys(tmp_path)
     with database.transaction() as tx:
         releases.refresh(tx, repository, now=now)
-    return Services(database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, draw)
+    return Services(database, Settings(data=tmp_path), vault, repository, draw)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import identity, releases
+from backfleet import identity
 from backfleet.identity._tables import accounts
 from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
@@ -18,6 +18,7 @@ from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
 from backfleet.wire.shapes import misfits
+from made_keys import open_keys
 from operations.environment import Environment, make_environment
 
 OTHER = "9999999999999999"
@@ -82,17 +83,10 @@ class Ram:
         return Ram(self.services, known.caller, self.now)
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder. The keys in it take time to make, and RAM changes nothing there."""
-    return tmp_path_factory.mktemp("data")
-
-
 @pytest.fixture
-def services(database: Database, data: Path, draw: Draw) -> Services:
+def services(database: Database, tmp_path: Path, draw: Draw) -> Services:
     """What operations may use."""
-    repository = releases.Repository.open(data)
-    return Services(database, Settings(data=data), identity.Vault.open(data), repository, draw)
+    return Services(database, Settings(data=tmp_path), *open_keys(tmp_path), draw)
 
 
 @pytest.fixture
@@ -115,6 +109,6 @@ def elsewhere(ram: Ram, now: datetime) -> Ram:
 
 
 @pytest.fixture
-def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
+def env(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> Environment:
     """Services and callers, on each engine in turn."""
-    return make_environment(database, data, now, draw)
+    return make_environment(database, tmp_path, now, draw)

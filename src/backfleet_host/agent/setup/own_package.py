@@ -121,16 +121,27 @@ def watch(root: Path, units: Path = SYSTEMD_UNITS) -> List[str]:
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    if runs_from_package(root, units):
-        mended = upgrader.mend_lost(upgrader.installation_at(root), HOST_PACKAGE, zipfile.is_zipfile)
-        if mended:
-            return [mended]
+    mended = mend(root, units)
+    if mended:
+        return [mended]
     if not (root / HOST_PACKAGE / "journal").exists():
         return []
     return [
         f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}"
         for report in upgrader.recover_all(root, progress=lambda _line: None)
     ]
+
+
+def mend(root: Path, units: Path = SYSTEMD_UNITS) -> str:
+    """Go back, or make a link again, where files of the package are lost; return what was done. As `mend_lost`.
+
+    Raises:
+        NotEnrolled: the root belongs to no server.
+        OSError: the disk refuses it.
+    """
+    if not runs_from_package(root, units):
+        return ""
+    return upgrader.mend_lost(upgrader.installation_at(root), HOST_PACKAGE, zipfile.is_zipfile)
 
 
 def roll_back_late(archive: Optional[Path], root: Path, units: Path = SYSTEMD_UNITS) -> List[str]:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
 
@@ -136,72 +137,72 @@ class PackageFolder:
     folder: Path
     name: str
 
-    @property
+    @cached_property
     def versions(self) -> Path:
         """Folder with one tree per version."""
         return self.folder / "versions"
 
-    @property
+    @cached_property
     def current(self) -> Path:
         """The link that decides which version runs."""
         return self.folder / "current"
 
-    @property
+    @cached_property
     def previous(self) -> Path:
         """The link to the version that ran before."""
         return self.folder / "previous"
 
-    @property
+    @cached_property
     def verified(self) -> Path:
         """The link to the version that was verified last: what runs that waited too long at the gate run."""
         return self.folder / "verified"
 
-    @property
+    @cached_property
     def journal(self) -> Path:
         """The journal of the open attempt."""
         return self.folder / "journal"
 
-    @property
+    @cached_property
     def downloads(self) -> Path:
         """Folder of verified artifacts, by hash, and parts of them."""
         return self.folder / "downloads"
 
-    @property
+    @cached_property
     def snapshot(self) -> Path:
         """Folder of the snapshot of preserved state, while an attempt is open."""
         return self.folder / "kept"
 
-    @property
+    @cached_property
     def failed(self) -> Path:
         """Folder with evidence about versions that were rolled back."""
         return self.folder / "failed"
 
-    @property
+    @cached_property
     def aside(self) -> Path:
         """Folder with copies of what somebody changed or added, and an order replaced or removed."""
         return self.folder / "aside"
 
-    @property
+    @cached_property
     def unverified(self) -> Path:
         """Marker file: it tells shims that find the gate open that an upgrade was cut off."""
         return self.folder / UNVERIFIED
 
-    @property
+    @cached_property
     def staged(self) -> Path:
         """The versions that are staged for an order to come."""
         return self.folder / "staged.json"
 
-    @property
+    @cached_property
     def settings(self) -> Path:
         """What the server set for the client, for whatever runs it."""
         return self.folder / "settings.json"
 
-    @property
+    @cached_property
     def adopted(self) -> Path:
         """Which programs of others the client took the place of."""
         return self.folder / "adopted.json"
 
-    @property
+    @cached_property
     def refused(self) -> Path:
         """Why a program that is there could not be taken over."""
         return self.folder / "adoption-refused.json"
@@ -226,7 +227,7 @@ class PackageFolder:
         """Return the file that says how an order ended."""
         return self.folder / "outcomes" / f"{order_id}.json"
 
-    @property
+    @cached_property
     def uninstalled(self) -> Path:
         """Which version was last uninstalled: an install must not go below it either."""
         return self.folder / "uninstalled.json"

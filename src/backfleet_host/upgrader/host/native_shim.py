@@ -72,7 +72,7 @@ def split(content: bytes) -> Optional[Tuple[bytes, Fields]]:
     before, magic, after = content.partition(MAGIC)
     if not content.startswith(b"\x7fELF") or not magic or len(after) < TEXT_SIZE:
         return None
-    strings: List[bytes] = after[:TEXT_SIZE].split(b"\0")[: len(Fields._fields)]
+    strings: List[bytes] = after[:TEXT_SIZE].split(b"\0", len(Fields._fields))[: len(Fields._fields)]
     if len(strings) < len(Fields._fields) or not all(strings):
         return None
     return before + after[TEXT_SIZE:], Fields(*strings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
@@ -307,13 +309,19 @@ def reason_details(problem: Exception) -> Dict[str, Any]:
 
 def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:
     """Return the manifest of a version on this host; None if there is none, or it cannot be read."""
-    facts = disk.read_json(package.facts(version)) if version else None
-    if facts is None:
+    if not version:
         return None
     try:
-        return read_manifest(facts.get("manifest"))
-    except BadManifest:
+        return _manifest_in(package.facts(version).read_bytes())
+    except (OSError, ValueError, BadManifest):
         return None
+
+
+@functools.lru_cache(maxsize=2)  # an order asks for those of the old and the new version again and again
+def _manifest_in(facts: bytes) -> Manifest:
+    """Return the manifest in the content of a file of facts. Raises ValueError or BadManifest."""
+    found = json.loads(facts)
+    return read_manifest(found.get("manifest") if isinstance(found, dict) else None)
 
 
 def known_files(package: PackageFolder, version: str) -> Dict[str, Any]:

@@ -35,6 +35,8 @@ class AttemptJournal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._reserve = path.with_name(".room.partial")
+        self._reserved_inodes = [path.with_name(f".reserve-{number}{PARTIAL}") for number in range(RESERVED_INODES)]
 
     def open(self, order: Order, from_version: str, previous: str, at: float) -> None:
         """Begin a new attempt.
@@ -71,14 +73,6 @@ class AttemptJournal:
         self.release_reserve()
         disk.remove_file(self._path)
         disk.sync_folder(self._path.parent)
-
-    @property
-    def _reserve(self) -> Path:
-        return self._path.with_name(".room.partial")
-
-    @property
-    def _reserved_inodes(self) -> List[Path]:
-        return [self._path.with_name(f".reserve-{number}{PARTIAL}") for number in range(RESERVED_INODES)]
 
     def _abandon(self) -> None:
         """Take back the beginning of an attempt that the disk had no space for."""

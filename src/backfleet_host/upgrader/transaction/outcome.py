@@ -120,9 +120,11 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
                 if _is_half_made(path) and not installation.is_in_use(package, path):
                     disk.remove_tree(path)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
-        for path in [*folder.glob(f".*{PARTIAL}"), *folder.glob(".*.new")]:
-            with _best_effort():
-                disk.remove_file(path)
+        with _best_effort():
+            for name in sorted(os.listdir(folder)):
+                if name.startswith(".") and name.endswith((PARTIAL, ".new")):
+                    with _best_effort():
+                        disk.remove_file(folder / name)
 
 
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import machine as machines
-from backfleet_host.agent.setup.systemd_unit import unit_name
+from backfleet_host.agent.setup.systemd_unit import _write_watchdog, unit_name, watchdog_name
 from backfleet_host.contract import read_output
 from backfleet_host.layout import Places
 from host.agent.conftest import acting_program, actions, order, until
@@ -131,3 +131,24 @@ def test_the_agent_becomes_a_unit_that_runs_after_every_start(
     assert list(bare.units.glob("backfleet-host-*.service")) == []
     gone = bare.run(*words, "--remove")
     assert (gone.returncode, gone.stderr.startswith("backfleet-host: there is no unit")) == (1, True)
+
+
+@pytest.mark.parametrize("lost", ["verified", "previous"])
+def test_each_line_of_the_watchdog_runs_whatever_the_other_does(
+    bare: Machine, places: Places, tmp_path: Path, lost: str
+) -> None:
+    """Its links are files that may be lost: what one leads to must do the work then."""
+    package, name = places.root / "backfleet-host", "backfleet-host-odd.service"
+    for version in ("1.0", "2.0"):
+        program = package / "versions" / version / "bin" / "backfleet-host"
+        program.parent.mkdir(parents=True)
+        program.write_text(f'import pathlib, sys; pathlib.Path("{places.root}", sys.argv[1]).touch(); sys.exit(1)\n')
+    (package / "verified").symlink_to("versions/2.0")
+    (package / "previous").symlink_to("versions/1.0")
+    _write_watchdog(name, [sys.executable, str(program)], places.root, bare.units)
+    (package / lost).unlink()
+    bare.systemctl("daemon-reload")
+    bare.systemctl("start", watchdog_name(name, "service"))
+    done = [verb for verb in ("watchdog", "late-rollback") if (places.root / verb).exists()]
+    assert done == ["late-rollback" if lost == "verified" else "watchdog"]
+    assert bare.systemctl("is-failed", watchdog_name(name, "service")) != "failed"
