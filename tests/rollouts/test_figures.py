@@ -136,6 +136,16 @@ def test_an_end_says_who_is_not_counted_or_why_nobody_can_foresee_it(
     assert expected_end(found, counts, NOW) == expected
 
 
+@pytest.mark.parametrize(("hours_ago", "expected"), [(0, 32), (20, 12), (30, 8)])
+def test_of_a_soak_that_has_begun_only_the_rest_is_to_come(hours_ago: int, expected: int) -> None:
+    """24 hours after the ring before ended; 8 members at the pace of 4 in 4 hours come after it."""
+    ended = NOW - hours_ago * HOUR
+    runs = (RingRun(THROUGH, ended - 4 * HOUR, ended), RingRun())
+    found = record(rings=write_rings(runs))
+    counts = {(0, "succeeded"): 4, (1, "pending"): 8}
+    assert expected_end(found, counts, NOW) == Expected(NOW + expected * HOUR)
+
+
 def test_members_that_wait_are_counted_by_what_they_wait_for() -> None:
     """Of rings that have started. One that waits for its turn is not counted."""
     runs = (RingRun(RUNS, NOW), RingRun())

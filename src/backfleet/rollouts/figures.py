@@ -116,7 +116,7 @@ def expected_end(record: RolloutRecord, counts: Counts, now: datetime) -> Expect
     spent = sum(((run.finished_at or now) - run.started_at for run in runs if run.started_at is not None), timedelta())
     if done < FEWEST or spent <= timedelta():
         return Expected(None, "too few members have ended")
-    at = min(now + spent / done * left + _soak_to_come(record), record.deadline)
+    at = min(now + spent / done * left + _soak_to_come(record, now), record.deadline)
     return Expected(at, f"without {text_of(waits)}" if waits else "")
 
 
@@ -137,15 +137,15 @@ def _has_no_success(runs: Sequence[RingRun], counts: Counts) -> bool:
     return is_through and not any(number for (_, state), number in counts.items() if state in _ARRIVED)
 
 
-def _soak_to_come(record: RolloutRecord) -> timedelta:
-    to_come = [
-        timedelta(hours=check.hours)
-        for ring, run in zip(record.document.rings, record.ring_runs, strict=True)
-        if run.state is RingState.PENDING
-        for check in ring.checks
-        if isinstance(check, Soak)
-    ]
-    return sum(to_come, timedelta())
+def _soak_to_come(record: RolloutRecord, now: datetime) -> timedelta:
+    """Return how long the soak times of rings that have not started are still: of the next one, what is left of it."""
+    to_come, before = timedelta(), RingRun(finished_at=record.started_at)
+    for ring, run in zip(record.document.rings, record.ring_runs, strict=True):
+        soak = sum((timedelta(hours=check.hours) for check in ring.checks if isinstance(check, Soak)), timedelta())
+        passed = timedelta() if before.finished_at is None else max(now - before.finished_at, timedelta())
+        to_come += max(soak - passed, timedelta()) if run.state is RingState.PENDING else timedelta()
+        before = run
+    return to_come
 
 
 def _failed(policy: Policy, rollout_id: str, rows: Sequence[_Row]) -> dict[int, int]:

@@ -1,5 +1,5 @@
 """STS, called by the same callers as RAM."""
 
-from operations.ram.conftest import data, elsewhere, ram, services
+from operations.ram.conftest import elsewhere, ram, services
 
-__all__ = ["data", "elsewhere", "ram", "services"]
+__all__ = ["elsewhere", "ram", "services"]

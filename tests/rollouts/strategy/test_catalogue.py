@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from backfleet.rollouts.applying import moved_rollout
 from backfleet.rollouts.assignment import Candidate, assign, ring_of_newcomer
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd, Rollout, Signals
-from backfleet.rollouts.policy import Amount, Backups, Failure, Kind, Pace, Ring, Soak, Verification
+from backfleet.rollouts.policy import Amount, Backups, Failure, Kind, Pace, Ring, Soak, Then, Verification
 from backfleet.rollouts.simulation import History, Host, run
-from backfleet.rollouts.states import ENDED, FINAL
+from backfleet.rollouts.states import ENDED
 from backfleet.rollouts.strategy import decide
 from rollouts.strategy.decisions import (
     FINISHED,
@@ -48,20 +49,36 @@ def test_f20_a_release_that_is_healthy_by_its_processes_and_breaks_backups_stays
 
 
 def test_f21_a_jump_in_failed_jobs_halts() -> None:
-    """Beside what the fleet had before."""
+    """Beside what the fleet had before: as many as ever do not, nor does the budget, which bears everything here."""
     members = [*some(2, M.SUCCEEDED, first_run=FirstRun.SUCCEEDED), *some(5, ring=1)]
-    found = decided(policy(*CAREFUL), members, FINISHED, RUNNING, signals=Signals(failed_runs_above_baseline=3))
-    assert (found.state, begun(found)) == (R.HALTED, [])
+    document = policy(*CAREFUL, failure=Failure(Amount(percent=100)))
+    found = {
+        above: decided(document, members, FINISHED, RUNNING, signals=Signals(failed_runs_above_baseline=above))
+        for above in (0, 1, 3, None)
+    }
+    assert {above: each.state for above, each in found.items()} == {0: None, 1: R.HALTED, 3: R.HALTED, None: R.HALTED}
+    assert {above: len(begun(each)) for above, each in found.items()} == {0: 5, 1: 0, 3: 0, None: 0}
+    assert "3 more failed than before the rollout, 0 are allowed" in found[3].reason
 
 
 def test_f48_nobody_of_50000_is_in_an_open_state_after_the_deadline() -> None:
     """In whatever state the deadline found them."""
-    members = [*some(20_000), *some(10_000, M.UPGRADING), *some(10_000, M.VERIFYING), *some(10_000, M.SUCCEEDED)]
-    document = policy(failure=Failure(Amount(percent=100)), verification=Verification(99))
-    found = decided(document, members, now=NOW + 24 * HOUR)
+    facts: list[dict[str, Any]] = [
+        {}, {"is_reachable": False, "code": "away"}, {"is_held": True, "code": "held"},
+        {"pinned": "the audit", "code": "pinned"}, {"not_before": NOW + 90 * HOUR, "code": "busy"},
+    ]  # fmt: skip
+    waiting = [member for each in facts for member in some(4_000, **each)]
+    under_way = [*some(10_000, M.UPGRADING), *some(9_000, M.VERIFYING)]
+    failed = some(1_000, M.VERIFYING, first_run=FirstRun.FAILED)
+    members = [*waiting, *under_way, *failed, *some(10_000, M.SUCCEEDED)]
+    document = policy(failure=Failure(Amount(percent=100), Then.ROLL_BACK_MEMBER), verification=Verification(99))
+    assert len(Board(document, members)) == 50_000
+    rollout = Rollout("ro-1", "1", document, R.PAUSED, "2.0", (RUNNING,), "a", "s", reason="at night")
+    found = decide(rollout, Board(document, members), Signals(), Zones(), NOW + 24 * HOUR)
     assert found.state in ENDED
-    assert len(found.moves) == 40_000
-    assert {move.to for move in found.moves} <= FINAL
+    ended = {move.client_id: move.to for move in found.moves}
+    assert (len(ended), set(ended.values())) == (40_000, {M.EXPIRED, M.FAILED})
+    assert {each.client_id for each in failed} == {client for client, to in ended.items() if to is M.FAILED}
 
 
 def test_f49_a_host_that_never_reports_again_is_lost_and_counts() -> None:
