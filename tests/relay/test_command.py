@@ -1,6 +1,7 @@
 """backfleet relay as a process: it serves until a signal, and says what is wrong with its arguments."""
 
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,11 +17,18 @@ from relay.conftest import Site, carry
 COMMAND = (str(Path(sys.executable).with_name("backfleet")), "relay")
 
 
-def start(site: Site) -> tuple["subprocess.Popen[str]", str]:
+def start(site: Site, upstream: str = "", level: str = "ERROR") -> tuple["subprocess.Popen[str]", str]:
     """Start a relay on a free port; return it and its address."""
-    words = ("--upstream", site.server.address, "--cache", str(site.folder / "cache"), "--ca", str(site.authority))
+    words = (
+        "--upstream",
+        upstream or site.server.address,
+        "--cache",
+        str(site.folder / "cache"),
+        "--ca",
+        str(site.authority),
+    )
     process = subprocess.Popen(
-        [*COMMAND, *words, "--listen", "127.0.0.1:0", "--log-level", "ERROR"],
+        [*COMMAND, *words, "--listen", "127.0.0.1:0", "--log-level", level],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -46,6 +54,30 @@ def test_it_serves_a_host_until_a_signal(site: Site) -> None:
     assert (process.returncode, errors) == (0, "")
     assert second.returncode == 1
     assert "another relay uses the folder" in second.stderr
+
+
+def test_a_wrong_server_is_named_at_the_start(site: Site) -> None:
+    """Nobody is there, it is no Backfleet server, or its certificate is not believed; the relay serves all the same."""
+    right, nobody = site.server.address, "https://127.0.0.1:9"
+    answers = {
+        nobody: f"{nobody} cannot be reached",
+        right: "has no releases for hosts; is it a Backfleet server",
+        right.replace("127.0.0.1", "localhost.localdomain"): "cannot be reached",
+    }
+    for path in [path for path in site.server.files if path.startswith("metadata/")]:
+        del site.server.files[path]
+    for upstream, words in answers.items():
+        process, address = start(site, upstream, "WARNING")
+        try:
+            assert process.stderr is not None
+            assert select.select([process.stderr], [], [], 60)[0], f"nothing is said of {upstream}"
+            assert words in process.stderr.readline()
+            with urllib.request.urlopen(f"{address}/healthz", timeout=20) as answer:  # noqa: S310
+                assert answer.status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert "Traceback" not in process.communicate(timeout=20)[1]
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,18 @@ class Relay:
         await self._upstream.close()
         self._cache.close()
 
+    async def check_server(self) -> None:
+        """Ask the server once, and log what is wrong: a mistake in its address is seen before the first host comes."""
+        keep = partial(self._cache.keep_document, TIMESTAMP)
+        try:
+            await self._upstream.document(f"{DOWNLOADS}{METADATA}/{TIMESTAMP}", MOST_METADATA, keep)
+        except NotThere:
+            log.warning(
+                "%s has no releases for hosts; is it a Backfleet server, and its https address?", self._upstream.address
+            )
+        except Away as problem:
+            log.warning("%s; it is asked again when a host asks; see --upstream and --ca", problem)
+
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Send one signed document. While the server is away: what is here, the timestamp until it expires."""
         name = request.match_info["name"]

@@ -65,7 +65,9 @@ async def run(place: Place, cache: Cache, clock: Clock, ready: Callable[[], None
         await Site(runner, place.listener, rules, ssl_context=place.tls).start()
         ready()
         tell_systemd("READY=1")
+        checking = asyncio.create_task(relay.check_server())
         await stop.wait()
+        checking.cancel()
         tell_systemd("STOPPING=1")
     finally:
         await relay.close()
