@@ -1,4 +1,4 @@
-"""A host is copied while its ring runs: two machines answer to one identity, and an order would go to either of them."""
+"""A host is copied while its ring runs: two machines answer to one identity, and either would take an order."""
 
 from datetime import timedelta
 
