@@ -127,6 +127,8 @@ def send_orders(
         instance = found.instances[client.instance_id]
         target = _target(client, instance.platform, goal)
         targets.append(replace(target, resolved=refusals.of(client, instance, goal)))
+    clones = fleet.clones_of(tx, [client.instance_id for client in found.clients.values()], now=now)
+    targets = upgrades.refuse_clones(targets, clones)
     sent: dict[str, Sent] = {}
     for brings, alike in _by_settings(tx, record, action, targets).items():
         for start in range(0, len(alike), MOST_TARGETS):

@@ -11,6 +11,7 @@ from backfleet.fleet.model import AgentRun
 from backfleet.storage import Prepared, Transaction, reader
 
 _READ: Final = reader(runs, AgentRun)
+_AT_ONCE: Final = 500  # ids in one query
 _CHANGING: Final = ("last_at", "address", "hostname", "machine_id")
 _OF: Final = runs.c.instance_id == sa.bindparam("of")
 # Prepared: an agent that comes back runs the first three of them.
@@ -43,9 +44,8 @@ def forget(tx: Transaction, instance_id: str, before: datetime) -> None:
 
 def seen_since(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[AgentRun]:
     """Return the processes of these instances that were seen since."""
-    if not instance_ids:
-        return []
-    return [_READ(row) for row in tx.rows(_SEEN_SINCE, {"ids": instance_ids, "since": since})]
+    parts = [instance_ids[start : start + _AT_ONCE] for start in range(0, len(instance_ids), _AT_ONCE)]
+    return [_READ(row) for ids in parts for row in tx.rows(_SEEN_SINCE, {"ids": ids, "since": since})]
 
 
 def seen_in_account(tx: Transaction, account_id: str, since: datetime) -> list[AgentRun]:
