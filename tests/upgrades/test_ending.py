@@ -202,7 +202,10 @@ def test_cancelling_ends_the_task_and_stops_its_order(
     assert (over.state, over.progress, over.completed_at) == (TaskState.CANCELLED, -1, helpers.moment(100))
     (item,) = over.items
     assert (item.state, item.code, item.completed_at) == (ItemState.CANCELLED, "TaskCancelled", helpers.moment(100))
-    assert helpers.client(target.client_id).status is ClientStatus.UPGRADE_FAILED
+    never_fetched = command in (None, State.CANCELLED)
+    client = helpers.client(target.client_id)
+    assert client.status is (ClientStatus.ACTIVATED if never_fetched else ClientStatus.UPGRADE_FAILED)
+    assert (client.failure is None) is never_fetched, "nothing failed where nothing was tried"
     helpers.run_worker(at=101)
     assert helpers.cancel(task, at=102) is False
     helpers.run_worker(at=LIFE)

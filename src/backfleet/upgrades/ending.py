@@ -54,7 +54,7 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
     ended = [item.cancelled(at=now, reached=None) for item in locked if item.state is ItemState.WAITING]
     _store.update(tx, ended)
     traces.record_early(tx, ended)
-    changes = [Change(item.client_id, status=item.new_client_status, unsure=True) for item in ended if item.client_id]
+    changes = [Change(item.client_id, status=item.new_client_status) for item in ended if item.client_id]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, {item.task_id for item in ended}, now=now)
 
@@ -120,15 +120,15 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     since = [item.id for item in locked if item.state is not seen[item.id]]
     reached |= carriers.cancel(tx, TOPIC, since, now=now)
     never_sent = {item.id for item in locked if item.waits}  # their clients are as they were
-    ended = [replace(end(item, reached.get(item.id)), deferred=item.deferred or item.waits) for item in locked]
+    ended = [_untouched_if(item.waits, end(item, reached.get(item.id))) for item in locked]
     _store.update(tx, ended)
     traces.record_early(tx, ended)
     changes = [
         Change(
             item.client_id,
             status=item.new_client_status,
-            unsure=True,
-            failure=Failure(item.code, item.message, item.to_version, now),
+            unsure=not item.deferred,
+            failure=None if item.deferred else Failure(item.code, item.message, item.to_version, now),
         )
         for item in ended
         if item.client_id and item.id not in never_sent
@@ -136,6 +136,10 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)
     return bool(ended)
+
+
+def _untouched_if(waited: bool, item: Item) -> Item:
+    return replace(item, deferred=True) if waited else item
 
 
 def update_tasks(tx: Transaction, task_ids: Iterable[str], *, now: datetime) -> None:

@@ -188,9 +188,13 @@ class Item:
         return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=RESTORED)
 
     def cancelled(self, *, at: datetime, reached: Reached | None) -> "Item":
-        """Return this open item as it is once its task is cancelled. How far its order has come decides the words."""
-        message = cancelled_text(self._reached(reached))
-        return self.moved(ItemState.CANCELLED, at=at, code=CANCELLED_CODE, message=message)
+        """Return this open item as it is once its task is cancelled. How far its order has come decides the words.
+
+        Of an order that no host has fetched nothing was tried: its client is as it was.
+        """
+        how_far = self._reached(reached)
+        ended = self.moved(ItemState.CANCELLED, at=at, code=CANCELLED_CODE, message=cancelled_text(how_far))
+        return replace(ended, deferred=self.deferred or how_far is Reached.NOT_FETCHED)
 
     def _reached(self, known: Reached | None) -> Reached | None:
         """Return how far its host has come; None if that is not known. An order that was not sent was not fetched."""

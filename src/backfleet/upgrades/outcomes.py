@@ -131,10 +131,14 @@ def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:
     if item.state in FINAL:
         return _with_late_report(item, report)  # its state stays; what is known of the host may still change
+    never_had_it = outcome.state is State.CANCELLED and item.state is ItemState.SENT
     to, code, message = _meaning(item, outcome, report)
     if to in FINAL and item.started_at is None:
         item = item.moved(ItemState.RUNNING, at=now)  # it ran, even if no report of that arrived
-    return item.moved(to, at=now, code=code, message=message) if may_move(item.state, to) else item
+    if not may_move(item.state, to):
+        return item
+    after = item.moved(to, at=now, code=code, message=message)
+    return replace(after, deferred=True) if never_had_it else after
 
 
 def _with_late_report(item: Item, report: Report | None) -> Item:
@@ -218,8 +222,9 @@ def _change(before: Item, after: Item, report: Report | None, later: LaterOrders
         return None
     failure = None if before.kind in KEEPS_VERSION else _failure(after, report, now)
     if report is None:
-        ended = before.is_open and not after.is_open
-        return Change(before.client_id, status=after.new_client_status, unsure=True, failure=failure) if ended else None
+        if not before.is_open or after.is_open:
+            return None
+        return Change(before.client_id, status=after.new_client_status, unsure=not after.deferred, failure=failure)
     version = reported_version(report)
     if later.is_open:
         return Change(before.client_id, version=version, unsure=version is None)
@@ -234,7 +239,9 @@ def _change(before: Item, after: Item, report: Report | None, later: LaterOrders
 
 
 def _failure(after: Item, report: Report | None, now: datetime) -> Failure | None:
-    """Return how an order failed; None if it did not, or the host was only not ready."""
+    """Return how an order failed; None if it did not, the host was only not ready, or it never had the order."""
+    if report is None and after.deferred:
+        return None
     if report is None:
         return Failure(after.code, after.message, after.to_version, now)
     state, code, message = _meaning_of_report(after, report)

@@ -16,7 +16,7 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store, traces
 from backfleet.upgrades.ending import TOPIC, update_tasks
-from backfleet.upgrades.model import KEEPS_VERSION, LONGEST_PAUSE, Item, Task
+from backfleet.upgrades.model import CANCELLED_CODE, KEEPS_VERSION, LONGEST_PAUSE, Item, Task
 from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement
 from backfleet.upgrades.planning import PINNED, pinned_text
 from backfleet.upgrades.states import ItemState, Kind
@@ -95,6 +95,8 @@ def is_put_off(item: Item, now: datetime) -> bool:
     """Return whether a host put this item's order off, and it may wait for another one."""
     if item.state is not ItemState.FAILED or item.waits_until is None or item.waits_until <= now:
         return False
+    if item.code == CANCELLED_CODE:
+        return False  # it was withdrawn
     return item.deferred or item.code in BUSY
 
 
