@@ -156,3 +156,52 @@ def test_f21_a_check_that_watches_the_canaries_waits_for_their_first_results(hos
     assert hosts.run(rollout, 4)["State"] == "running"
     hosts.back_up(of_ring(hosts, rollout, "canary")[0], "failed")
     assert hosts.run(rollout, 4)["State"] == "halted"
+
+
+def halted_by_backups(hosts: Fleet) -> tuple[str, list[str]]:
+    """Return a rollout that a failed first backup halted, and its canaries: all of them failed."""
+    hosts.grow(6)
+    rollout = hosts.roll_out(text=JUDGED)
+    hosts.run(rollout, 4)
+    canaries = of_ring(hosts, rollout, "canary")
+    for canary in canaries:
+        hosts.back_up(canary, "failed")
+    assert hosts.run(rollout)["State"] == "halted"
+    return rollout, canaries
+
+
+def test_members_that_are_tried_again_and_rolled_back_lose_the_version(hosts: Fleet) -> None:
+    """A retry forgets nobody who has the new version, also before anybody resumes."""
+    rollout, canaries = halted_by_backups(hosts)
+    assert hosts.ask("RetryRolloutMembers", RolloutId=rollout)["Retried"] == 2
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert states(hosts, rollout, canaries) == ["rolled_back", "rolled_back"]
+    assert {hosts.helpers.client(client).version for client in canaries} == {"1.0"}
+
+
+def test_a_member_whose_backup_failed_waits_for_another_one_when_it_is_tried_again(hosts: Fleet) -> None:
+    """It has the version: no order leaves, and only a backup that begins after the retry counts."""
+    rollout, canaries = halted_by_backups(hosts)
+    hosts.silent = {hosts.instance_of(canary) for canary in canaries}  # they would never end an order
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    hosts.run(rollout, 4)
+    assert states(hosts, rollout, canaries) == ["verifying", "verifying"]
+    for canary in canaries:
+        hosts.back_up(canary)
+    assert hosts.run(rollout, 6)["FailuresLeft"] == 0
+    assert states(hosts, rollout, canaries) == ["succeeded", "succeeded"]
+
+
+def test_a_retry_names_whom_the_rollout_does_not_have_and_begins_nothing_while_it_goes_back(hosts: Fleet) -> None:
+    """A wrong id is no success, and a member that goes back is not sent forward."""
+    rollout, canaries = halted_by_backups(hosts)
+    status, body = hosts.try_to("RetryRolloutMembers", RolloutId=rollout, ClientIds=[canaries[0], "c-nobody"])
+    assert (status, body["Code"]) == (404, "RolloutNotFound")
+    assert "'c-nobody'" in body["Message"]
+    assert states(hosts, rollout, canaries) == ["failed", "failed"]
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    status, body = hosts.try_to("RetryRolloutMembers", RolloutId=rollout)
+    assert (status, body["Code"]) == (409, "IncorrectRolloutState")
+    assert "rolling_back" in body["Message"]

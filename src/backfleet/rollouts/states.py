@@ -38,7 +38,7 @@ NEXT: Final[dict[MemberState, frozenset[MemberState]]] = {
     _M.SUCCEEDED: frozenset({_M.ROLLING_BACK}),
     _M.ALREADY_THERE: frozenset(),
     _M.SKIPPED: frozenset({_M.PENDING}),  # tried again
-    _M.FAILED: frozenset({_M.PENDING, _M.ROLLING_BACK}),
+    _M.FAILED: frozenset({_M.PENDING, _M.VERIFYING, _M.ROLLING_BACK}),  # verifying: its backup is awaited anew
     _M.ROLLED_BACK: frozenset({_M.PENDING}),
     _M.EXPIRED: frozenset(
         {_M.PENDING, _M.SUCCEEDED, _M.ALREADY_THERE, _M.SKIPPED, _M.FAILED, _M.ROLLED_BACK, _M.ROLLING_BACK}

@@ -21,6 +21,7 @@ from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, overlaps, plan
 from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
+from backfleet.rollouts.retrying import again, having_it
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
 from backfleet.rollouts.stopping import withdraw_orders
@@ -277,28 +278,29 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
     """Let final members that did not succeed begin again: these, or all of them. Return how many do.
 
     Raises:
-        NotNow: the rollout has ended.
+        NotNow: the rollout has ended, or goes back.
+        MemberMissing: one of these is no member.
     """
     if record.state in ENDED:
         raise NotNow(f"it is {record.state}; apply its policy again under another name")
-    chosen = []
-    for each in _store.members_of(tx, record.id):
-        state = each.member.state
-        is_meant = not client_ids or each.member.client_id in client_ids
-        if is_meant and state in FINAL and may_move(state, MemberState.PENDING):
-            again = each.member._replace(
-                state=MemberState.PENDING,
-                since=by.now,
-                reason="tried again",
-                code="",
-                end=None,
-                begun_at=None,
-                not_before=None,
-            )
-            chosen.append(MemberRecord(again))
+    if record.state is _R.ROLLING_BACK:
+        raise NotNow(f"it is {record.state}; nothing begins again until that is over")
+    found = {each.member.client_id: each for each in _store.members_of(tx, record.id)}
+    for client_id in client_ids:
+        if client_id not in found:
+            raise MemberMissing(client_id)
+    meant = [found[client_id] for client_id in dict.fromkeys(client_ids or found)]
+    ended = [each for each in meant if each.member.state in FINAL and may_move(each.member.state, MemberState.PENDING)]
+    has_it = having_it(tx, record, [each.member for each in ended])
+    chosen = [_again(each, by.now, has_it=each.member.client_id in has_it) for each in ended]
     _store.change_members(tx, record.id, chosen)
     events = [_person(tx, by, "retried", f"{len(chosen)} members")]
     return _happened(tx, record, events, by.now), len(chosen)
+
+
+def _again(found: MemberRecord, now: datetime, *, has_it: bool) -> MemberRecord:
+    member = again(found.member, now, has_it=has_it)
+    return replace(found, member=member) if has_it else MemberRecord(member)
 
 
 def purge(tx: Transaction, *, before: datetime, now: datetime) -> None:

@@ -162,7 +162,10 @@ def hold_rollout_member(call: Call, asked: HoldRolloutMember) -> dict[str, Any]:
     errors=ERRORS,
 )
 def retry_rollout_members(call: Call, asked: RetryRolloutMembers) -> dict[str, Any]:
-    """Let members that ended without success begin again: these, or all of them."""
+    """Let members that ended without success begin again: these, or all of them.
+
+    Those that have the version, and whose first backup failed, wait for one that begins from now on.
+    """
     retried = 0
 
     def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:

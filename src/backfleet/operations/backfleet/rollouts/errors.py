@@ -81,8 +81,8 @@ def refusals() -> Iterator[None]:
         raise PolicyNotAccepted(problem.faults) from None
     except rollouts.RolloutMissing:
         raise RolloutNotFound from None
-    except rollouts.MemberMissing:
-        raise RolloutNotFound("The member") from None
+    except rollouts.MemberMissing as problem:
+        raise RolloutNotFound(f"The member {str(problem)!r} of this rollout") from None
     except rollouts.NotNow as problem:
         raise IncorrectRolloutState(str(problem)) from None
     except rollouts.NameTaken as problem:
