@@ -74,6 +74,18 @@ def test_the_age_of_the_oldest_wait_grows_while_a_ring_that_runs_waits(hosts: Fl
     assert waits == {(rollout, "canary"): 600}
 
 
+def test_a_rollout_that_ended_has_no_budget_to_be_called_for(hosts: Fleet) -> None:
+    """All went well, and a person takes it back: the alert for spent budgets stays silent, then and afterwards."""
+    hosts.grow(3)
+    rollout = hosts.roll_out()
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    for state in ("rolling_back", "rolled_back"):
+        assert hosts.run(rollout, 0 if state == "rolling_back" else 20)["State"] == state
+        assert figures(hosts, "backfleet_rollout_failures_left") == {}
+    assert figures(hosts, "backfleet_rollout_members")[rollout, "rest", "rolled_back"] == 1
+
+
 def test_a_rollout_that_ended_disappears_after_an_hour(hosts: Fleet) -> None:
     """With every figure of it."""
     hosts.grow(3)

@@ -108,7 +108,8 @@ def _show_rollout(shown: RolloutView, now: datetime) -> None:
     record, figures = shown.record, shown.figures
     names = (record.name, record.package, record.target_version)
     STATE.labels(record.account_id, record.id, *names, record.state.value).set(1)
-    if figures.budget is not None:
+    can_halt = record.ended_at is None  # who is rolled back later, because a person says so, is no reason to be called
+    if figures.budget is not None and can_halt:
         BUDGET.labels(record.account_id, record.id, "").set(figures.budget.left)
     for number, ring in enumerate(shown.rings):
         place = (record.account_id, record.id, ring.name)
@@ -116,7 +117,7 @@ def _show_rollout(shown: RolloutView, now: datetime) -> None:
             MEMBERS.labels(*place, state).set(count)
         if number in figures.waits_since:
             WAIT.labels(*place).set((now - figures.waits_since[number]).total_seconds())
-        if number in figures.own:
+        if number in figures.own and can_halt:
             BUDGET.labels(*place).set(figures.own[number].left)
 
 

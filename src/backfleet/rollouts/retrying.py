@@ -17,7 +17,7 @@ _AWAITED_IN_VAIN: Final = (BACKUP_FAILED, NO_BACKUP_SEEN)
 
 
 def having_it(tx: Transaction, record: RolloutRecord, members: Sequence[Member]) -> frozenset[str]:
-    """Return those of these members that failed by their backups only, and still have what the rollout brought them.
+    """Return those of these members that failed by their backups only, and still have what the rollout gave them.
 
     Their hosts would answer another order with "already there", and then nobody would take them back.
     """
