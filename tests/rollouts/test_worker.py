@@ -203,6 +203,21 @@ def test_a_rollout_is_taken_back_whole(hosts: Fleet) -> None:
     assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
 
 
+def test_after_one_ring_the_others_can_be_taken_back_too(hosts: Fleet) -> None:
+    """The canaries kept the version, and turn out to be bad as well."""
+    clients = hosts.grow(5)
+    rollout = hosts.roll_out()
+    hosts.run(rollout)
+    hosts.ask("RollBackRollout", RolloutId=rollout, Ring="rest")
+    found = hosts.run(rollout)
+    assert (found["State"], found["Reason"]) == ("rolled_back", "ring rest was rolled back: 3 members")
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    found = hosts.run(rollout)
+    assert (found["State"], found["Reason"]) == (
+        "rolled_back", "every member of the rollout was rolled back: 5 members")  # fmt: skip
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+
+
 def test_a_spent_budget_takes_the_rollout_back_where_the_policy_says_so(hosts: Fleet) -> None:
     """`then = "roll-back-rollout"`: also those of the first ring, which succeeded."""
     clients = hosts.grow(6)

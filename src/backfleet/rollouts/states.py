@@ -94,7 +94,7 @@ ROLLOUT_NEXT: Final[dict[RolloutState, frozenset[RolloutState]]] = {
     _R.COMPLETED: frozenset({_R.ROLLING_BACK}),
     _R.EXPIRED: frozenset({_R.ROLLING_BACK}),
     _R.CANCELLED: frozenset({_R.ROLLING_BACK}),
-    _R.ROLLED_BACK: frozenset(),
+    _R.ROLLED_BACK: frozenset({_R.ROLLING_BACK}),  # it may have been one ring of several
 }
 """The states that may follow each state of a rollout."""
 

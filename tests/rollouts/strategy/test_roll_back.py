@@ -78,6 +78,13 @@ def test_only_the_ring_that_is_asked_for_goes_back() -> None:
     assert [move.client_id[0] for move in found.moves] == ["1", "1", "1"]
 
 
+def test_a_ring_that_went_back_is_told_by_itself() -> None:
+    """Nobody of it is left, and those of the others, who keep the version, are not said to be stuck."""
+    back = some(3, M.ROLLED_BACK, ring=1)
+    found = decided(policy(*TWO), [*some(2, M.SUCCEEDED), *some(1, M.ROLLED_BACK), *back], **BACK, roll_back_ring=1)
+    assert (found.state, found.reason) == (R.ROLLED_BACK, "ring rest was rolled back: 3 members")
+
+
 def test_a_rollout_is_rolled_back_once_everything_has_ended() -> None:
     """Those that never began are skipped; those that could not go back are mentioned."""
     assert decided(policy(), [*some(2, M.ROLLED_BACK), *some(1, M.UPGRADING)], **BACK).state is None

@@ -160,10 +160,12 @@ def _runs_it(code: str) -> bool:
 
 
 def _end_roll_back(tally: Tally) -> None:
-    left = [ring for ring in range(len(tally.rings)) if tally.count(ring, *_HAS_NEW_VERSION)]
-    rolled_back = tally.count_all(MemberState.ROLLED_BACK)
+    only = tally.rollout.roll_back_ring
+    rings = range(len(tally.rings)) if only is None else (only,)
+    is_left = any(tally.count(ring, *_HAS_NEW_VERSION) for ring in rings)
+    rolled_back = sum(tally.count(ring, MemberState.ROLLED_BACK) for ring in rings)
     for member in tally.board.all_in_state(MemberState.PENDING):
         tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was rolled back"))
-    scope = "every member of the rollout" if tally.rollout.roll_back_ring is None else "the ring"
-    note = "" if not left else "; some could not be rolled back, see the members"
+    scope = "every member of the rollout" if only is None else f"ring {tally.rollout.policy.rings[only].name}"
+    note = "; some could not be rolled back, see the members" if is_left else ""
     tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(rolled_back, 'member')}{note}")
