@@ -32,6 +32,10 @@ def test_members_are_shown_by_what_people_call_their_hosts(
     assert renamed.exit_code == 0, renamed.output
     file.write_text(POLICY)
     made = json.loads(cli("rollout", "apply", str(file), "--draft", "--json").stdout)["RolloutId"]
+    start = f"`backfleet rollout start {made}`"
+    assert start in cli("rollout", "apply", str(file), "--draft").stdout
+    watched = cli("rollout", "watch", made)
+    assert (watched.exit_code, start in watched.stdout.splitlines()[-1]) == (1, True), "nobody waits for a draft"
     assert "the-till-in-Lyon" not in cli("rollout", "show", made).stdout
     shown = cli("rollout", "show", made, "--members")
     assert shown.exit_code == 0, shown.output

@@ -37,6 +37,17 @@ def test_hosts_that_are_away_and_hosts_that_are_busy_are_counted_and_no_end_is_f
     assert (found["State"], found["Waits"], found["ExpectedEndReason"]) == ("completed", [], "")
 
 
+def test_one_that_is_paused_waits_for_a_person(sqlite_hosts: Fleet) -> None:
+    """Why it stopped is its reason, and said once."""
+    hosts = sqlite_hosts
+    hosts.grow(3)
+    rollout = hosts.roll_out()
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    hosts.step()
+    found = hosts.show(rollout)
+    assert (found["Reason"][:9], found["WaitsFor"]) == ("paused by", "somebody who resumes or cancels it")
+
+
 def test_what_members_wait_for_changes_no_revision(sqlite_hosts: Fleet) -> None:
     """Another replica would read every member anew whenever a host goes, or is pinned."""
     hosts = sqlite_hosts

@@ -23,6 +23,7 @@ from backfleet_host.texts import counted, printable
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
 NEEDS_SOMEBODY = {
+    "draft": "`backfleet rollout start {id}` starts it",
     "paused": "`backfleet rollout resume {id}` lets it go on",
     "halted": "why: `backfleet rollout show {id} --members`. Then `roll-back {id}` rolls back who has it, `retry {id}` "
     "and `resume {id}` go on, `cancel {id}` ends it",
@@ -83,7 +84,8 @@ def apply(api: Client, file: Path, start: bool, as_json: bool) -> None:
         return
     state = "created" if found["Created"] else "already there, nothing changed"
     say(f"{found['RolloutId']}: {found['Name']} to {goal_of(found)}: {state}; {found['State']}")
-    say(f"follow it with `backfleet rollout watch {found['RolloutId']}`")
+    verb, command = ("start", "start") if found["State"] == "draft" else ("follow", "watch")
+    say(f"{verb} it with `backfleet rollout {command} {found['RolloutId']}`")
 
 
 @rollout.command()

@@ -7,6 +7,7 @@ import pytest
 from endpoints.console.site import Browser
 from operations.environment import Environment
 from rollouts.fleet import POLICY, Fleet
+from rollouts.test_installs import ONE_RING, empty, fails
 from rollouts.test_settings import SETTINGS, WANTED, set_cores, settings_of
 from upgrades.helpers import Helpers
 
@@ -66,3 +67,16 @@ def test_a_rollout_that_changed_nothing_has_no_such_button(admin: Browser, hosts
     path = start(admin, hosts.policy(text=POLICY.replace('version = "2.0"', f'version = "2.0"\nkind = "{kind}"')))
     assert hosts.run(path.rpartition("/")[2])["State"] == "completed"
     assert BUTTON not in admin.get(path).text
+
+
+def test_an_install_that_halted_can_be_ended(admin: Browser, hosts: Fleet) -> None:
+    """It cannot go back, and nobody has to resume it."""
+    instances = empty(hosts, 3)
+    hosts.answers[instances[0]] = fails
+    path = start(admin, hosts.policy(text=ONE_RING))
+    rollout = path.rpartition("/")[2]
+    assert hosts.run(rollout)["State"] == "halted"
+    page = admin.get(path).text
+    assert (BUTTON in page, 'name="action" value="cancel"' in page) == (False, True)
+    assert admin.post(path, {"action": "cancel"}).status == 303
+    assert hosts.show(rollout)["State"] == "cancelled"

@@ -19,6 +19,7 @@ from backfleet.rollouts.strategy.tally import Tally
 __all__ = ["Budget", "Timetable", "decide", "ring_budgets", "rollout_budget"]
 
 _R = RolloutState
+_A_PERSON = "somebody who resumes or cancels it"
 _IDLE = (_R.PAUSED, _R.HALTED, _R.SCHEDULED, _R.AWAITING_APPROVAL)
 
 
@@ -58,7 +59,7 @@ def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:
             tally.wake_now()
         return
     if tally.state is not _R.RUNNING:
-        tally.wait_for(tally.reason)
+        tally.wait_for(_A_PERSON if tally.state in (_R.PAUSED, _R.HALTED) else tally.reason)
         return
     if signals.starter_refused:
         tally.move_rollout(_R.HALTED, f"its starter may not do this any more: {signals.starter_refused}")

@@ -39,7 +39,7 @@ OFFERED: Final = {
     "scheduled": ("start", "pause", "cancel"),
     "running": ("approve", "pause", "roll-back", "cancel"),
     "paused": ("resume", "roll-back", "cancel"),
-    "halted": ("resume", "retry", "roll-back"),
+    "halted": ("resume", "retry", "roll-back", "cancel"),
     "completed": ("roll-back",),
     "cancelled": ("roll-back",),
     "expired": ("roll-back",),
