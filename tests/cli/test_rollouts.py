@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from backfleet.cli import _rollouts
+from backfleet.operations.backfleet.rollouts.answers import COUNTS
 from backfleet_host.platforms import platform_here
 from cli.conftest import Cli
 from journeys.installation import Installation
@@ -84,3 +86,8 @@ def test_a_watched_rollout_is_printed_for_each_change_and_says_what_to_do_once_i
     assert len(pictures) == len(set(pictures)), "nothing twice"
     assert "about over at" not in watched.stdout
     assert cli("rollout", "cancel", made).exit_code == 0
+
+
+def test_every_member_is_in_a_count_but_those_whose_ring_has_not_begun() -> None:
+    """Those that go back are, too."""
+    assert set(_rollouts._RING_COUNTS) == {*COUNTS.values()} - {"Pending"}

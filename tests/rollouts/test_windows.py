@@ -37,6 +37,13 @@ def test_no_order_leaves_outside_the_window(hosts: Fleet) -> None:
     assert hosts.run(rollout)["State"] == "completed"
 
 
+def test_a_deadline_that_leaves_no_time_for_an_order_is_named_itself(sqlite_hosts: Fleet) -> None:
+    """A policy without a window has no times to change."""
+    sqlite_hosts.grow(4)
+    (fault,) = sqlite_hosts.ask("PreviewRollout", Policy=sqlite_hosts.policy(hours=0.2))["Faults"]
+    assert (fault["Key"], "15 minutes" in fault["Wanted"]) == ("deadline", True)
+
+
 def test_each_host_is_changed_by_its_own_clock(hosts: Fleet) -> None:
     """It is night where its agent says that it is."""
     here, there = hosts.grow(4), hosts.grow(4)

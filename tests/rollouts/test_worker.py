@@ -192,6 +192,17 @@ def test_another_account_sees_nothing_of_a_rollout(hosts: Fleet) -> None:
         assert (status, body["Code"]) == (404, "RolloutNotFound")
 
 
+@pytest.mark.parametrize("action", ["ListRollouts", "DescribeRolloutMembers"])
+def test_a_state_that_there_is_not_finds_nothing_by_a_refusal(sqlite_hosts: Fleet, action: str) -> None:
+    """An empty list would look as if nobody were in it."""
+    sqlite_hosts.grow(4)
+    rollout = sqlite_hosts.roll_out()
+    about = {} if action == "ListRollouts" else {"RolloutId": rollout}
+    status, body = sqlite_hosts.try_to(action, **about, States='["runing"]')
+    assert (status, body["Code"]) == (400, "InvalidParameter")
+    assert ("runing" in body["Message"], "rolled_back" in body["Message"]) == (True, True)
+
+
 def test_a_rollout_is_taken_back_whole(hosts: Fleet) -> None:
     """Every member that has the new version gets an order to go to the one that it had."""
     clients = hosts.grow(5)

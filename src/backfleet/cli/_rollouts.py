@@ -32,8 +32,8 @@ _TOO_NEW = {"ExpectedEndTime": None, "ExpectedEndReason": ""}  # what changes al
 BAR = 24  # characters
 
 _RING_COUNTS = (
-    "Waiting", "Upgrading", "Verifying", "Succeeded", "AlreadyThere", "Failed", "RolledBack", "Lost", "Skipped",
-    "Expired",
+    "Waiting", "Upgrading", "Verifying", "RollingBack", "Succeeded", "AlreadyThere", "Failed", "RolledBack", "Lost",
+    "Skipped", "Expired",
 )  # fmt: skip
 
 

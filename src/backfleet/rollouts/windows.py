@@ -33,6 +33,9 @@ def window_faults(
     end = last_begin(policy)
     if faults or end <= now:
         return faults
+    if now + _NEEDS > end:
+        wanted = f"an order may take {_NEEDS.seconds // 60} minutes: give a time that is further away"
+        return [Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", wanted)]
     timetable = timetable_for(tx, account_id, policy.window)
     never = [zone for zone in sorted(hosts) if not timetable.opens_for(zone, _NEEDS, now, end)]
     if never:

@@ -1,5 +1,6 @@
 """ListRollouts, DescribeRollout, DescribeRolloutMembers and DescribeRolloutEvents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from backfleet.operations.backfleet.rollouts.creating import every_rollout, one_
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutNotFound, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.paging import Page
+from backfleet.rollouts import MemberState, RolloutState
+from backfleet.rollouts.reading import WAITING
+from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import integer, json_list, text
 
 MOST_EVENTS: Final = 500  # in one answer
@@ -57,6 +61,17 @@ class DescribeRolloutEvents:
     size: int = integer("MaxResults", default=100, least=1, most=MOST_EVENTS)
 
 
+def _check_states(asked: tuple[str, ...] | None, known: Sequence[str]) -> None:
+    """Refuse states that there are not: nothing would be found, and that would look like an answer.
+
+    Raises:
+        InvalidParameter: it names the state, and those that there are.
+    """
+    for state in asked or ():
+        if state not in known:
+            raise InvalidParameter(f"States has the entry {state!r}; it must be one of {', '.join(known)}.")
+
+
 @operation(
     BACKFLEET,
     "ListRollouts",
@@ -67,6 +82,7 @@ class DescribeRolloutEvents:
 def list_rollouts(call: Call, asked: ListRollouts) -> dict[str, Any]:
     """List the account's rollouts, newest first."""
     page = Page(asked.page_number, asked.page_size)
+    _check_states(asked.states, list(RolloutState))
     with call.services.database.reading() as tx:
         found = rollouts.find_all(tx, call.account_id, call.region, asked.states or (), page)
         shown = rollouts.view(tx, found.items, call.now)
@@ -104,6 +120,7 @@ def describe_rollout(call: Call, asked: DescribeRollout) -> dict[str, Any]:
 def describe_rollout_members(call: Call, asked: DescribeRolloutMembers) -> dict[str, Any]:
     """List a rollout's members, each with its state and the reason, by ring."""
     page = Page(asked.page_number, asked.page_size)
+    _check_states(asked.states, [*MemberState, WAITING])
     with refusals(), call.services.database.reading() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id)
         names = record.ring_names
