@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from backfleet import rollouts
+from backfleet import fleet, rollouts
 from rollouts.fleet import POLICY, Fleet, is_busy
 
 ONE_RING = POLICY.replace('name = "canary"\ncount = 2\n[[ring]]\n', "")
@@ -69,3 +69,23 @@ def test_what_members_wait_for_changes_no_revision(sqlite_hosts: Fleet) -> None:
 def stored(hosts: Fleet, rollout: str) -> rollouts.RolloutRecord:
     with hosts.helpers.database.reading() as tx:
         return rollouts.find(tx, hosts.helpers.account, rollout)
+
+
+def test_a_lost_member_whose_host_tells_its_version_says_what_was_heard(sqlite_hosts: Fleet) -> None:
+    """And no longer that nobody has heard of it."""
+    hosts = sqlite_hosts
+    clients = hosts.grow(1)
+    hosts.answers[hosts.instance_of(clients[0])] = lambda item: None  # it begins, and is never heard again
+    rollout = hosts.roll_out(text=ONE_RING)
+    for _ in range(60):
+        hosts.step(60)
+    (member,) = hosts.members(rollout).values()
+    assert member["State"] == "lost"
+    hosts.at += 60
+    with hosts.helpers.transaction() as tx:
+        fleet.set_clients(tx, [fleet.Change(clients[0], status=fleet.ClientStatus.ACTIVATED, version="2.0")],
+                          now=hosts.now)  # fmt: skip
+    hosts.step(400)
+    (member,) = hosts.members(rollout).values()
+    assert (member["State"], member["Reason"]) == (
+        "succeeded", "its host says that it has the version that it was to get")  # fmt: skip

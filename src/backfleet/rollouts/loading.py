@@ -20,6 +20,12 @@ from backfleet.storage import Transaction
 
 _AWAITED: Final = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
 _UNKNOWN: Final = (MemberState.LOST, MemberState.EXPIRED)
+_SAYS: Final = {
+    OrderEnd.SUCCEEDED: "its host says that it has the version that it was to get",
+    OrderEnd.ROLLED_BACK: "its host says that it does not have this version",
+    OrderEnd.FAILED: "its host says that it still has the version of the rollout",
+}
+"""What is said of a lost member whose host's version tells how it ended."""
 _MOST_CACHED: Final = 20  # rollouts
 
 
@@ -120,7 +126,8 @@ def _refresh_lost(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> Non
         if end is OrderEnd.LOST:
             end = by_version or end
         if end is not None and end is not member.end:
-            loaded.board.put(member._replace(end=end))
+            says = found.text if found is not None and found.end is end else _SAYS.get(end, "")
+            loaded.board.put(member._replace(end=end, end_text=says))
 
 
 def _refresh_first_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
