@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollouts.fleet import Fleet, is_busy, refuses, rolls_back, stays
+from rollouts.fleet import Fleet, is_busy, refuses, rolls_back, stays, succeeds
 
 
 def test_a_good_release_reaches_every_member_ring_by_ring(hosts: Fleet) -> None:
@@ -211,6 +211,22 @@ def test_a_rollout_is_taken_back_whole(hosts: Fleet) -> None:
     hosts.ask("RollBackRollout", RolloutId=rollout)
     found = hosts.run(rollout)
     assert (found["State"], [ring["RolledBack"] for ring in found["Rings"]]) == ("rolled_back", [2, 3])
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+
+
+def test_hosts_that_finish_after_a_rollout_was_taken_back_go_back_too(hosts: Fleet) -> None:
+    """Their orders had left, and they are the last that are under way."""
+    clients = hosts.grow(4)
+    rollout = hosts.roll_out()
+    hosts.decide()
+    hosts.helpers.run_worker(hosts.at)
+    instances = [hosts.instance_of(client) for client in clients]
+    fetched = [(each, command.task_id) for each in instances for command in hosts.helpers.claim(each, hosts.at).run]
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    for instance, command in fetched:
+        hosts.report(instance, command, succeeds(hosts._item_of(command)))
+    found = hosts.run(rollout)
+    assert (found["State"], found["Rings"][0]["RolledBack"]) == ("rolled_back", 2)
     assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
 
 

@@ -94,6 +94,13 @@ def test_a_rollout_is_rolled_back_once_everything_has_ended() -> None:
     assert "some could not be rolled back" in found.reason
 
 
+def test_whoever_gets_the_version_while_a_rollout_goes_back_goes_back_too() -> None:
+    """Its order had left before. That it was the last one under way does not end the rollout."""
+    last = some(1, M.UPGRADING, end=OrderEnd.SUCCEEDED)
+    found = decided(policy(), [*some(2, M.ROLLED_BACK), *last], **BACK)
+    assert ([move.to for move in found.moves], found.state, found.decide_again_at) == ([M.SUCCEEDED], None, NOW)
+
+
 def test_nobody_begins_while_a_rollout_goes_back() -> None:
     """Whatever is ready."""
     assert not begun(decided(policy(), [*some(5), *some(1, M.SUCCEEDED)], **BACK))

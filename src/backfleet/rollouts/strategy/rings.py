@@ -151,7 +151,11 @@ def roll_back_members(tally: Tally) -> None:
                 move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
                 tally.move(member, move)
                 slots -= 1
-    if not waits and not tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+    if waits or tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+        return
+    if tally.has_moved:
+        tally.wake_now()  # an order ended just now: its host may have the new version, and goes back next
+    else:
         _end_roll_back(tally)
 
 
