@@ -124,7 +124,7 @@ def test_a_relay_passes_a_delta_on_and_fetches_it_once(offered: Offered, site: A
         done = site.finished(site.call("UpgradeBackupClients", InstanceIds=ids, PackageName=PACKAGE)["TaskId"])
         assert [item["errorCode"] for item in done["Result"]] == ["", ""], done
         assert site.line.received - came < offered.whole / 2
-        assert figure(address, "backfleet_relay_answers_total", kind="artifact", source="server") == 1
+        assert figure(address, "backfleet_relay_answers_total", kind="delta", source="server") == 1
         assert max(path.stat().st_size for path in (tmp_path / "cache").rglob("*")) < offered.whole / 2
     for host in hosts:
         check_version_2(host)

@@ -48,14 +48,26 @@ def program(version: str, fault: str = "") -> bytes:
 
 
 def changed(content: bytes, changes: Mapping[str, tuple[str, str]]) -> bytes:
-    """Return a host program with a text in some of its files replaced: before and after, by the file's name."""
+    """Return a host program with a text in some of its files replaced: before and after, by the file's name.
+
+    What was compiled of such a file is left out: it would run instead.
+    """
     packed = io.BytesIO()
+    modules = {Path(name).with_suffix("") for name in changes}
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
         for entry in old.infolist():
+            if entry.filename.endswith(".pyc") and _module_of(Path(entry.filename)) in modules:
+                continue
             code, (before, after) = old.read(entry), changes.get(entry.filename, ("", ""))
             assert before.encode() in code
             new.writestr(entry, code.replace(before.encode(), after.encode(), 1) if before else code)
     return content[: content.index(b"\n") + 1] + packed.getvalue()
+
+
+def _module_of(compiled: Path) -> Path:
+    """Return the path of a module, without an ending, by that of what was compiled of it."""
+    folder = compiled.parent.parent if compiled.parent.name == "__pycache__" else compiled.parent
+    return folder / compiled.name.split(".")[0]
 
 
 Sending = Callable[[bytes], Bootstrap]
