@@ -26,6 +26,7 @@ CRASHES = {
     "exits": "__import__('os')._exit(3)",
     "raises": "raise RuntimeError('nobody foresaw this')",
 }
+SHORT = 12  # seconds of an order that hangs
 REPEATS = 5  # of an order that is lost, by the server
 
 
@@ -46,6 +47,20 @@ def repeated(folder: Path, bootstrap: Bootstrap, number: int, version: str) -> t
         if report is not None:
             return report, output
     raise AssertionError(f"no report came: {output}")
+
+
+def hanging(version: str, step: str) -> bytes:
+    """Return a host program that never ends this step of an order, nor the look at what became of one."""
+    hangs = "__import__('signal').pause()"
+    return changed(
+        version_of(version),
+        {
+            f"{FOLDER}/attempt.py": (STEP, f"        if stage == {step!r}:\n            {hangs}\n{STEP}"),
+            f"{FOLDER}/recovery.py": (RECOVERY, f"    {hangs}\n{RECOVERY}"),
+            "backfleet_host/agent/timings.py": ("order_grace: float = 900.0", "order_grace: float = 1.0"),
+            "backfleet_host/agent/execution/bootstrap.py": ("RECOVERIES = 3", "RECOVERIES = 0"),
+        },
+    )
 
 
 def marks(folder: Path) -> list[str]:
@@ -72,6 +87,22 @@ def test_a_program_that_dies_in_an_order_gives_way_to_the_one_before(
     assert marks(tmp_path) == ["crashed"]
     mended = sending(program("3.0"))
     assert read_instead(carried(tmp_path, mended, 4, "4.0")) == ""
+
+
+@pytest.mark.parametrize("step", ["check", "switch", "prove"])
+def test_a_program_that_hangs_in_an_order_is_ended_and_gives_way(sending: Sending, tmp_path: Path, step: str) -> None:
+    """It holds the package's lock until its time is over. What it left is recovered, and the order carried out."""
+    good = sending(program("1.0"))
+    carried(tmp_path, good, 1, "1.0", "install")
+    bad = sending(hanging("2.0", step))
+    code, report, output = run(tmp_path, command_for(order(2, "2.0", seconds=SHORT), bad))
+    assert (code, report) == (1, None), output
+    assert marks(tmp_path) == ["began"]
+    wait_for(lambda: not processes_of(tmp_path / "root"), LONG)
+    report, output = repeated(tmp_path, bad, 2, "2.0")
+    assert report.current_version == ("2.0" if step == "prove" else "1.0"), output
+    assert "from before was used: it crashed in the middle of order u-2" in read_instead(output)
+    carried(tmp_path, bad, 3, "3.0")
 
 
 @pytest.mark.parametrize("step", ["check", "stage", "prove"])

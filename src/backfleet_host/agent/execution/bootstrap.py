@@ -3,7 +3,8 @@
 The work is done by a process that leads a session of its own and writes to a file. The process that the other agent
 started only prints what comes into that file. So that agent may end, time out or be stopped, and the upgrade still
 finishes, unless its server has withdrawn it. The same order run again prints its report. If the process that does the
-work is killed, another one finds out what became of the order, and reports that.
+work is killed, another one finds out what became of the order, and reports that. One that hangs is killed by the
+system, long after the order's time is over.
 
 The command that starts this program leaves a mark, `began-PROGRAM-ORDER`, which is removed here once the order has
 ended with a report. One that stays means that this program crashed: that command then uses another one (0130).
@@ -26,6 +27,7 @@ from backfleet_host.agent.execution.host_program import own_archive
 from backfleet_host.agent.execution.order_output import report_line
 from backfleet_host.agent.execution.orders import PROGRESS_BYTES, failed_report
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
+from backfleet_host.agent.execution.time_limit import limit_time
 from backfleet_host.agent.execution.withdrawal import WITHDRAWABLE, Withdrawal, question_to
 from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
@@ -234,6 +236,7 @@ class _Work:
         for pipe in [listening, *self._listening]:
             os.close(pipe)
         _redirect(written)
+        limit_time(self._order.timeout_seconds)
         code = 1
         try:
             report = self._recover() if recovers else self._carry_out(heard)

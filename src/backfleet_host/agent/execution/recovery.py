@@ -14,8 +14,11 @@ import threading
 from pathlib import Path
 
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
+from backfleet_host.agent.execution.time_limit import limit_time
 from backfleet_host.layout import Places
 from backfleet_host.texts import printable
+
+LONGEST_SECONDS = 3600.0  # for all packages together; what is left then is recovered by their next orders
 
 _START = """import sys; sys.path[:] = {path!r}
 from backfleet_host.agent.execution.recovery import recover; recover(sys.argv[1])"""
@@ -41,6 +44,7 @@ def recover(root: str) -> None:
     from backfleet_host import upgrader  # only the process that is started here needs it
 
     move_to_own_scope(f"backfleet-recovery-{os.getpid()}")
+    limit_time(LONGEST_SECONDS)
     for report in upgrader.recover_all(Path(root), progress=lambda line: None):
         installed = report.current_version or "nothing"
         line = f"recovered {report.package}: {installed} is installed; {report.code} {report.message}"

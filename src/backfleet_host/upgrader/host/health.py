@@ -135,13 +135,16 @@ def matches(pattern: str, output: str) -> bool:
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives alarms
         return re.search(pattern, output) is not None
+    began = time.monotonic()
     before = signal.signal(signal.SIGALRM, _give_up_matching)
-    signal.setitimer(signal.ITIMER_REAL, MATCH_SECONDS)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, MATCH_SECONDS)
     try:
         return re.search(pattern, output) is not None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:  # the process has a limit of its own
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (time.monotonic() - began)))
 
 
 def _give_up_matching(*_: object) -> None:

@@ -14,6 +14,7 @@ from backfleet_host.upgrader.host import health
 from backfleet_host.upgrader.host.health import verify
 from backfleet_host.upgrader.host.subprocesses import Subprocess
 
+LIMIT = 600.0  # seconds that a process has
 SHIMS = Path(health.__file__).parents[2] / "shim" / "binaries"
 
 
@@ -111,3 +112,15 @@ def test_a_last_try_that_hangs_is_a_verdict_only_if_it_had_time(seconds: float, 
     with pytest.raises(Unhealthy) as raised:
         health.expect(Subprocess(("courier",), seconds), "", "courier", run)
     assert (raised.value.reason, len(tries)) == (reason, 2)
+
+
+def test_a_comparison_leaves_the_limit_of_its_process_as_it_is() -> None:
+    """A process that carries an order out is killed by an alarm if it hangs, which this one must not take away."""
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        assert health.matches("b+", "abc")
+        assert LIMIT - 60 < signal.getitimer(signal.ITIMER_REAL)[0] <= LIMIT
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert health.matches("b+", "abc")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
