@@ -48,10 +48,10 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
 
 
 def given_at(member: Member, to: MemberState) -> datetime | None:
-    """Return when the first order left that may have brought a member what the rollout brings, after it moves.
+    """Return when the first order left that may have given a member what the rollout brings, after it moves.
 
     Orders that are withdrawn, refused or busy bring nothing, nor does one that fails; what an order before them may
-    have brought is still there, until the host says that it went back.
+    have given it is still there, until the host says that it went back.
     """
     if to in _MAY_HAVE:
         return member.given_at or member.begun_at

@@ -41,7 +41,7 @@ def first_backup(policy: Policy) -> str:
 
 
 def may_have_it(policy: Policy, member: Member) -> bool:
-    """Return whether an order may have brought a member what the rollout brings: nobody calls it untouched then."""
+    """Return whether an order may have given a member what the rollout brings: nobody calls it untouched then."""
     return member.given_at is not None and policy.kind not in (Kind.PRECHECK, Kind.STAGE)
 
 
