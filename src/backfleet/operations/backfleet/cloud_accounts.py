@@ -1,4 +1,4 @@
-"""What the operations on every cloud's accounts and imports have in common: requests, answers, refusals and deeds."""
+"""What the operations on every cloud's accounts and imports have in common: requests, answers, refusals."""
 
 import re
 from collections.abc import Callable
