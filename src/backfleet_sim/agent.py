@@ -136,8 +136,9 @@ class Agent:
             )
 
         name = server.host if server.tls else None
+        source = (self.simulation.source, 0) if self.simulation.source else None
         connecting = asyncio.get_running_loop().create_connection(
-            socket, server.host, server.port, ssl=server.tls, server_hostname=name
+            socket, server.host, server.port, ssl=server.tls, server_hostname=name, local_addr=source
         )
         try:
             transport, _ = await asyncio.wait_for(connecting, DIAL_SECONDS)

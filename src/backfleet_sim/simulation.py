@@ -40,6 +40,7 @@ class Simulation:
         work_seconds: how long carrying out an order takes.
         heartbeat_seconds: the mean time between two heartbeats of an agent.
         tries: how often a final report is sent before it is given up: the official agent's four, unless told.
+        source: the address from which sockets are opened; "" = the system's choice. One has some 28,000 ports.
     """
 
     servers: Sequence[Server]
@@ -49,6 +50,7 @@ class Simulation:
     work_seconds: float = 1.0
     heartbeat_seconds: float = 60.0
     tries: int = OFFICIAL_TRIES
+    source: str = ""
     begun: Counter[str] = field(default_factory=Counter)  # how often an order was begun, by its id
     fetches: list[float] = field(default_factory=list)  # seconds from a kick to the list of tasks
     fetched_at: dict[str, float] = field(default_factory=dict)  # instance -> when it last got a task (perf_counter)

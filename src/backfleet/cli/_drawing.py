@@ -1,7 +1,9 @@
 """Text that is redrawn in place on a terminal; elsewhere it is printed where it changed."""
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 from backfleet.cli._print import print_text
@@ -35,14 +37,20 @@ class Drawing:
     def __enter__(self) -> "Drawing":
         if self._is_terminal:
             self._undo.enter_context(_without_echo())
-            self._live.start()
+            try:
+                with _unbroken():
+                    self._live.start()
+            except KeyboardInterrupt:
+                self.__exit__()
+                raise
             self._last_size = self.size
         return self
 
     def __exit__(self, *_failure: object) -> None:
         if self._is_terminal:
-            self._live.stop()
-            self._undo.close()
+            with _unbroken():
+                self._live.stop()
+                self._undo.close()
 
     def show(self, lines: Sequence[str]) -> None:
         """Show these lines. Bars in brackets are coloured: # is good, ! is bad."""
@@ -54,13 +62,29 @@ class Drawing:
         if not self._is_terminal:
             print_text("\n".join(lines))
             return
-        if self.size != self._last_size:  # lines were wrapped or cut by the terminal: none is where it was drawn
-            self._last_size = self.size
-            self._console.clear()
         text = Text("\n".join(lines), no_wrap=True)
         text.highlight_regex(r"(?<=\[)#+(?=[#!.]*\])", "green")
         text.highlight_regex(r"(?<=[\[#])!+(?=[!.]*\])", "red")
-        self._live.update(text, refresh=True)
+        with _unbroken():
+            if self.size != self._last_size:  # lines were wrapped or cut by the terminal: none is where it was drawn
+                self._last_size = self.size
+                self._console.clear()
+            self._live.update(text, refresh=True)
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
+    """Have Ctrl-C wait for the end of this: half a picture would stay, as nobody knows what of it was drawn."""
+    pressed = []
+    is_main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True)) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

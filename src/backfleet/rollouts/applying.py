@@ -7,7 +7,10 @@ from typing import Any
 from backfleet.rollouts.model import Decision, FirstRun, Member, Move, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
 
-_SENDS = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
+_M = MemberState
+_SENDS = (_M.UPGRADING, _M.ROLLING_BACK)
+_UNTOUCHED = (_M.PENDING, _M.SKIPPED)
+_MAY_HAVE = (_M.SUCCEEDED, _M.VERIFYING, _M.LOST, _M.EXPIRED)
 
 
 class IllegalMove(Exception):
@@ -20,7 +23,8 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
     Raises:
         IllegalMove: no such move is in the table of states.
     """
-    if not may_move(member.state, move.to):
+    goes_back_untouched = move.to is _M.ROLLING_BACK and member.state in _UNTOUCHED and member.given_at is None
+    if not may_move(member.state, move.to) or goes_back_untouched:
         raise IllegalMove(f"{member.client_id}: {member.state} -> {move.to} ({move.why})")
     to = move.to
     facts: dict[str, Any] = {
@@ -29,15 +33,33 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
         "reason": move.why,
         "code": move.code,
         "not_before": move.not_before,
-        "rolled_back_once": member.rolled_back_once or to is MemberState.ROLLING_BACK,
+        "rolled_back_once": member.rolled_back_once or to is _M.ROLLING_BACK,
+        "given_at": given_at(member, to),
     }
     if to in _SENDS:
         facts |= {"end": None, "end_text": "", "begun_at": now}
-    elif to is MemberState.PENDING:
+    elif to is _M.PENDING:
         facts["begun_at"] = None
-    if to is MemberState.UPGRADING:
+    elif member.state is _M.PENDING:  # it ends by an order before that may have reached its host, or as one of none
+        facts["begun_at"] = member.given_at
+    if to is _M.UPGRADING:
         facts |= {"attempts": member.attempts + 1, "first_run": FirstRun.NONE, "rolled_back_once": False}
     return member.changed(facts)
+
+
+def given_at(member: Member, to: MemberState) -> datetime | None:
+    """Return when the first order left that may have given a member what the rollout brings, after it moves.
+
+    Orders that are withdrawn, refused or busy bring nothing, nor does one that fails; what an order before them may
+    have given it is still there, until the host says that it went back.
+    """
+    if to in _MAY_HAVE:
+        return member.given_at or member.begun_at
+    if to is _M.ROLLED_BACK:
+        return None
+    is_of_this_order = member.given_at == member.begun_at and member.state is not _M.VERIFYING
+    has_left = is_of_this_order and to not in _SENDS and not member.rolled_back_once
+    return None if has_left else member.given_at
 
 
 def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollout:

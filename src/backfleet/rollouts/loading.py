@@ -116,14 +116,16 @@ def _refresh_lost(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> Non
     lost = [each for each in loaded.board.all_in_state(*_UNKNOWN) if each.begun_at is not None]
     if not lost:
         return
-    items = upgrades.find_items(tx, [loaded.sent[each.client_id].item_id for each in lost])
+    sent = {each.client_id: loaded.sent[each.client_id].item_id for each in lost if each.client_id in loaded.sent}
+    items = upgrades.find_items(tx, list(sent.values()))  # one that was to be tried again has no order now
     clients = fleet.resolve(tx, record.account_id, record.region, [], [each.client_id for each in lost]).clients
     for member in lost:
-        item = items.get(loaded.sent[member.client_id].item_id)
+        item = items.get(sent.get(member.client_id, ""))
         found = None if item is None else ended(item)
         by_version = None if record.kind == Kind.SETTINGS else _end_by_version(member, record.target_version, clients)
         end = by_version if found is None else found.end
-        if end is OrderEnd.LOST:
+        tells_nothing = end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and member.state is MemberState.LOST
+        if end is OrderEnd.LOST or tells_nothing:
             end = by_version or end
         if end is not None and end is not member.end:
             says = found.text if found is not None and found.end is end else _SAYS.get(end, "")

@@ -65,6 +65,7 @@ class Member(NamedTuple):
     attempts: int = 0
     from_version: str = ""
     rolled_back_once: bool = False  # an order to roll back was sent; it is not sent again by itself
+    given_at: datetime | None = None  # when the first order left that may have given it what it is to get
     size: int = 1
 
     def changed(self, facts: Mapping[str, Any]) -> "Member":

@@ -11,17 +11,20 @@ from backfleet.rollouts.model import FirstRun, Member
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.strategy.ends import first_run_hours
 from backfleet.storage import Transaction
 
 _AWAITED_IN_VAIN: Final = (BACKUP_FAILED, NO_BACKUP_SEEN)
 
 
 def having_it(tx: Transaction, record: RolloutRecord, members: Sequence[Member]) -> frozenset[str]:
-    """Return those of these members that failed by their backups only, and still have what the rollout gave them.
+    """Return those of these members that failed, and still have what the rollout gave them.
+
+    Their backups failed, or they could not be rolled back.
 
     Their hosts would answer another order with "already there", and then nobody would take them back.
     """
-    failed = [each.client_id for each in members if each.state is MemberState.FAILED and each.code in _AWAITED_IN_VAIN]
+    failed = [each.client_id for each in members if each.state is MemberState.FAILED and _awaits_backup(record, each)]
     if not failed:
         return frozenset()
     if record.kind == Kind.SETTINGS:
@@ -30,6 +33,11 @@ def having_it(tx: Transaction, record: RolloutRecord, members: Sequence[Member])
         return frozenset(each for each in failed if wanted <= stored.get(each, Preferences()).as_dict().items())
     clients = fleet.resolve(tx, record.account_id, record.region, [], failed).clients
     return frozenset(each.id for each in clients.values() if each.version == record.target_version)
+
+
+def _awaits_backup(record: RolloutRecord, member: Member) -> bool:
+    could_not_go_back = member.rolled_back_once and first_run_hours(record.document, member.ring) > 0
+    return member.given_at is not None and (could_not_go_back or member.code in _AWAITED_IN_VAIN)
 
 
 def again(member: Member, now: datetime, *, has_it: bool) -> Member:
@@ -42,6 +50,7 @@ def again(member: Member, now: datetime, *, has_it: bool) -> Member:
             code="",
             first_run=FirstRun.NONE,
             begun_at=now,
+            rolled_back_once=False,
         )
     return member._replace(
         state=MemberState.PENDING,
@@ -51,4 +60,5 @@ def again(member: Member, now: datetime, *, has_it: bool) -> Member:
         end=None,
         begun_at=None,
         not_before=None,
+        rolled_back_once=False,  # by its next order, or without one where it may have what the rollout brings
     )

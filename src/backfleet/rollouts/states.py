@@ -30,14 +30,15 @@ _M = MemberState
 _ENDS: Final = frozenset({_M.SUCCEEDED, _M.ALREADY_THERE, _M.SKIPPED, _M.FAILED, _M.ROLLED_BACK, _M.EXPIRED, _M.LOST})
 
 NEXT: Final[dict[MemberState, frozenset[MemberState]]] = {
-    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED}),
+    # Rolling back, or lost: one that is tried again, where an order before may have reached its host.
+    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED, _M.ROLLING_BACK, _M.LOST}),
     # Pending again: the host was busy, or the order was withdrawn before it was handed out.
     _M.UPGRADING: frozenset({_M.PENDING, _M.VERIFYING}) | _ENDS,
     _M.VERIFYING: frozenset({_M.SUCCEEDED, _M.FAILED, _M.EXPIRED, _M.ROLLING_BACK, _M.SKIPPED}),
     _M.ROLLING_BACK: frozenset({_M.ROLLED_BACK, _M.FAILED, _M.LOST}),
     _M.SUCCEEDED: frozenset({_M.ROLLING_BACK}),
     _M.ALREADY_THERE: frozenset(),
-    _M.SKIPPED: frozenset({_M.PENDING}),  # tried again
+    _M.SKIPPED: frozenset({_M.PENDING, _M.ROLLING_BACK}),  # tried again; or back, where an order before did something
     _M.FAILED: frozenset({_M.PENDING, _M.VERIFYING, _M.ROLLING_BACK}),  # verifying: its backup is awaited anew
     _M.ROLLED_BACK: frozenset({_M.PENDING}),
     _M.EXPIRED: frozenset(

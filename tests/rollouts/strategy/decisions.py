@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet.rollouts.board import Board
+from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN, Board
 from backfleet.rollouts.model import Decision, Member, Opening, RingRun, Rollout, Signals
 from backfleet.rollouts.policy import Amount, Failure, Pace, Policy, Ring, Verification
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
@@ -18,6 +18,8 @@ HOUR = timedelta(hours=1)
 M, R = MemberState, RolloutState
 ANY_PACE = Pace(in_flight=Amount(percent=100), ramp=False)
 LENIENT: dict[str, Any] = {"failure": Failure(Amount(percent=100)), "verification": Verification(48)}
+
+MAY_HAVE = (M.SUCCEEDED, M.VERIFYING, M.LOST, M.EXPIRED, M.ROLLING_BACK)
 
 PENDING = RingRun()
 RUNNING = RingRun(RingState.RUNNING, NOW - HOUR)
@@ -45,6 +47,8 @@ def some(number: int, state: MemberState = M.PENDING, ring: int = 0, **facts: An
     """Return so many members of a ring in a state, as they are an hour after their order left if it has."""
     begun = None if state is M.PENDING else NOW - HOUR
     common = {"since": NOW - HOUR, "begun_at": begun} | facts
+    if state in MAY_HAVE or (state is M.FAILED and facts.get("code") in (BACKUP_FAILED, NO_BACKUP_SEEN)):
+        common = {"given_at": common["begun_at"]} | common
     found = []
     for at in range(number):
         kind = f"{facts.get('end') or ''}{facts.get('first_run') or ''}"

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from backfleet.rollouts.applying import moved_member
+from backfleet.rollouts.applying import IllegalMove, moved_member
 from backfleet.rollouts.model import Action, FirstRun, Member, Move, OrderEnd
 from backfleet.rollouts.policy import Amount, Failure, Kind, Pace, Ring, Then, Verification
-from rollouts.strategy.decisions import NOW, M, R, begun, decided, policy, row, some, tagged
+from rollouts.strategy.decisions import HOUR, NOW, M, R, begun, decided, policy, row, some, tagged
 
 TWO = (Ring("canary", count=2), Ring("rest"))
 BACK = {"state": R.ROLLING_BACK}
@@ -128,3 +128,100 @@ def test_a_policy_of_kind_roll_back_sends_orders_to_go_back() -> None:
     """They are the rollout's own orders, not those that undo it."""
     found = decided(policy(kind=Kind.ROLL_BACK), some(1))
     assert [(move.to, move.action) for move in found.moves] == [(M.UPGRADING, Action.ROLL_BACK)]
+
+
+BEFORE = NOW - 3 * HOUR
+"""When an order before left, which may have reached its host."""
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        row(some(1, given_at=BEFORE), id="one that is tried again"),
+        row(some(1, given_at=BEFORE, is_reachable=False), id="one that is tried again, and cannot be reached"),
+        row(some(1, M.SKIPPED, given_at=BEFORE, code="ManagedElsewhere"), id="one that was refused when tried again"),
+        row(some(1, M.FAILED, given_at=BEFORE, code="InternalError"), id="one whose second order failed"),
+        row(some(1, M.EXPIRED, given_at=BEFORE), id="one that expired before it began again"),
+    ],
+)  # fmt: skip
+def test_whoever_may_have_the_version_by_an_order_before_goes_back(member: list[Member]) -> None:
+    """Whatever became of the orders since."""
+    found = decided(policy(**LONG), member, **BACK)
+    assert [(move.to, move.action) for move in found.moves] == [(M.ROLLING_BACK, Action.ROLL_BACK)]
+    assert moved_member(member[0], found.moves[0], NOW).given_at == BEFORE
+
+
+@pytest.mark.parametrize("state", [M.PENDING, M.SKIPPED])
+def test_nobody_goes_back_who_never_had_an_order(state: M) -> None:
+    """That is a fault of the program, and found as one."""
+    with pytest.raises(IllegalMove):
+        moved_member(some(1, state)[0], Move("x", M.ROLLING_BACK, "why"), NOW)
+
+
+@pytest.mark.parametrize("state", [R.ROLLING_BACK, R.CANCELLED])
+@pytest.mark.parametrize("end", [OrderEnd.WITHDRAWN, OrderEnd.BUSY])
+def test_an_order_that_comes_back_does_not_make_untouched_who_was_not(state: R, end: OrderEnd) -> None:
+    """It goes back, or is lost, as nobody knows what its host has. One that had no order before is skipped."""
+    again = some(1, M.UPGRADING, end=end, given_at=BEFORE)
+    found = decided(policy(), [*again, *some(1, M.UPGRADING, end=end, code="new")], state=state)
+    expected = M.PENDING if state is R.ROLLING_BACK else M.LOST
+    assert {move.client_id: move.to for move in found.moves} == {
+        again[0].client_id: expected, some(1, M.UPGRADING, end=end, code="new")[0].client_id: M.SKIPPED,
+    }  # fmt: skip
+    assert found.state is None
+
+
+@pytest.mark.parametrize(
+    "changes", [row({"state": R.CANCELLED}, id="cancelled"), row({**BACK, "roll_back_ring": 1}, id="another ring")]
+)
+def test_whoever_may_have_it_is_lost_rather_than_skipped(changes: dict[str, Any]) -> None:
+    """Its host can still say what it has."""
+    members = [*some(1, given_at=BEFORE), *some(1, code="new")]
+    moves = {move.client_id: move for move in decided(policy(*TWO), members, **changes).moves}
+    assert [moves[each.client_id].to for each in members] == [M.LOST, M.SKIPPED]
+    lost = moved_member(members[0], moves[members[0].client_id], NOW)
+    assert (lost.begun_at, lost.given_at, "its host may have the new version" in lost.reason) == (BEFORE, BEFORE, True)
+
+
+def test_a_held_member_that_may_have_it_is_said_to_be_left() -> None:
+    """It stays as it is, and is not called untouched."""
+    found = decided(policy(), [*some(2, M.ROLLED_BACK), *some(1, given_at=BEFORE, is_held=True)], **BACK)
+    assert (found.state, [move.to for move in found.moves]) == (R.ROLLED_BACK, [M.LOST])
+    assert "some could not be rolled back" in found.reason
+
+
+def test_one_that_has_it_by_this_rollout_is_not_called_there_before() -> None:
+    """Its order says "already there", as an order before had brought it. Where none had, it was there before."""
+    ours = some(1, M.UPGRADING, end=OrderEnd.ALREADY_THERE, given_at=BEFORE, code="ours")
+    found = decided(policy(**LONG), [*ours, *some(1, M.UPGRADING, end=OrderEnd.ALREADY_THERE)])
+    assert [move.to for move in found.moves] == [M.VERIFYING, M.ALREADY_THERE]
+    late = some(1, M.LOST, end=OrderEnd.ALREADY_THERE)[0]
+    (move,) = decided(policy(), [late]).moves
+    assert (move.to, moved_member(late, move, NOW).given_at) == (M.ALREADY_THERE, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "given"),
+    [
+        row({"state": M.UPGRADING}, M.SUCCEEDED, True, id="its order succeeded"),
+        row({"state": M.UPGRADING}, M.VERIFYING, True, id="its order succeeded, and it waits for a backup"),
+        row({"state": M.UPGRADING}, M.LOST, True, id="its host has not reported"),
+        row({"state": M.UPGRADING}, M.EXPIRED, True, id="it expired under way"),
+        row({"state": M.UPGRADING}, M.PENDING, False, id="its order was withdrawn, or its host was busy"),
+        row({"state": M.UPGRADING}, M.SKIPPED, False, id="its host refused"),
+        row({"state": M.UPGRADING}, M.FAILED, False, id="its order failed"),
+        row({"state": M.UPGRADING}, M.ROLLED_BACK, False, id="its host went back by itself"),
+        row({"state": M.VERIFYING}, M.FAILED, True, id="its backup failed"),
+        row({"state": M.ROLLING_BACK, "rolled_back_once": True}, M.FAILED, True, id="it could not be rolled back"),
+        row({"state": M.ROLLING_BACK, "rolled_back_once": True}, M.LOST, True, id="nobody knows whether it went back"),
+        row({"state": M.ROLLING_BACK, "rolled_back_once": True}, M.ROLLED_BACK, False, id="it went back"),
+        row({"state": M.LOST}, M.FAILED, False, id="a lost one says that its order failed"),
+        row({"state": M.LOST, "rolled_back_once": True}, M.FAILED, True, id="a lost one says that it did not go back"),
+        row({"state": M.LOST}, M.ROLLED_BACK, False, id="a lost one says that it went back"),
+        row({"state": M.PENDING}, M.EXPIRED, False, id="it never began"),
+    ],
+)  # fmt: skip
+def test_what_a_member_may_have_is_known_after_each_move(before: dict[str, Any], to: M, given: bool) -> None:
+    """Also where nobody says more: then it may."""
+    member = some(1, **before)[0]
+    assert (moved_member(member, Move("x", to, "why"), NOW).given_at is not None) is given

@@ -40,6 +40,17 @@ def first_backup(policy: Policy) -> str:
     return f"its first backup under the new {'settings' if policy.kind is Kind.SETTINGS else 'version'}"
 
 
+def may_have_it(policy: Policy, member: Member) -> bool:
+    """Return whether an order may have given a member what the rollout brings: nobody calls it untouched then."""
+    return member.given_at is not None and policy.kind not in (Kind.PRECHECK, Kind.STAGE)
+
+
+def given_before(policy: Policy) -> str:
+    """Return what is known of a member that ends before it begins again, for people."""
+    what = "settings" if policy.kind is Kind.SETTINGS else "version"
+    return f"by an order before, its host may have the new {what}"
+
+
 def failed_backup(policy: Policy) -> str:
     """Return how a first backup failed, for people; where nothing can go back, also what to do."""
     return f"{first_backup(policy)} failed{_STAYS if policy.kind is Kind.INSTALL else ''}"
@@ -96,7 +107,8 @@ def _after_order(
     tally: Tally, timetable: Timetable, member: Member, *, waits: bool = False, late: bool = False
 ) -> Move:
     end = member.end
-    if end is OrderEnd.SUCCEEDED:
+    is_there_by_us = end is OrderEnd.ALREADY_THERE and member.given_at not in (None, member.begun_at)
+    if end is OrderEnd.SUCCEEDED or is_there_by_us:
         if waits and tally.rollout.policy.kind in _OBSERVED:
             return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
         return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
@@ -107,8 +119,12 @@ def _after_order(
 
 
 def _again(tally: Tally, timetable: Timetable, member: Member) -> Move:
-    if tally.rollout.state in ENDED or tally.rollout.state is RolloutState.ROLLING_BACK:
-        return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
+    has_ended, goes_back = tally.rollout.state in ENDED, tally.rollout.state is RolloutState.ROLLING_BACK
+    if has_ended or goes_back:
+        if not may_have_it(tally.rollout.policy, member):
+            return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
+        why = f"its order was withdrawn; {given_before(tally.rollout.policy)}"
+        return Move(member.client_id, MemberState.LOST if has_ended else MemberState.PENDING, why)
     if member.end is OrderEnd.WITHDRAWN:
         return Move(member.client_id, MemberState.PENDING, "its order was withdrawn before the host fetched it")
     pause = min(ASK_BUSY_AGAIN * 2 ** min(member.attempts, 8), _longest_pause(tally, timetable, member))

@@ -3,18 +3,27 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
+from backfleet.rollouts.board import BACKUP_FAILED
 from backfleet.rollouts.model import Action, FirstRun, Move, Signals
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
-from backfleet.rollouts.strategy.ends import failed_backup
+from backfleet.rollouts.strategy.ends import failed_backup, given_before, may_have_it
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
-_HAS_NEW_VERSION: Final = (MemberState.SUCCEEDED, MemberState.VERIFYING, MemberState.EXPIRED, MemberState.LOST)
+_MAY_GO_BACK: Final = (
+    MemberState.SUCCEEDED,
+    MemberState.VERIFYING,
+    MemberState.EXPIRED,
+    MemberState.LOST,
+    MemberState.FAILED,
+    MemberState.SKIPPED,
+    MemberState.PENDING,
+)
+"""Of these, members go back that may have what the rollout brings."""
 
 
 def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
@@ -111,6 +120,8 @@ def end_at_deadline(tally: Tally) -> bool:
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
         why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
         why = f"{why}: {member.pinned}" if member.pinned and not begun else why
+        if not begun and may_have_it(tally.rollout.policy, member):
+            why = f"{why} again; {given_before(tally.rollout.policy)}"
         tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
     if tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
         tally.wake_now()  # an order ended just now: a member moves once in a decision
@@ -128,21 +139,31 @@ def end_at_deadline(tally: Tally) -> bool:
 
 def skip_the_rest(tally: Tally) -> None:
     """Skip the members of a cancelled rollout that have not begun."""
+    _end_pending(tally, "the rollout was cancelled")
+
+
+def _end_pending(tally: Tally, why: str) -> None:
+    """End the members that have not begun: as skipped, unless an order before may have reached their hosts."""
+    policy = tally.rollout.policy
     for member in tally.board.all_in_state(MemberState.PENDING):
-        tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was cancelled"))
+        if may_have_it(policy, member):
+            move = Move(member.client_id, MemberState.LOST, f"{why}; {given_before(policy)}")
+        else:
+            move = Move(member.client_id, MemberState.SKIPPED, why)
+        tally.move(member, move)
 
 
 def roll_back_members(tally: Tally) -> None:
-    """Roll back the members that have the new version, within the pace; windows do not hold this up."""
+    """Roll back the members that may have the new version, within the pace; windows do not hold this up."""
     only = tally.rollout.roll_back_ring
     slots, _ = tally.free_in_flight()
     waits = 0
     rings = range(len(tally.rings)) if only is None else (only,)
     for ring in rings:
-        for member in tally.board.in_state(ring, *_HAS_NEW_VERSION, MemberState.FAILED):
+        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
             if slots <= 0:
                 return
-            has_it = member.begun_at is not None and (member.state is not MemberState.FAILED or _runs_it(member.code))
+            has_it = may_have_it(tally.rollout.policy, member)
             may = tally.state_of(member) is member.state and not (member.rolled_back_once or member.is_held)
             if has_it and may and tally.blocked_by(member):
                 waits += 1
@@ -159,17 +180,13 @@ def roll_back_members(tally: Tally) -> None:
         _end_roll_back(tally)
 
 
-def _runs_it(code: str) -> bool:
-    return code in (BACKUP_FAILED, NO_BACKUP_SEEN)
-
-
 def _end_roll_back(tally: Tally) -> None:
     only = tally.rollout.roll_back_ring
     rings = range(len(tally.rings)) if only is None else (only,)
-    is_left = any(tally.count(ring, *_HAS_NEW_VERSION) for ring in rings)
+    stay = (member for ring in rings for member in tally.board.in_state(ring, *_MAY_GO_BACK))
+    is_left = any(may_have_it(tally.rollout.policy, member) for member in stay)
     rolled_back = sum(tally.count(ring, MemberState.ROLLED_BACK) for ring in rings)
-    for member in tally.board.all_in_state(MemberState.PENDING):
-        tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was rolled back"))
+    _end_pending(tally, "the rollout was rolled back")
     scope = "every member of the rollout" if only is None else f"ring {tally.rollout.policy.rings[only].name}"
     note = "; some could not be rolled back, see the members" if is_left else ""
     tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(rolled_back, 'member')}{note}")

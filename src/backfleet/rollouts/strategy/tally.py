@@ -112,8 +112,11 @@ class Tally:
         if move.not_before is not None:
             self.wake_at(move.not_before)
         begins = to in MOVING and before not in MOVING
-        beside, has_begun = self.rollout.policy.failure.counts, begins or member.begun_at is not None
-        failed = fails(to, move.code, member.first_run, beside, has_begun=has_begun)
+        beside, has_left = (
+            self.rollout.policy.failure.counts,
+            member.begun_at is not None or member.given_at is not None,
+        )
+        failed = fails(to, move.code, member.first_run, beside, has_begun=begins or has_left)
         if failed is not counts_as_failure(member, beside):
             self._failures[member.ring] += size if failed else -size
         states = self._states[member.ring]

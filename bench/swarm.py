@@ -1,0 +1,81 @@
+"""The agents of one process of `large_fleet.py`: each line of standard input is a command."""
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim.seeding import PER_ACTIVATION
+
+KEYS = 50  # shared by the agents
+REQUESTS_AT_ONCE = 100  # of all agents here, beside their sockets
+CONNECT_SECONDS = 1200.0
+ENROL_AT_ONCE = 4
+DIALS_A_TURN, TURN_SECONDS = 100, 0.25  # after an outage agents come back within half a minute, not in one moment
+
+
+class Swarm:
+    """Some agents, and what their parent asks of them."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, port: int, source: str, first: int, count: int) -> None:
+        self._simulation = Simulation([Server("127.0.0.1", port)], make_keys(KEYS), session, source=source)
+        self._agents = [Agent(self._simulation, number) for number in range(first, first + count)]
+
+    async def enrol(self, codes: Sequence[Sequence[str]]) -> list[str]:
+        """Register every agent, and return their instances."""
+        pairs = [(activation, code) for activation, code in codes]
+        await enrol(self._agents, pairs, per_code=PER_ACTIVATION, at_once=ENROL_AT_ONCE)
+        return [agent.instance_id for agent in self._agents]
+
+    async def connect(self) -> None:
+        """Open every agent's socket, and return when all are open."""
+        for number, agent in enumerate(self._agents):
+            self._simulation.start(agent.run())
+            if number % DIALS_A_TURN == 0:
+                await asyncio.sleep(TURN_SECONDS)
+        await all_connected(self._agents, CONNECT_SECONDS)
+
+    async def forget(self) -> None:
+        """Begin to count anew how long lists took."""
+        self._simulation.fetches.clear()
+
+    async def figures(self) -> dict[str, Any]:
+        """Return what the agents saw."""
+        seen = self._simulation
+        return {
+            "fetches": [round(each, 4) for each in seen.fetches],
+            "lost": seen.lost,
+            "begun": len(seen.begun),
+            "begun_twice": sum(count > 1 for count in seen.begun.values()),
+            "dials": seen.dials,
+            "connected": sum(agent.connected.is_set() for agent in self._agents),
+        }
+
+    async def end(self) -> None:
+        """End every agent."""
+        await self._simulation.end()
+
+
+async def main(settings: Mapping[str, Any]) -> None:
+    """Carry out the commands of the parent until its pipe ends."""
+    reader = asyncio.StreamReader(limit=1 << 26)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    connector = aiohttp.TCPConnector(
+        limit=REQUESTS_AT_ONCE, ttl_dns_cache=None, local_addr=(str(settings["source"]), 0)
+    )
+    async with aiohttp.ClientSession(connector=connector) as session:
+        swarm = Swarm(session, **settings)
+        gc.freeze()
+        while line := await reader.readline():
+            asked = json.loads(line)
+            answer = await getattr(swarm, asked.pop("do"))(**asked)
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,109 @@
+"""Members that are tried again, and whose rollout is ended or taken back before their new orders leave.
+
+What the orders before them did to their hosts is not forgotten.
+"""
+
+from rollouts.fleet import Fleet, succeeds
+from rollouts.test_halts import AT_ONCE
+from upgrades.helpers import report_of
+
+LENIENT = '[failure]\nmax_failed = "100%"'
+
+
+def lost_one(hosts: Fleet) -> tuple[str, str]:
+    """Return a rollout, and its member that began and was never heard again; another one awaits its first backup."""
+    client, other = hosts.grow(2)
+    hosts.answers[hosts.instance_of(client)] = lambda item: None
+    rollout = hosts.roll_out(f"[verify]\nfirst_run_hours = 48\n{LENIENT}", text=AT_ONCE)
+    for _ in range(30):
+        hosts.step(60)
+        if hosts.members(rollout)[client]["State"] == "lost":
+            break
+    found = hosts.members(rollout)
+    assert (found[client]["State"], found[other]["State"]) == ("lost", "verifying"), found
+    return rollout, client
+
+
+def tried_again(hosts: Fleet, rollout: str, client: str) -> None:
+    """Have a member begin again, and stop it before its order leaves."""
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    assert hosts.ask("RetryRolloutMembers", RolloutId=rollout, ClientIds=f'["{client}"]')["Retried"] == 1
+    hosts.step()
+    assert hosts.members(rollout)[client]["State"] == "waiting"
+
+
+def test_a_lost_member_that_is_tried_again_goes_back_with_its_rollout(hosts: Fleet) -> None:
+    """Its host may have the version, so it gets an order to go back, although its new order never left."""
+    rollout, client = lost_one(hosts)
+    tried_again(hosts, rollout, client)
+    hosts.answers[hosts.instance_of(client)] = succeeds
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    found = hosts.members(rollout)
+    assert {each["State"] for each in found.values()} == {"rolled_back"}, found
+    assert hosts.helpers.client(client).version == "1.0"
+
+
+def test_an_order_that_leaves_again_and_is_withdrawn_forgets_nothing(hosts: Fleet) -> None:
+    """The host does not fetch its second order; the roll-back withdraws it, and still takes the host back."""
+    rollout, client = lost_one(hosts)
+    instance = hosts.instance_of(client)
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.silent = {instance}
+    hosts.decide()
+    hosts.helpers.run_worker(hosts.at)
+    assert hosts.members(rollout)[client]["State"] == "upgrading"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    hosts.silent, hosts.answers[instance] = set(), succeeds
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert hosts.members(rollout)[client]["State"] == "rolled_back", hosts.members(rollout)[client]
+
+
+def test_a_lost_member_of_a_cancelled_rollout_is_not_called_skipped(sqlite_hosts: Fleet) -> None:
+    """It was tried again before. When its host says what it has, that counts; and a later roll-back takes it."""
+    hosts = sqlite_hosts
+    rollout, client = lost_one(hosts)
+    tried_again(hosts, rollout, client)
+    hosts.ask("CancelRollout", RolloutId=rollout)
+    hosts.step()
+    found = hosts.members(rollout)[client]
+    assert (found["State"], found["Reason"]) == (
+        "lost", "the rollout was cancelled; by an order before, its host may have the new version",
+    )  # fmt: skip
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    hosts.answers[hosts.instance_of(client)] = succeeds
+    hosts.run(rollout)
+    assert hosts.members(rollout)[client]["State"] == "rolled_back"
+
+
+def test_a_member_that_could_not_be_rolled_back_and_is_tried_again(sqlite_hosts: Fleet) -> None:
+    """It still has the version by this rollout: it awaits a backup again, and goes back when the rollout does."""
+    hosts = sqlite_hosts
+    client, other = hosts.grow(2)
+    more = '[verify]\nfirst_run_hours = 48\n[failure]\nmax_failed = "100%"\nthen = "roll-back-member"'
+    rollout = hosts.roll_out(more, text=AT_ONCE)
+    hosts.ask("HoldRolloutMember", RolloutId=rollout, ClientId=other)  # it keeps the rollout open
+    hosts.step()
+    assert hosts.members(rollout)[client]["State"] == "verifying"
+    hosts.answers[hosts.instance_of(client)] = lambda item: report_of(
+        item, "failed", code="InternalError", message="no space is left"
+    )
+    hosts.at += 60
+    hosts.back_up(client, "failed")
+    for _ in range(3):
+        hosts.step()
+    found = hosts.members(rollout)[client]
+    assert (found["State"], found["Reason"]) == ("failed", "it could not be rolled back: no space is left"), found
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.step()
+    assert hosts.members(rollout)[client]["State"] == "verifying"
+    hosts.at += 60
+    hosts.back_up(client, "succeeded")
+    hosts.step()
+    assert hosts.members(rollout)[client]["State"] == "succeeded"
+    hosts.answers.clear()
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert {each: found["State"] for each, found in hosts.members(rollout).items()} == {
+        client: "rolled_back", other: "skipped",
+    }  # fmt: skip
