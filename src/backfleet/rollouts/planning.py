@@ -219,7 +219,11 @@ def _faults_of_roll_back(policy: Policy, target: str, candidates: Sequence[Candi
 
 def _nobody(policy: Policy, there: int) -> Fault:
     if policy.kind is not Kind.INSTALL:
-        return Fault(0, "select", "no client", "select clients that do not have the target version yet")
+        if there:
+            has = f"no client to move: {clients_that(there, 'has', 'have')} the target version"
+            return Fault(0, "select", has, "select clients that do not have the target version yet")
+        wanted = f"no client of {policy.package} is meant by it, whatever its version: see `backfleet client list`"
+        return Fault(0, "select", "no client", wanted)
     if there:
         has = f"no host without {policy.package}: {there} selected {'host has' if there == 1 else 'hosts have'} it"
         return Fault(0, "select", has, 'select others; a policy of `kind = "upgrade"` moves those that have it')

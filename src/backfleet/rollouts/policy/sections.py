@@ -45,7 +45,7 @@ class Section:
         if isinstance(value, str) and (value or default == "") and len(value) <= most and value.isprintable():
             return value
         if value is not None:
-            self.fault(key, f"give a text of 1 to {most} characters, without line ends")
+            self.fault(key, f"give a text of 1 to {most} characters, without line ends and control characters")
         return default or ""
 
     def number(self, key: str, default: float | None, least: float, most: float, *, whole: bool = False) -> float:
