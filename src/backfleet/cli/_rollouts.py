@@ -15,6 +15,7 @@ from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._previews import HEADINGS, say_what_holds
 from backfleet.cli._previews import rows as rows_of
 from backfleet.cli._print import moment, print_json, print_text, say
+from backfleet.cli._rollout_members import members_named
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
 from backfleet.cli._waiting import Poller, stoppable
@@ -295,22 +296,24 @@ def roll_back(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> 
 
 @rollout.command()
 @click.argument("rollout_id")
-@click.option("--client", "clients", multiple=True, metavar="ID", help="Only these members.")
+@click.option("--client", "clients", multiple=True, metavar="NAME", help="Only these members, by host or client.")
 @prints_the_answer
 @calls_the_api
 def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> Done:
     """Let members that ended without success begin again."""
-    found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=list(clients) or None)
+    ids = members_named(api, rollout_id, clients) if clients else None
+    found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=ids)
     return found, f"{rollout_id}: {counted(found['Retried'], 'member')} to begin again"
 
 
 @rollout.command()
 @click.argument("rollout_id")
-@click.argument("client_id")
+@click.argument("name")
 @click.option("--release", is_flag=True, help="Let it in again.")
 @prints_the_answer
 @calls_the_api
-def hold(api: Client, rollout_id: str, client_id: str, release: bool) -> Done:
-    """Take one member out of the way. What it has begun ends by itself."""
+def hold(api: Client, rollout_id: str, name: str, release: bool) -> Done:
+    """Take one member, by its host or client, out of the way. What it has begun ends by itself."""
+    (client_id,) = members_named(api, rollout_id, (name,))
     found = api.call("backfleet", "HoldRolloutMember", RolloutId=rollout_id, ClientId=client_id, Held=not release)
-    return found, f"{client_id}: {'released' if release else 'held'}"
+    return found, f"{name}: {'released' if release else 'held'}"

@@ -23,7 +23,6 @@ from Tea.exceptions import TeaException
 from backfleet.carriers.ecs.counting import DRY_RUN, counted
 from backfleet.carriers.ecs.model import (
     PERMISSION_MISSING,
-    UNREACHABLE,
     AgentStatus,
     Batch,
     CloudInstance,
@@ -33,14 +32,13 @@ from backfleet.carriers.ecs.model import (
     Selection,
     Trouble,
 )
-from backfleet.carriers.ecs.problems import Clocks, bad_answer, problem_of
+from backfleet.carriers.ecs.paging import MOST_PAGES, PAGE, pages, token_of
+from backfleet.carriers.ecs.problems import Clocks, bad_answer, no_answer, problem_of
 from backfleet.fleet import CarrierKind
 from backfleet.library_internals import limit_answers
 from backfleet_host.texts import printable
 
-PAGE: Final = 50  # items of one page
-MOST_PAGES: Final = 200
-LONGEST_TOKEN: Final = 4096  # characters of the token of a next page
+ECS: Final = CarrierKind.ECS
 MOST_RESULT_PAGES: Final = 10  # of one invocation, which has at most 50 instances
 CONNECT_MS, READ_MS = 5_000, 15_000
 LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of output each are 1.7 MB
@@ -65,7 +63,7 @@ def runtime() -> RuntimeOptions:
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
     """Make one call of the SDK, and count it. Raises EcsProblem."""
-    return counted(CarrierKind.ECS, action, lambda: _calling(action, call))
+    return counted(ECS, action, lambda: _calling(action, call))
 
 
 def _calling(action: str, call: Callable[[], Any]) -> Any:
@@ -80,10 +78,9 @@ def _calling(action: str, call: Callable[[], Any]) -> Any:
         clocks = Clocks(began, _last.date)
         raise problem_of(action, code, str(problem.message or ""), status, known, clocks) from None
     except (TeaException, OSError) as problem:
-        why = printable(str(problem))[:200]
-        raise EcsProblem(UNREACHABLE, f"{action} had no answer: {why}", Trouble.PASSES) from None
+        raise no_answer(ECS, action, problem) from None
     except (AttributeError, TypeError, ValueError, KeyError, IndexError) as problem:
-        raise bad_answer(action, printable(f"{type(problem).__name__}: {problem}")[:100]) from None
+        raise bad_answer(ECS, action, problem) from None
 
 
 class Cloud:
@@ -186,7 +183,7 @@ class Cloud:
         body = calling("ecs:RunCommand", lambda: self._client.run_command_with_options(asked, runtime()).body)
         invoke_id = str(getattr(body, "invoke_id", None) or "")
         if not 0 < len(invoke_id) <= 64 or not invoke_id.isascii():
-            raise bad_answer("ecs:RunCommand", "no InvokeId")
+            raise bad_answer(ECS, "ecs:RunCommand", "no InvokeId")
         return invoke_id
 
     def results(self, invoke_id: str, open_ids: Sequence[str] = ()) -> list[Result]:
@@ -215,28 +212,21 @@ class Cloud:
         most: int = MOST_PAGES,
     ) -> Iterator[Any]:
         """Return every page of a list, each once, and one at a time."""
-        tokens: set[str] = set()
-        while True:
+
+        def ask(token: str) -> tuple[Any, object]:
             self._before_call()
+            asked.next_token = token or None
             page = calling(action, lambda: part(call(asked, runtime()).body))
             if page is None:
-                raise bad_answer(action, "an answer without a list")
-            yield page
-            token = page.next_token or ""
-            if not token:
-                return
-            if token in tokens or len(tokens) + 1 >= most:
-                raise bad_answer(action, f"a list that does not end (page {len(tokens) + 1})")
-            tokens.add(token)
-            asked.next_token = token
+                raise bad_answer(ECS, action, "an answer without a list")
+            return page, page.next_token
+
+        return pages(ECS, action, ask, most)
 
 
 def _page(body: Any) -> Page:
     listed = (body.instances.instance if body.instances else None) or []
-    token = str(body.next_token or "")
-    if len(token) > LONGEST_TOKEN:
-        raise bad_answer("ecs:DescribeInstances", f"a token of {len(token)} characters")
-    return Page(tuple(_instance(one) for one in listed), token)
+    return Page(tuple(_instance(one) for one in listed), token_of(ECS, "ecs:DescribeInstances", body.next_token))
 
 
 def _instance(one: Any) -> CloudInstance:
