@@ -14,7 +14,7 @@ from backfleet.identity import Caller
 from backfleet.wire.parameters import Parameter
 
 READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode", "Preview", "Simulate")
-RING: Final = "Ring"  # of a rollout: what somebody approves or takes back
+RING: Final = "Ring"  # of a rollout: which one somebody approves or rolls back
 REASON: Final = "Reason"  # why somebody put a pin or a minimum version, or took it away: kept, too
 LONGEST_REASON: Final = 200  # characters
 NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")

@@ -20,7 +20,8 @@ from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.next_steps import next_steps
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, overlaps, plan
-from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
+from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, Policy, PolicyRefused, with_lines
+from backfleet.rollouts.reading_policies import read_for
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.retrying import again, having_it
 from backfleet.rollouts.sending import TOPIC
@@ -46,8 +47,16 @@ class By:
 
     def faults_of(self, found: Plan, judge: Judge) -> list[Fault]:
         """Return every fault of a plan: also what they may not move, and what the server may not ask."""
-        asked = outside.faults_of(found.policy, self.destinations, can_sign=self.can_sign)
+        asked = self.faults_of_gates(found.policy)
         return [*found.faults, *faults_of(judge, found.members, found.policy.kind), *asked]
+
+    def faults_of_gates(self, policy: Policy) -> list[Fault]:
+        """Return the gates of a policy that the server may not ask, or cannot."""
+        return outside.faults_of(policy, self.destinations, can_sign=self.can_sign)
+
+    def read(self, tx: Transaction, text: str) -> Policy:
+        """Return the policy that a text describes. Raises PolicyRefused, with every fault."""
+        return read_for(tx, text, self.caller.account_id, self.region, self.faults_of_gates, now=self.now)
 
     def judge(self, tx: Transaction) -> Judge:
         """Return what they may do."""
@@ -83,7 +92,7 @@ def create(
         NameTaken: a rollout of this name with another policy has not ended.
         Conflict: another call was first with one of its members. Begin again.
     """
-    policy = read_policy(text)
+    policy = by.read(tx, text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     account_id = by.caller.account_id
     _store.take_turn(tx, account_id, by.region)
@@ -151,7 +160,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
     Raises:
         PolicyRefused: the text alone is no policy.
     """
-    policy = read_policy(text)
+    policy = by.read(tx, text)
     found = plan(
         tx,
         by.caller.account_id,
