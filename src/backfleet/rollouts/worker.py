@@ -5,6 +5,7 @@ one begins with what that wrote.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +16,7 @@ from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts import _store, traces
 from backfleet.rollouts.applying import moved_member, moved_rollout
-from backfleet.rollouts.events import chained, events_of, left
+from backfleet.rollouts.events import Event, chained, events_of, left
 from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge, judge_for
 from backfleet.rollouts.loading import Boards, Loaded, refresh
@@ -153,10 +154,14 @@ def decide_once(
     _store.update(tx, moved)
     traces.record_end(tx, record.state, moved)
     sign_head(tx, moved, events, context.witness, now=now)
+    _log(record, events)
+    return revision, moved.decide_at
+
+
+def _log(record: RolloutRecord, events: Sequence[Event]) -> None:
     for event in events:
         if event.what != "member":
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
-    return revision, moved.decide_at
 
 
 def _judge_of(tx: Transaction, record: RolloutRecord, context: Context) -> Judge:
