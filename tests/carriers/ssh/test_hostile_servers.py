@@ -18,6 +18,7 @@ from operations.environment import REGION, Environment
 
 MOST_SECONDS = 30.0  # that a visit may last here
 SHORT = 1.0
+PIECE = bytes(1 << 16)
 FACTS = b"Linux\nx86_64\nweb\nDebian\nmachine\n0\n1800000000\n"
 
 
@@ -42,9 +43,12 @@ class Server(asyncssh.SSHServer):
             process.stdout.write(self.facts())
             process.exit(0)
             return
-        process.channel.process_packet = lambda *_: True  # type: ignore[method-assign]  # deaf: also to its end
         if self.fault == "half":
             process.stdout.write_eof()
+        while self.fault == "flood":
+            process.stdout.write(PIECE)
+            await process.stdout.drain()
+        process.channel.process_packet = lambda *_: True  # type: ignore[method-assign]  # deaf: also to its end
         await asyncio.Event().wait()
 
     def facts(self) -> bytes:
@@ -99,6 +103,14 @@ def test_a_command_ends_whatever_the_server_does(env: Environment, fault: str, s
     reached, _, (outcome,) = asyncio.run(visited(env, fault, seconds=seconds))
     assert reached
     assert outcome.state is state
+
+
+def test_a_flood_is_held_back(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One host takes a part of the server's time, and no more: others are visited meanwhile."""
+    monkeypatch.setattr(running, "MOST_A_SECOND", 1 << 18)
+    _, _, (outcome,) = asyncio.run(visited(env, "flood", seconds=2))
+    assert outcome.state is State.TIMED_OUT
+    assert 0 < len(outcome.output) + outcome.dropped < 6 * running.MOST_A_SECOND
 
 
 @pytest.mark.parametrize("fault", ["no facts", "long system", "huge clock"])

@@ -13,6 +13,7 @@ from backfleet.carriers.ssh.scripts import input_of, run_command
 from backfleet.commands import SHELL, HandedInvocation, with_chunk
 
 PIECE: Final = 16 * 1024  # bytes read at once
+MOST_A_SECOND: Final = 4 << 20  # bytes read of one command: all visits of a process share its time
 BEGIN_SECONDS: Final = 15.0  # for a host to begin a command
 END_SECONDS: Final = 10.0  # for a command that was stopped to end
 GRACE_SECONDS: Final = 5.0  # beyond a command's own time, for one that ends itself in time
@@ -70,7 +71,7 @@ class Running:
         kept, dropped, next_note = b"", 0, time.monotonic() + every
         is_late = was_stopped = False
         stopping = asyncio.create_task(self._stopping.wait())
-        reading = asyncio.create_task(process.stdout.read(PIECE))
+        reading = asyncio.create_task(_piece_of(process))
         try:
             while True:
                 pause = max(min(next_note, until) - time.monotonic(), 0.01)
@@ -82,7 +83,7 @@ class Running:
                         break
                     kept, lost = with_chunk(kept, chunk)
                     dropped += lost
-                    reading = asyncio.create_task(process.stdout.read(PIECE))
+                    reading = asyncio.create_task(_piece_of(process))
                 if time.monotonic() >= until:
                     if is_late or was_stopped:
                         break  # it does not end
@@ -99,6 +100,13 @@ class Running:
         if was_stopped:
             return Ended(None, kept, dropped, not is_late, is_late)
         return Ended(await _exit_code_of(process), kept, dropped)
+
+
+async def _piece_of(process: "asyncssh.SSHClientProcess[bytes]") -> bytes:
+    """Return the next piece of a command's output, at a bounded rate: what a host floods is held back there."""
+    piece = await process.stdout.read(PIECE)
+    await asyncio.sleep(len(piece) / MOST_A_SECOND)
+    return piece
 
 
 async def _exit_code_of(process: "asyncssh.SSHClientProcess[bytes]") -> int | None:
