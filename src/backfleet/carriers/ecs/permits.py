@@ -6,6 +6,7 @@ from backfleet.carriers.ecs.model import KEY_REFUSED, NOT_ALLOWED, EcsAccount, E
 from backfleet.carriers.ecs.problems import not_allowed
 from backfleet.carriers.ecs.sessions import Sessions
 from backfleet.outbound import Destinations, NotAllowed, resolve
+from backfleet_host.texts import printable
 
 
 class Permits:
@@ -49,4 +50,6 @@ class Permits:
 
 def none_found(account: EcsAccount, problem: Exception) -> EcsProblem:
     """Return the problem of an account for which the SDK finds no credentials."""
-    return EcsProblem(account.code(KEY_REFUSED), f"no credentials were found: {problem}"[:300], Trouble.ACCOUNT)
+    return EcsProblem(
+        account.code(KEY_REFUSED), f"no credentials were found: {printable(str(problem))}"[:300], Trouble.ACCOUNT
+    )
