@@ -99,6 +99,21 @@ def test_it_runs_once_for_each_of_several_values(things: Database, now: datetime
     assert found == [("a", 8, now, None), ("b", 8, now, True), ("c", 8, now, False)]
 
 
+def test_rows_by_columns_are_added_like_rows_by_name(things: Database, now: datetime) -> None:
+    """Converted as those, columns that are left out as the table has them; one that is there already is a conflict."""
+    columns = ("at", "id", "done")
+    with things.transaction() as tx:
+        tx.add_rows(THINGS, columns, [])
+        tx.add_rows(THINGS, columns, [(now, "d", True), (None, "e", False)])
+    with things.reading() as tx:
+        found = [(row.id, row.patience, row.at, row.done) for row in tx.rows(AMONG, {"ids": ["d", "e"]})]
+    assert found == [("d", 7, now, True), ("e", 7, None, False)]
+    with pytest.raises(Conflict), things.transaction() as tx:
+        tx.add_rows(THINGS, columns, [(now, "f", True), (now, "a", True)])
+    with things.reading() as tx:
+        assert tx.rows(Prepared(AMONG), {"ids": ["f"]}) == []
+
+
 def test_a_missing_value_is_refused(things: Database) -> None:
     """It is no null: that would change what is written."""
     with pytest.raises(KeyError), things.transaction() as tx:

@@ -1,5 +1,6 @@
 """The column types that behave alike on both engines."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,11 @@ def to_milliseconds(value: datetime | None) -> int | None:
 def to_moment(value: Any) -> datetime | None:
     """Return a moment of what is stored."""
     return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
+def to_moments(values: Iterable[Any]) -> list[datetime | None]:
+    """Return the moments of what is stored in a column."""
+    return [None if value is None else datetime.fromtimestamp(value / 1000, UTC) for value in values]
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

@@ -75,6 +75,19 @@ class Transaction:
         except sa.exc.IntegrityError as problem:
             raise Conflict(str(problem.orig)) from problem
 
+    def add_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows whose values are in the order of these columns: cheaper than `add` where there are many.
+
+        Raises:
+            Conflict: as `add`.
+        """
+        if not rows:
+            return
+        try:
+            _insert(table, tuple(columns)).run_rows(self._connection, columns, rows)
+        except sa.exc.IntegrityError as problem:
+            raise Conflict(str(problem.orig)) from problem
+
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert the row unless a unique constraint has it already. Return True to the one caller that inserted it."""
         attempt = _insert_if_new(table, self._connection.dialect.name, tuple(row))

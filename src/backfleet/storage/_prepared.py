@@ -7,6 +7,7 @@ what it found at the first execution: the text, where each value goes, and how v
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, Final, TypeVar
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
-from backfleet.storage._columns import Moment, to_milliseconds, to_moment
+from backfleet.storage._columns import Moment, to_milliseconds, to_moments
 
 Values = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -46,12 +47,18 @@ class _Text:
         """Return what the driver is given for each of these values, made column by column."""
         if self.lists or not self.places:
             return [self.parameters(one) for one in each]
+        return self._of_columns({name: [one[name] for one in each] for _, name, _ in self.places})
+
+    def parameters_of_rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return what the driver is given for rows whose values are in the order of their names."""
+        return self._of_columns(dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+    def _of_columns(self, given: Mapping[str, Iterable[Any]]) -> list[Any]:
         named = isinstance(self.constants, dict)
         constants = self.constants if isinstance(self.constants, dict) else dict(enumerate(self.constants))
         columns: dict[Any, Iterable[Any]] = {place: repeat(value) for place, value in constants.items()}
         for place, name, convert in self.places:
-            column = [one[name] for one in each]
-            columns[place] = column if convert is None else map(convert, column)
+            columns[place] = given[name] if convert is None else map(convert, given[name])
         rows = zip(*columns.values(), strict=False)  # those of constants have no end
         return [dict(zip(columns, row, strict=True)) for row in rows] if named else list(rows)
 
@@ -86,20 +93,39 @@ class Prepared:
         """Run it, once for each of several values. Return how many rows it changed."""
         if _is_watched(connection):
             return connection.execute(self.statement, values).rowcount
-        return self._execute(connection, values, lambda cursor: int(cursor.rowcount))
+        if isinstance(values, Mapping):
+            return self._execute(connection, values, lambda cursor: int(cursor.rowcount))
+        text = self._text(connection.dialect, values[0])
+        return self._execute_each(connection, text, text.parameters_of_each(values))
 
-    def _execute(
-        self, connection: sa.Connection, values: Values | Sequence[Values], read: Callable[[Any], Read]
-    ) -> Read:
-        text = self._text(connection.dialect, values if isinstance(values, Mapping) else values[0])
+    def run_rows(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+        """Run it once for each of these rows, whose values are in the order of their names. It must have no lists."""
+        if _is_watched(connection):
+            return self.run(connection, [dict(zip(names, row, strict=True)) for row in rows])
+        text = self._text(connection.dialect, {})
+        return self._execute_each(connection, text, text.parameters_of_rows(names, rows))
+
+    def _execute_each(self, connection: sa.Connection, text: _Text, parameters: list[Any]) -> int:
+        def execute(cursor: Any) -> int:
+            cursor.executemany(text.sql, parameters)
+            return int(cursor.rowcount)
+
+        return self._with_cursor(connection, text, execute)
+
+    def _execute(self, connection: sa.Connection, values: Values, read: Callable[[Any], Read]) -> Read:
+        text = self._text(connection.dialect, values)
+
+        def execute(cursor: Any) -> Read:
+            cursor.execute(text.sql, text.parameters(values))
+            return read(cursor)
+
+        return self._with_cursor(connection, text, execute)
+
+    def _with_cursor(self, connection: sa.Connection, text: _Text, execute: Callable[[Any], Read]) -> Read:
         cursor: Any = None
         try:
             cursor = connection.connection.cursor()
-            if isinstance(values, Mapping):
-                cursor.execute(text.sql, text.parameters(values))
-            else:
-                cursor.executemany(text.sql, text.parameters_of_each(values))
-            found = read(cursor)
+            found = execute(cursor)
             cursor.close()
             return found
         except connection.dialect.loaded_dbapi.Error as problem:
@@ -128,15 +154,13 @@ class _Rows:
     """How the rows of a statement are converted on one engine."""
 
     names: Any
-    converts: tuple[tuple[int, Convert], ...]
+    converts: tuple[tuple[int, Callable[[Iterable[Any]], Iterable[Any]]], ...]  # of whole columns
 
     @classmethod
     def of(cls, statement: Any, dialect: sa.Dialect, description: Sequence[Any]) -> "_Rows":
         columns = list(statement.exported_columns)
         converts = [
-            to_moment
-            if isinstance(column.type, Moment)
-            else column.type.dialect_impl(dialect).result_processor(dialect, described[1])
+            _of_column(column.type, dialect, described[1])
             for column, described in zip(columns, description, strict=True)
         ]
         return cls(
@@ -149,11 +173,19 @@ class _Rows:
         if self.converts and rows:
             columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
             for at, convert in self.converts:
-                columns[at] = map(convert, columns[at])
+                columns[at] = convert(columns[at])
             rows = list(zip(*columns, strict=True))
         result: Any = IteratorResult(self.names, iter(rows))
         found: Sequence[sa.Row[Any]] = result.all()
         return found
+
+
+def _of_column(kind: Any, dialect: sa.Dialect, code: Any) -> Callable[[Iterable[Any]], Iterable[Any]] | None:
+    """Return how a column of this type is converted; None if it is not."""
+    if isinstance(kind, Moment):
+        return to_moments
+    convert = kind.dialect_impl(dialect).result_processor(dialect, code)
+    return None if convert is None else partial(map, convert)
 
 
 def _is_watched(connection: sa.Connection) -> bool:

@@ -1,18 +1,42 @@
 """From rows to values: what a store reads by the hundred is made by position, without a dictionary for each row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import EnumType
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 Made = TypeVar("Made")
 
 
-def reader(table: sa.Table, made: type[Made], /, **converts: Callable[[Any], Any]) -> Callable[[sa.Row[Any]], Made]:
-    """Return a function that makes a value of a row whose first columns are those of a table, in their order.
+class Reader(Generic[Made]):
+    """Makes values of rows: of one that it is called with, or of many together, column by column."""
+
+    def __init__(self, made: type[Made], places: Sequence[int], converts: Sequence[tuple[int, Callable[[Any], Any]]]):
+        """Make `made` of the columns in these places, in this order, some of which are converted."""
+        self._made, self._converts = made, converts
+        self._pick = itemgetter(*places)
+
+    def __call__(self, row: sa.Row[Any]) -> Made:
+        values = list(self._pick(row))
+        for at, convert in self._converts:
+            values[at] = convert(values[at])
+        return self._made(*values)
+
+    def all(self, rows: Sequence[sa.Row[Any]]) -> list[Made]:
+        """Return the value of each row, in their order."""
+        if not rows:
+            return []
+        columns: list[Iterable[Any]] = list(self._pick(list(zip(*rows, strict=True))))
+        for at, convert in self._converts:
+            columns[at] = map(convert, columns[at])
+        return list(map(self._made, *columns))
+
+
+def reader(table: sa.Table, made: type[Made], /, **converts: Callable[[Any], Any]) -> Reader[Made]:
+    """Return what makes a value of a row whose first columns are those of a table, in their order.
 
     Args:
         table: has a column for each field of the value, under the field's name.
@@ -22,19 +46,11 @@ def reader(table: sa.Table, made: type[Made], /, **converts: Callable[[Any], Any
     """
     names = [field.name for field in fields(made)]  # type: ignore[arg-type]  # any dataclass
     keys = list(table.c.keys())
-    pick = itemgetter(*(keys.index(name) for name in names))
     converted = [
         (names.index(name), _members(convert) if isinstance(convert, EnumType) else convert)
         for name, convert in converts.items()
     ]
-
-    def read(row: sa.Row[Any]) -> Made:
-        values = list(pick(row))
-        for at, convert in converted:
-            values[at] = convert(values[at])
-        return made(*values)
-
-    return read
+    return Reader(made, [keys.index(name) for name in names], converted)
 
 
 class _Members(dict[Any, Any]):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ _OPEN: Final = sorted(OPEN)
 _BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
+_VALUES: Final = attrgetter(*_ITEM_FIELDS)
 _READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
 _CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
@@ -75,7 +77,7 @@ def add(tx: Transaction, task: Task) -> None:
     tx.add(tasks, [{name: getattr(task, name) for name in _TASK_FIELDS}])
     # By client, so that two calls that name the same clients in another order cannot wait for each other.
     ordered = sorted(task.items, key=lambda item: (item.client_id, item.id))
-    tx.add(items, [{name: getattr(item, name) for name in _ITEM_FIELDS} for item in ordered])
+    tx.add_rows(items, _ITEM_FIELDS, list(map(_VALUES, ordered)))
 
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
@@ -283,7 +285,7 @@ def waiting_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> l
     """Return the items of these clients that wait for their hosts, locked in the order of their ids."""
     if not client_ids:
         return []
-    return [_item(row) for row in tx.rows(_WAITING_LOCKED, {"ids": client_ids, "in": account_id})]
+    return _READ_ITEM.all(tx.rows(_WAITING_LOCKED, {"ids": client_ids, "in": account_id}))
 
 
 def renew(tx: Transaction, renewed: Mapping[str, Item]) -> None:
@@ -297,7 +299,7 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item
     """Return items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
-    return {row.id: _item(row) for row in tx.rows(_ITEMS_LOCKED, {"ids": item_ids})}
+    return {item.id: item for item in _READ_ITEM.all(tx.rows(_ITEMS_LOCKED, {"ids": item_ids}))}
 
 
 def items_by_id(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
@@ -368,9 +370,10 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
 def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None = None) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     if task_ids:
-        of_instance = _ITEMS_OF.statement.where(items.c.instance_id == instance_id)
-        for row in tx.rows(_ITEMS_OF if instance_id is None else of_instance, {"ids": task_ids}):
-            found.setdefault(row.task_id, []).append(_item(row))
+        only = None if instance_id is None else items.c.instance_id == instance_id
+        query = _ITEMS_OF if only is None else _ITEMS_OF.statement.where(only)
+        for item in _READ_ITEM.all(tx.rows(query, {"ids": task_ids})):
+            found.setdefault(item.task_id, []).append(item)
     return found
 
 

@@ -63,6 +63,8 @@ def plan_for_client(instance: Instance, client: Client, reachability: Reachabili
 
 def refuse_clones(targets: Sequence[TaskTarget], clones: Mapping[str, Sequence[AgentRun]]) -> list[TaskTarget]:
     """Return targets of which those are refused whose instance several hosts claim to be: any of them might get it."""
+    if not clones:
+        return list(targets)
     code, text = CLONED
     return [
         replace(target, resolved=(code, text.format(hosts="; ".join(run.text for run in clones[target.instance_id]))))

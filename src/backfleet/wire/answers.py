@@ -13,6 +13,7 @@ JSON_TYPE = "application/json;charset=utf-8"
 XML_TYPE = "text/xml;charset=utf-8"  # the official client looks for exactly this text
 LONGEST_HOST = 255  # characters of HostId
 CARRIAGE_RETURN = {"\r": "&#13;"}  # XML readers take a bare one for a line feed
+PLAIN = frozenset({str, int, bool, float})
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -61,8 +62,14 @@ def _render(status: int, root: str, value: Mapping[str, Any], request_id: str, *
 
 
 def _without_none(value: Any) -> Any:
+    if type(value) in PLAIN:  # most of an answer is, and to ask whether something is a Mapping takes longer
+        return value
     if isinstance(value, Mapping):
-        return {name: _without_none(member) for name, member in value.items() if member is not None}
+        return {
+            name: member if type(member) in PLAIN else _without_none(member)
+            for name, member in value.items()
+            if member is not None
+        }
     if isinstance(value, list | tuple):
         return [_without_none(member) for member in value]
     return value

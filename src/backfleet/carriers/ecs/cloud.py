@@ -23,7 +23,6 @@ from Tea.exceptions import TeaException
 from backfleet.carriers.ecs.counting import DRY_RUN, counted
 from backfleet.carriers.ecs.model import (
     PERMISSION_MISSING,
-    UNREACHABLE,
     AgentStatus,
     Batch,
     CloudInstance,
@@ -32,15 +31,15 @@ from backfleet.carriers.ecs.model import (
     Result,
     Selection,
     Trouble,
+    instance_of,
 )
-from backfleet.carriers.ecs.problems import Clocks, bad_answer, problem_of
+from backfleet.carriers.ecs.paging import MOST_PAGES, PAGE, pages, token_of
+from backfleet.carriers.ecs.problems import Clocks, bad_answer, no_answer, problem_of
 from backfleet.fleet import CarrierKind
 from backfleet.library_internals import limit_answers
 from backfleet_host.texts import printable
 
-PAGE: Final = 50  # items of one page
-MOST_PAGES: Final = 200
-LONGEST_TOKEN: Final = 4096  # characters of the token of a next page
+ECS: Final = CarrierKind.ECS
 MOST_RESULT_PAGES: Final = 10  # of one invocation, which has at most 50 instances
 CONNECT_MS, READ_MS = 5_000, 15_000
 LONGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes; 50 results with 24 KB of output each are 1.7 MB
@@ -65,7 +64,7 @@ def runtime() -> RuntimeOptions:
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
     """Make one call of the SDK, and count it. Raises EcsProblem."""
-    return counted(CarrierKind.ECS, action, lambda: _calling(action, call))
+    return counted(ECS, action, lambda: _calling(action, call))
 
 
 def _calling(action: str, call: Callable[[], Any]) -> Any:
@@ -80,10 +79,9 @@ def _calling(action: str, call: Callable[[], Any]) -> Any:
         clocks = Clocks(began, _last.date)
         raise problem_of(action, code, str(problem.message or ""), status, known, clocks) from None
     except (TeaException, OSError) as problem:
-        why = printable(str(problem))[:200]
-        raise EcsProblem(UNREACHABLE, f"{action} had no answer: {why}", Trouble.PASSES) from None
+        raise no_answer(ECS, action, problem) from None
     except (AttributeError, TypeError, ValueError, KeyError, IndexError) as problem:
-        raise bad_answer(action, printable(f"{type(problem).__name__}: {problem}")[:100]) from None
+        raise bad_answer(ECS, action, problem) from None
 
 
 class Cloud:
@@ -116,8 +114,9 @@ class Cloud:
         ids, is_empty = selection.instance_ids, True
         for some in [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)] or [()]:
             asked = self._asked(selection, some)
-            for body in self._pages("ecs:DescribeInstances", asked, self._client.describe_instances_with_options):
-                found = list(_page(body).instances)
+            call, action = self._client.describe_instances_with_options, "ecs:DescribeInstances"
+            for page in self._pages(action, asked, call, lambda body: (_page(body), body.next_token)):
+                found = list(page.instances)
                 is_empty = is_empty and not found
                 yield [one for one in found if not ids or one.remote_id in ids]
         if is_empty:
@@ -186,7 +185,7 @@ class Cloud:
         body = calling("ecs:RunCommand", lambda: self._client.run_command_with_options(asked, runtime()).body)
         invoke_id = str(getattr(body, "invoke_id", None) or "")
         if not 0 < len(invoke_id) <= 64 or not invoke_id.isascii():
-            raise bad_answer("ecs:RunCommand", "no InvokeId")
+            raise bad_answer(ECS, "ecs:RunCommand", "no InvokeId")
         return invoke_id
 
     def results(self, invoke_id: str, open_ids: Sequence[str] = ()) -> list[Result]:
@@ -195,11 +194,8 @@ class Cloud:
             region_id=self._region, invoke_id=invoke_id, content_encoding="Base64", max_results=PAGE
         )
         call, action = self._client.describe_invocation_results_with_options, "ecs:DescribeInvocationResults"
-        found = []
-        for body in self._pages(action, asked, call, lambda body: body.invocation, MOST_RESULT_PAGES):
-            listed = body.invocation_results.invocation_result if body.invocation_results else None
-            found += [_result(one) for one in listed or [] if one.invoke_id == invoke_id]
-        return found
+        part = functools.partial(_results, invoke_id)
+        return [one for page in self._pages(action, asked, call, part, MOST_RESULT_PAGES) for one in page]
 
     def stop(self, invoke_id: str, remote_ids: Sequence[str]) -> None:
         """Have an invocation stopped on these instances. Raises EcsProblem."""
@@ -211,32 +207,30 @@ class Cloud:
         action: str,
         asked: Any,
         call: Callable[..., Any],
-        part: Callable[[Any], Any] = lambda body: body,
+        part: Callable[[Any], tuple[Any, object]],
         most: int = MOST_PAGES,
     ) -> Iterator[Any]:
-        """Return every page of a list, each once, and one at a time."""
-        tokens: set[str] = set()
-        while True:
+        """Return every page of a list, each once, and one at a time. `part` reads it, and the next one's token."""
+
+        def ask(token: str) -> tuple[Any, object]:
             self._before_call()
-            page = calling(action, lambda: part(call(asked, runtime()).body))
-            if page is None:
-                raise bad_answer(action, "an answer without a list")
-            yield page
-            token = page.next_token or ""
-            if not token:
-                return
-            if token in tokens or len(tokens) + 1 >= most:
-                raise bad_answer(action, f"a list that does not end (page {len(tokens) + 1})")
-            tokens.add(token)
-            asked.next_token = token
+            asked.next_token = token or None
+            read: tuple[Any, object] = calling(action, lambda: part(call(asked, runtime()).body))
+            return read
+
+        return pages(ECS, action, ask, most)
+
+
+def _results(invoke_id: str, body: Any) -> tuple[list[Result], object]:
+    """Return the results on a page of those of an invocation, and the token of the next page."""
+    of = body.invocation
+    listed = of.invocation_results.invocation_result if of.invocation_results else None
+    return [_result(one) for one in listed or [] if one.invoke_id == invoke_id], of.next_token
 
 
 def _page(body: Any) -> Page:
     listed = (body.instances.instance if body.instances else None) or []
-    token = str(body.next_token or "")
-    if len(token) > LONGEST_TOKEN:
-        raise bad_answer("ecs:DescribeInstances", f"a token of {len(token)} characters")
-    return Page(tuple(_instance(one) for one in listed), token)
+    return Page(tuple(_instance(one) for one in listed), token_of(ECS, "ecs:DescribeInstances", body.next_token))
 
 
 def _instance(one: Any) -> CloudInstance:
@@ -244,7 +238,7 @@ def _instance(one: Any) -> CloudInstance:
     if one.vpc_attributes and one.vpc_attributes.private_ip_address:
         address = next(iter(one.vpc_attributes.private_ip_address.ip_address or []), "")
     texts = (one.instance_id, one.instance_name, one.status, one.ostype, one.osname, one.host_name, address)
-    return CloudInstance(*(printable(str(text or ""))[:128] for text in texts))
+    return instance_of(*(str(text or "") for text in texts))
 
 
 def _output(text: str) -> bytes:
@@ -257,7 +251,7 @@ def _output(text: str) -> bytes:
 def _result(one: Any) -> Result:
     return Result(
         str(one.instance_id),
-        str(one.invocation_status or ""),
+        printable(str(one.invocation_status or ""))[:32],
         one.exit_code if isinstance(one.exit_code, int) else None,
         printable(str(one.error_code or ""))[:64],
         printable(str(one.error_info or ""))[:300],

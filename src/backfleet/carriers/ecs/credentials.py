@@ -12,14 +12,13 @@ from alibabacloud_credentials.provider import CLIProfileCredentialsProvider
 from alibabacloud_tea_openapi.client import Client as AnyClient
 from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 
-from backfleet.carriers.ecs.cloud import CONNECT_MS, READ_MS, Cloud, calling, runtime
-from backfleet.carriers.ecs.model import KEY_REFUSED, NOT_ALLOWED, EcsAccount, EcsProblem, Source, Trouble
+from backfleet.carriers.ecs.cloud import CONNECT_MS, ECS, READ_MS, Cloud, calling, runtime
+from backfleet.carriers.ecs.model import EcsAccount, Source
+from backfleet.carriers.ecs.permits import Permits, none_found
 from backfleet.carriers.ecs.problems import bad_answer
-from backfleet.carriers.ecs.sessions import Sessions
-from backfleet.outbound import Destinations, NotAllowed, resolve
+from backfleet.carriers.ecs.sessions import SESSION, SESSION_SECONDS
+from backfleet.outbound import Destinations
 
-SESSION: Final = "backfleet"
-SESSION_SECONDS: Final = 3600
 STS: Final = "sts.aliyuncs.com"
 MOST_KEPT: Final = 200
 
@@ -28,15 +27,8 @@ class Clouds:
     """Makes clients of cloud accounts, and keeps their sessions while these last."""
 
     def __init__(self, allowed: Destinations, open_secret: Callable[[str], str], may_use_own: Callable[[str], bool]):
-        """Begin with no session.
-
-        Args:
-            allowed: where the server may go.
-            open_secret: opens the sealed secret of a key.
-            may_use_own: whether an account may use the credentials that the server finds where it runs.
-        """
-        self._allowed, self._open, self._may_use_own = allowed, open_secret, may_use_own
-        self._roles = Sessions()
+        """Begin with no session. See `Permits`."""
+        self._permits = Permits(allowed, open_secret, may_use_own)
         self._lock = threading.Lock()
         self._authorities: dict[str, int] = {}  # the text -> the descriptor of a file with it
 
@@ -47,12 +39,12 @@ class Clouds:
         common = self._common(account, region)
         if account.role_arn:
             plain = dict(common)
-            common |= self._roles.of(account, now, lambda: self._assumed(account, plain))
+            common |= self._permits.roles.of(account, now, lambda: self._assumed(account, plain))
         else:
             common |= self._own(account)
         config = Config(**common, **({"endpoint": account.endpoint} if account.endpoint else {}))
         made = Cloud(region, config, before_call)
-        self._check(made.endpoint)
+        self._permits.check_place(account, f"https://{made.endpoint}/")
         return made
 
     def _common(self, account: EcsAccount, region: str) -> dict[str, Any]:
@@ -61,22 +53,12 @@ class Clouds:
         }  # fmt: skip
         return found | ({"ca": self._authority_file(account.authority)} if account.authority else {})
 
-    def _check(self, endpoint: str) -> None:
-        try:
-            self._allowed.place_of(f"https://{endpoint}/", resolve)
-        except NotAllowed as problem:
-            raise EcsProblem(NOT_ALLOWED, f"the server may not go there: {problem}", Trouble.ACCOUNT) from None
-        except OSError:
-            return  # the SDK says that it has no address
-
     def _own(self, account: EcsAccount) -> dict[str, Any]:
         """Return the credentials of an account, without a role."""
         if account.source is Source.KEY:
-            secret = self._opened(account.sealed)
+            secret = self._permits.opened(account, account.sealed)
             return {"access_key_id": account.key_id, "access_key_secret": secret}
-        if not self._may_use_own(account.account_id):
-            text = "the credentials of the server itself may not be used: name the account in `ecs_own_credentials_for`"
-            raise EcsProblem(NOT_ALLOWED, text, Trouble.ACCOUNT)
+        self._permits.check_own(account)
         try:
             if account.source is Source.PROFILE:
                 found = Credential(provider=CLIProfileCredentialsProvider(profile_name=account.source_name))
@@ -86,21 +68,15 @@ class Clouds:
                 found = Credential()
             found.get_credential()
         except Exception as problem:  # noqa: BLE001 - each provider of the SDK raises its own kinds
-            raise EcsProblem(KEY_REFUSED, f"no credentials were found: {problem}"[:300], Trouble.ACCOUNT) from None
+            raise none_found(account, problem) from None
         return {"credential": found}
-
-    def _opened(self, sealed: str) -> str:
-        try:
-            return self._open(sealed) if sealed else ""
-        except ValueError as problem:
-            raise EcsProblem(KEY_REFUSED, f"a secret cannot be opened: {problem}", Trouble.ACCOUNT) from None
 
     def _assumed(self, account: EcsAccount, common: dict[str, Any]) -> tuple[dict[str, str], datetime]:
         """Take on the account's role. Return the credentials, and when they end."""
         endpoint = account.sts_endpoint or STS
-        self._check(endpoint)
+        self._permits.check_place(account, f"https://{endpoint}/")
         client = AnyClient(Config(**common, **self._own(account), endpoint=endpoint))
-        return _assume(client, account.role_arn, self._opened(account.external_id))
+        return _assume(client, account.role_arn, self._permits.opened(account, account.external_id))
 
     def _authority_file(self, authority: str) -> str:
         """Return a file with this text, for the SDK reads authorities from files only: in memory, and gone with us."""
@@ -133,5 +109,5 @@ def _assume(client: AnyClient, role_arn: str, external_id: str) -> tuple[dict[st
             "security_token": str(given["SecurityToken"]),
         }
     except (KeyError, TypeError, ValueError):
-        raise bad_answer("sts:AssumeRole", "no credentials") from None
+        raise bad_answer(ECS, "sts:AssumeRole", "no credentials") from None
     return found, until

@@ -13,6 +13,7 @@ from backfleet.carriers.ecs.model import (
     INSTANCE_NOT_FOUND,
     INSTANCE_NOT_RUNNING,
     KEY_REFUSED,
+    NOT_ALLOWED,
     PERMISSION_MISSING,
     QUOTA_USED_UP,
     REGION_REFUSED,
@@ -20,7 +21,10 @@ from backfleet.carriers.ecs.model import (
     UNREACHABLE,
     EcsProblem,
     Trouble,
+    code_for,
 )
+from backfleet.fleet import CarrierKind
+from backfleet.outbound import NotAllowed
 from backfleet_host.texts import printable
 
 LONGEST: Final = 400  # characters of what the cloud says that are shown
@@ -116,14 +120,32 @@ def problem_of(
             if ours == CLOCK_WRONG and clocks is not None:
                 return EcsProblem(ours, f"{action} was refused: {clocks} ({heard}). {advice}", trouble, code)
             return EcsProblem(ours, f"{action} was refused ({heard}). {advice}", trouble, code)
-    if status >= 500 or status == 429 or not code:
+    return unlisted(CarrierKind.ECS, action, code, heard, is_passing=status >= 500 or status == 429 or not code,
+                    status=status)  # fmt: skip
+
+
+def unlisted(cloud: CarrierKind, action: str, code: str, heard: str, *, is_passing: bool, status: int) -> EcsProblem:
+    """Return what an error means that is in no table. `heard` is what the cloud said, for people."""
+    if is_passing:
         text = f"{action} had no useful answer (HTTP {status}, {heard}). It is asked again."
-        return EcsProblem(UNREACHABLE, text, Trouble.PASSES, code)
+        return EcsProblem(code_for(cloud, UNREACHABLE), text, Trouble.PASSES, code)
     text = f"{action} was refused ({heard}). It is not sent again: look up what the cloud means by that code."
-    return EcsProblem(COMMAND_REFUSED, text, Trouble.COMMAND, code)
+    return EcsProblem(code_for(cloud, COMMAND_REFUSED), text, Trouble.COMMAND, code)
 
 
-def bad_answer(action: str, what: str) -> EcsProblem:
-    """Return the problem of an answer that no Cloud Assistant gives."""
-    return EcsProblem(BAD_ANSWER, f"{action} was answered with something else: {what}. Is it the endpoint?",
-                      Trouble.PASSES)  # fmt: skip
+def no_answer(cloud: CarrierKind, action: str, problem: Exception) -> EcsProblem:
+    """Return the problem of a call that the cloud did not answer."""
+    text = f"{action} had no answer: {printable(str(problem))[:200]}"
+    return EcsProblem(code_for(cloud, UNREACHABLE), text, Trouble.PASSES)
+
+
+def not_allowed(cloud: CarrierKind, problem: NotAllowed) -> EcsProblem:
+    """Return the problem of an address that the settings do not allow."""
+    return EcsProblem(code_for(cloud, NOT_ALLOWED), f"the server may not go there: {problem}", Trouble.ACCOUNT)
+
+
+def bad_answer(cloud: CarrierKind, action: str, what: str | Exception) -> EcsProblem:
+    """Return the problem of an answer that this cloud does not give. `what` is what it was, or why it is not read."""
+    found = what if isinstance(what, str) else printable(f"{type(what).__name__}: {what}")[:100]
+    text = f"{action} was answered with something else: {found}. Is it the endpoint?"
+    return EcsProblem(code_for(cloud, BAD_ANSWER), text, Trouble.PASSES)

@@ -8,6 +8,8 @@ from typing import Final
 
 from backfleet.carriers.ecs.model import EcsAccount
 
+SESSION: Final = "backfleet"  # what the cloud shows of who took a role on
+SESSION_SECONDS: Final = 3600
 EARLY: Final = timedelta(minutes=5)  # before a session ends, there is a new one
 MOST_KEPT: Final = 200
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncssh
 
@@ -12,6 +13,7 @@ from backfleet.carriers.ssh.scripts import input_of, run_command
 from backfleet.commands import SHELL, HandedInvocation, with_chunk
 
 PIECE: Final = 16 * 1024  # bytes read at once
+BEGIN_SECONDS: Final = 15.0  # for a host to begin a command
 END_SECONDS: Final = 10.0  # for a command that was stopped to end
 GRACE_SECONDS: Final = 5.0  # beyond a command's own time, for one that ends itself in time
 
@@ -54,7 +56,7 @@ class Running:
             return Ended(refusal=str(problem))
         until = time.monotonic() + one.timeout_seconds + GRACE_SECONDS
         command = run_command(sudo=self._sudo)
-        async with self._connection.create_process(command, encoding=None, stderr=asyncssh.STDOUT) as process:
+        async with begun(self._connection, command, stderr=asyncssh.STDOUT) as process:
             process.stdin.write(sent)
             return await self._follow(process, note, every, until)
 
@@ -96,5 +98,34 @@ class Running:
             reading.cancel()
         if was_stopped:
             return Ended(None, kept, dropped, not is_late, is_late)
-        await process.wait_closed()
-        return Ended(process.exit_status, kept, dropped)
+        return Ended(await _exit_code_of(process), kept, dropped)
+
+
+async def _exit_code_of(process: "asyncssh.SSHClientProcess[bytes]") -> int | None:
+    """Return the exit code of a command whose output has ended; None if the host does not say it in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait_closed()
+    return process.exit_status
+
+
+@asynccontextmanager
+async def begun(
+    connection: asyncssh.SSHClientConnection, command: str, **more: Any
+) -> "AsyncIterator[asyncssh.SSHClientProcess[bytes]]":
+    """Have a host begin a command, and leave it at the end without waiting for the other side, which may say nothing.
+
+    Args:
+        connection: to the host.
+        command: what it runs.
+        more: of create_process.
+
+    Raises:
+        asyncssh.Error, OSError: the host does not begin it; TimeoutError is one of them.
+    """
+    async with asyncio.timeout(BEGIN_SECONDS):
+        process = await connection.create_process(command, encoding=None, **more)
+    try:
+        yield process
+    finally:
+        process.channel.abort()

@@ -20,7 +20,7 @@ from backfleet.carriers.facts import read_facts
 from backfleet.carriers.ssh import _store
 from backfleet.carriers.ssh.connecting import connected
 from backfleet.carriers.ssh.model import KEY_MISSING, SUDO_REFUSED, UNFIT, UNREACHABLE, SshHost, SshProblem
-from backfleet.carriers.ssh.running import Ended, Running
+from backfleet.carriers.ssh.running import Ended, Running, begun
 from backfleet.carriers.ssh.scripts import facts_command
 from backfleet.commands import FinalReport, HandedInvocation
 from backfleet.fleet import Heartbeat
@@ -217,7 +217,7 @@ def _report_of(ended: Ended) -> FinalReport:
 
 
 async def _ask(connection: asyncssh.SSHClientConnection, command: str) -> tuple[str, str, int | None]:
-    async with connection.create_process(command, stdin=asyncssh.DEVNULL, encoding=None) as process:
+    async with begun(connection, command, stdin=asyncssh.DEVNULL) as process:
         output, errors = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr))
         await process.wait_closed()
     return output.decode(errors="replace"), errors.decode(errors="replace"), process.exit_status

@@ -17,7 +17,6 @@ from backfleet.carriers.ecs.counting import counted
 from backfleet.carriers.ecs.model import (
     COMMAND_REFUSED,
     MOST_AT_ONCE,
-    NOT_ALLOWED,
     UNREACHABLE,
     AgentStatus,
     Batch,
@@ -27,16 +26,17 @@ from backfleet.carriers.ecs.model import (
     Result,
     Selection,
     Trouble,
+    instance_of,
 )
+from backfleet.carriers.ecs.paging import MOST_PAGES, PAGE, pages, token_of
+from backfleet.carriers.ecs.problems import bad_answer, no_answer, not_allowed
 from backfleet.carriers.facts import FACTS
-from backfleet.carriers.ssm.problems import NOT_RUN, STATES, bad_answer, named, problem_of
+from backfleet.carriers.ssm.problems import NOT_RUN, STATES, named, problem_of
 from backfleet.fleet import CarrierKind
 from backfleet.outbound import NotAllowed
 from backfleet_host.texts import printable
 
-PAGE: Final = 50  # items of one page
-MOST_PAGES: Final = 200
-LONGEST_TOKEN: Final = 4096  # characters of the token of a next page
+SSM: Final = CarrierKind.SSM
 DOCUMENT: Final = "AWS-RunShellScript"
 DELIVERY_SECONDS: Final = 120  # until an instance has fetched a command; AWS takes 30 or more
 MOST_SECONDS: Final = 172_800  # that AWS lets a command run
@@ -47,7 +47,7 @@ GONE: Final = frozenset({"terminated", "shutting-down", ""})
 
 def calling(action: str, call: Callable[[], Any]) -> Any:
     """Make one call of the SDK, and count it. Raises EcsProblem."""
-    return counted(CarrierKind.SSM, action, lambda: _calling(action, call))
+    return counted(SSM, action, lambda: _calling(action, call))
 
 
 def _calling(action: str, call: Callable[[], Any]) -> Any:
@@ -58,13 +58,11 @@ def _calling(action: str, call: Callable[[], Any]) -> Any:
         status = int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
         raise problem_of(action, str(error.get("Code") or ""), str(error.get("Message") or ""), status) from None
     except NotAllowed as problem:
-        text = f"the server may not go there: {problem}"
-        raise EcsProblem(named(NOT_ALLOWED), text, Trouble.ACCOUNT) from None
+        raise not_allowed(SSM, problem) from None
     except (BotoCoreError, OSError) as problem:
-        why = printable(str(problem))[:200]
-        raise EcsProblem(named(UNREACHABLE), f"{action} had no answer: {why}", Trouble.PASSES) from None
+        raise no_answer(SSM, action, problem) from None
     except (AttributeError, TypeError, ValueError, KeyError, IndexError) as problem:
-        raise bad_answer(action, printable(f"{type(problem).__name__}: {problem}")[:100]) from None
+        raise bad_answer(SSM, action, problem) from None
 
 
 class Systems:
@@ -85,7 +83,10 @@ class Systems:
         listed, following = self._listed(selection, token)
         away = [one["InstanceId"] for one in listed if one.get("PingStatus") != "Online"]
         states = self._states([each for each in away if each.startswith("i-")])
-        found = [_instance(one, states.get(one["InstanceId"], "")) for one in listed]
+        try:
+            found = [_instance(one, states.get(one["InstanceId"], "")) for one in listed]
+        except ValueError as problem:
+            raise bad_answer(SSM, "ssm:DescribeInstanceInformation", problem) from None
         return Page(tuple(one for one in found if one.status not in GONE), following)
 
     def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
@@ -124,9 +125,8 @@ class Systems:
 
         def ask() -> tuple[list[dict[str, Any]], str]:
             answer = self._ssm.describe_instance_information(**asked)
-            return [one for one in answer.get("InstanceInformationList", []) if one["InstanceId"]], _token(
-                action, answer
-            )
+            listed = [one for one in answer.get("InstanceInformationList", []) if one["InstanceId"]]
+            return listed, token_of(SSM, action, answer.get("NextToken"))
 
         try:
             found: tuple[list[dict[str, Any]], str] = calling(action, ask)
@@ -262,31 +262,19 @@ class Systems:
 
     def _pages(self, action: str, call: Callable[..., Any], asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Return every page of a list, one at a time."""
-        tokens: set[str] = set()
-        while True:
+
+        def ask(token: str) -> tuple[dict[str, Any], object]:
             self._before_call()
-            page = calling(action, functools.partial(call, **asked))
-            yield page
-            token = _token(action, page)
-            if not token:
-                return
-            if token in tokens or len(tokens) + 1 >= MOST_PAGES:
-                raise bad_answer(action, f"a list that does not end (page {len(tokens) + 1})")
-            tokens.add(token)
-            asked = {**asked, "NextToken": token}
+            page = calling(action, functools.partial(call, **asked, **({"NextToken": token} if token else {})))
+            return page, page.get("NextToken")
 
-
-def _token(action: str, page: dict[str, Any]) -> str:
-    token = str(page.get("NextToken") or "")
-    if len(token) > LONGEST_TOKEN:
-        raise bad_answer(action, f"a token of {len(token)} characters")
-    return token
+        return pages(SSM, action, ask)
 
 
 def _command_id(action: str, command: dict[str, Any]) -> str:
     found = str(command.get("CommandId") or "")
     if not 0 < len(found) <= 64 or not found.isascii():
-        raise bad_answer(action, "no CommandId")
+        raise bad_answer(SSM, action, "no CommandId")
     return found
 
 
@@ -301,7 +289,7 @@ def _instance(one: dict[str, Any], state: str) -> CloudInstance:
         str(one.get("PlatformType") or "").lower(), system,
         host, one.get("IPAddress") or "",
     )  # fmt: skip
-    return CloudInstance(*(printable(str(text).strip())[:128] for text in texts))
+    return instance_of(*(str(text) for text in texts))
 
 
 def _state(one: dict[str, Any]) -> Result:

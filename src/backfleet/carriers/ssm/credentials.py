@@ -11,15 +11,15 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from backfleet.carriers.ecs.model import KEY_REFUSED, NOT_ALLOWED, EcsAccount, EcsProblem, Source, Trouble
-from backfleet.carriers.ecs.sessions import Sessions
-from backfleet.carriers.ssm.api import Systems, calling
-from backfleet.carriers.ssm.problems import bad_answer, named
+from backfleet.carriers.ecs.model import NOT_ALLOWED, EcsAccount, EcsProblem, Source, Trouble
+from backfleet.carriers.ecs.permits import Permits, none_found
+from backfleet.carriers.ecs.problems import bad_answer
+from backfleet.carriers.ecs.sessions import SESSION, SESSION_SECONDS
+from backfleet.carriers.ssm.api import SSM, Systems, calling
+from backfleet.carriers.ssm.problems import named
 from backfleet.carriers.ssm.transport import sender
-from backfleet.outbound import Destinations, NotAllowed, resolve
+from backfleet.outbound import Destinations
 
-SESSION: Final = "backfleet"
-SESSION_SECONDS: Final = 3600
 MOST_KEPT: Final = 50
 _METADATA: Final = ("container-role", "iam-role")  # providers that ask addresses of the machine
 _NOTHING_FOUND: Final[dict[str, Any]] = {
@@ -33,15 +33,8 @@ class Clouds:
     """Makes clients of accounts of AWS, and keeps their sessions while these last."""
 
     def __init__(self, allowed: Destinations, open_secret: Callable[[str], str], may_use_own: Callable[[str], bool]):
-        """Begin with no session.
-
-        Args:
-            allowed: where the server may go.
-            open_secret: opens the sealed secret of a key.
-            may_use_own: whether an account may use the credentials that the server finds where it runs.
-        """
-        self._allowed, self._open, self._may_use_own = allowed, open_secret, may_use_own
-        self._roles = Sessions()
+        """Begin with no session. See `Permits`."""
+        self._permits = Permits(allowed, open_secret, may_use_own)
         self._plain = Session(_NOTHING_FOUND)
         self._own: dict[tuple[Source, str], Any] = {}  # the SDK's, which fetches new ones before these expire
         self._lock = threading.Lock()  # making clients is not for two threads at once
@@ -52,7 +45,7 @@ class Clouds:
         """Return a client of one region. Raises EcsProblem."""
         keys = self._keys(account)
         if account.role_arn:
-            keys = self._roles.of(account, now, lambda: self._assumed(account, region, keys))
+            keys = self._permits.roles.of(account, now, lambda: self._assumed(account, region, keys))
         endpoint = account.endpoint
         ssm, ec2 = (self._client(account, region, service, endpoint, keys) for service in ("ssm", "ec2"))
         return Systems(ssm, ec2, before_call)
@@ -68,28 +61,20 @@ class Clouds:
                     service, region_name=region, endpoint_url=f"https://{endpoint}" if endpoint else None,
                     config=config, **keys,
                 )  # fmt: skip
-            made.meta.events.register("before-send", sender(self._allowed, account.authority))
+            made.meta.events.register("before-send", sender(self._permits.allowed, account.authority))
         except (BotoCoreError, ValueError, OSError) as problem:
             raise EcsProblem(named(NOT_ALLOWED), f"no client can be made: {problem}"[:300], Trouble.ACCOUNT) from None
-        self._check(str(made.meta.endpoint_url))
+        self._permits.check_place(account, str(made.meta.endpoint_url))
         return made
-
-    def _check(self, url: str) -> None:
-        try:
-            self._allowed.place_of(url, resolve)
-        except NotAllowed as problem:
-            text = f"the server may not go there: {problem}"
-            raise EcsProblem(named(NOT_ALLOWED), text, Trouble.ACCOUNT) from None
-        except OSError:
-            return  # the call says that it has no address
 
     def _keys(self, account: EcsAccount) -> dict[str, str]:
         """Return the credentials of an account, without a role."""
         if account.source is Source.KEY:
-            return {"aws_access_key_id": account.key_id, "aws_secret_access_key": self._opened(account.sealed)}
-        if not self._may_use_own(account.account_id):
-            text = "the credentials of the server itself may not be used: name the account in `ssm_own_credentials_for`"
-            raise EcsProblem(named(NOT_ALLOWED), text, Trouble.ACCOUNT)
+            return {
+                "aws_access_key_id": account.key_id,
+                "aws_secret_access_key": self._permits.opened(account, account.sealed),
+            }
+        self._permits.check_own(account)
         try:
             with self._lock:
                 name = (account.source, account.source_name)
@@ -99,22 +84,14 @@ class Clouds:
                     self._own[name] = _found(account)
                 found = self._own[name].get_frozen_credentials()
         except Exception as problem:  # noqa: BLE001 - each provider of the SDK raises its own kinds
-            text = f"no credentials were found: {problem}"[:300]
-            raise EcsProblem(named(KEY_REFUSED), text, Trouble.ACCOUNT) from None
+            raise none_found(account, problem) from None
         token = {"aws_session_token": found.token} if found.token else {}
         return {"aws_access_key_id": found.access_key, "aws_secret_access_key": found.secret_key, **token}
-
-    def _opened(self, sealed: str) -> str:
-        try:
-            return self._open(sealed) if sealed else ""
-        except ValueError as problem:
-            text = f"a secret cannot be opened: {problem}"
-            raise EcsProblem(named(KEY_REFUSED), text, Trouble.ACCOUNT) from None
 
     def _assumed(self, account: EcsAccount, region: str, keys: dict[str, str]) -> tuple[dict[str, str], datetime]:
         """Take on the account's role. Return the credentials, and when they end."""
         sts = self._client(account, region, "sts", account.sts_endpoint, keys)
-        external_id = self._opened(account.external_id)
+        external_id = self._permits.opened(account, account.external_id)
         asked = {"ExternalId": external_id} if external_id else {}
         answer = calling("sts:AssumeRole", lambda: sts.assume_role(
             RoleArn=account.role_arn, RoleSessionName=SESSION, DurationSeconds=SESSION_SECONDS, **asked
@@ -128,7 +105,7 @@ class Clouds:
             }
             return keys, given["Expiration"]
         except (KeyError, TypeError):
-            raise bad_answer("sts:AssumeRole", "no credentials") from None
+            raise bad_answer(SSM, "sts:AssumeRole", "no credentials") from None
 
 
 def _found(account: EcsAccount) -> Credentials:

@@ -19,10 +19,10 @@ from backfleet.carriers.ecs.model import (
     Trouble,
     code_for,
 )
+from backfleet.carriers.ecs.problems import LONGEST, unlisted
 from backfleet.fleet import CarrierKind
 from backfleet_host.texts import printable
 
-LONGEST: Final = 400  # characters of what the cloud says that are shown
 _KEY: Final = "Give a key that exists and is active, with its secret."
 _POLICY: Final = "Allow it by an IAM policy."
 
@@ -110,14 +110,5 @@ def problem_of(action: str, code: str, message: str, status: int) -> EcsProblem:
         return EcsProblem(
             named(ours), f"{action} {did} ({heard}). {advice}", trouble, code, not_taken=ours == THROTTLED
         )
-    if status >= 500 or status == 429 or not code or code.isdecimal():
-        text = f"{action} had no useful answer (HTTP {status}, {heard}). It is asked again."
-        return EcsProblem(named(UNREACHABLE), text, Trouble.PASSES, code)
-    text = f"{action} was refused ({heard}). It is not sent again: look up what the cloud means by that code."
-    return EcsProblem(named(COMMAND_REFUSED), text, Trouble.COMMAND, code)
-
-
-def bad_answer(action: str, what: str) -> EcsProblem:
-    """Return the problem of an answer that AWS does not give."""
-    text = f"{action} was answered with something else: {what}. Is it the endpoint?"
-    return EcsProblem(named(BAD_ANSWER), text, Trouble.PASSES)
+    passes = status >= 500 or status == 429 or not code or code.isdecimal()
+    return unlisted(CarrierKind.SSM, action, code, heard, is_passing=passes, status=status)

@@ -122,14 +122,16 @@ def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> 
     """Return the clients with these ids that belong to the account."""
     if not ids:
         return {}
-    return {row.id: _client(row) for row in tx.rows(_BY_ID, {"ids": ids, "in": account_id, "of_region": region})}
+    return {
+        client.id: client for client in _READ.all(tx.rows(_BY_ID, {"ids": ids, "in": account_id, "of_region": region}))
+    }
 
 
 def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
     """Return every client of these instances, oldest first."""
     if not instance_ids:
         return []
-    return [_client(row) for row in tx.rows(_ON_INSTANCES, {"ids": instance_ids})]
+    return _READ.all(tx.rows(_ON_INSTANCES, {"ids": instance_ids}))
 
 
 def names_on(tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str]) -> list[ClientName]:

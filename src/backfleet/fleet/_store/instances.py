@@ -109,7 +109,7 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
         found = tx.rows(_OF_ACCOUNT, {"ids": ids, "in": account_id})
     else:
         found = tx.rows(_OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
-    return {row.id: _instance(row) for row in found}
+    return {instance.id: instance for instance in _READ.all(found)}
 
 
 def without_client(tx: Transaction, account_id: str, region: str, package: str) -> list[Instance]:

@@ -7,7 +7,7 @@ from typing import Any
 from backfleet import fleet
 from backfleet.carriers import ecs, ssh
 from backfleet.fleet import AgentRun, CarrierKind, Client, Inventory
-from backfleet.operations.backfleet.ecs_accounts import ecs_of
+from backfleet.operations.backfleet.cloud_accounts import host_of
 from backfleet.operations.backfleet.ssh_hosts import ssh_of
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
@@ -117,7 +117,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "Checkups": [_checkup(client) for client in clients],
         "Clones": [_clone(run) for run in clones],
         **ssh_of(way),
-        **ecs_of(cloud, found.carrier.value.capitalize()),
+        **host_of(cloud, found.carrier.value.capitalize()),
     }
 
 

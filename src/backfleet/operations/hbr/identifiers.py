@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from backfleet.operations.hbr.errors import TooManyTargets
@@ -13,21 +14,21 @@ CLIENT_PREFIX: Final = "c-"
 LONGEST_ID: Final = 64  # characters; ours have 23
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NamedIds:
     """The ids of a call in request order, each once."""
 
     ids: tuple[str, ...]
 
-    @property
-    def instances(self) -> list[str]:
+    @cached_property
+    def instances(self) -> Sequence[str]:
         """Those that name an instance."""
-        return [named for named in self.ids if named.startswith(INSTANCE_PREFIXES)]
+        return tuple(named for named in self.ids if named.startswith(INSTANCE_PREFIXES))
 
-    @property
-    def clients(self) -> list[str]:
+    @cached_property
+    def clients(self) -> Sequence[str]:
         """Those that name a client."""
-        return [named for named in self.ids if is_client(named)]
+        return tuple(named for named in self.ids if is_client(named))
 
 
 def is_client(named: str) -> bool:

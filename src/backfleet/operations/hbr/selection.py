@@ -99,6 +99,8 @@ class Selection:
 
     def with_dials(self, targets: Sequence[TaskTarget]) -> list[TaskTarget]:
         """Return targets of which those that wait for an agent to connect say so."""
+        if not self.dials:
+            return list(targets)
         return [
             replace(target, note=WAITS_FOR_DIAL.format(self.dials[target.instance_id]))
             if target.instance_id in self.dials and target.resolved is None
