@@ -29,6 +29,11 @@ _NEWS = Prepared(
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_HAS_NEWS = Prepared(
+    sa.select(invocations.c.id)
+    .where(invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected)
+    .limit(1)
+)
 _COLLECTED = Prepared(
     sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
 )
@@ -347,8 +352,7 @@ def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
 
 def has_news(tx: Transaction, topic: str) -> bool:
     """Return whether there is news for this sender."""
-    of_sender = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
-    return tx.first(sa.select(invocations.c.id).where(of_sender).limit(1)) is not None
+    return tx.first(_HAS_NEWS, {"wanted": topic}) is not None
 
 
 def mark_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
