@@ -34,6 +34,8 @@ _HAS_NEWS = Prepared(
     .where(invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected)
     .limit(1)
 )
+_LAST_ROUND = Prepared(sa.select(lease_rounds.c.at))
+_LAST_ROUND_LOCKED = Prepared(sa.select(lease_rounds.c.at).with_for_update())
 _COLLECTED = Prepared(
     sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
 )
@@ -254,8 +256,7 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
 
 def last_round(tx: Transaction, *, locks: bool = False) -> datetime | None:
     """Return when leases were last looked at; None if they never were."""
-    query = sa.select(lease_rounds.c.at)
-    found: datetime | None = tx.scalar(query.with_for_update() if locks else query)
+    found: datetime | None = tx.scalar(_LAST_ROUND_LOCKED if locks else _LAST_ROUND, {})
     return found
 
 
