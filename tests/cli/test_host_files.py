@@ -98,6 +98,58 @@ def test_the_ssh_client_says_what_its_configuration_means(tmp_path: Path) -> Non
     assert bastion.jumps == ()
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="it asks the SSH client")
+def test_the_first_jump_host_may_have_one_itself(tmp_path: Path) -> None:
+    """As for the client: of several that are named, the others are reached through those before them."""
+    config = tmp_path / "config"
+    config.write_text(
+        "Host db\n  ProxyJump inner,ops@last:2200\nHost inner\n  HostName 10.0.0.2\n  ProxyJump outer\n"
+        "Host outer\n  HostName 203.0.113.9\n  Port 443\nHost last\n  ProxyJump nowhere\n"
+    )
+    (host,) = ask_ssh(config, ["db"])
+    assert [(hop.address, hop.port) for hop in host.jumps] == [("203.0.113.9", 443), ("10.0.0.2", 22), ("last", 2200)]
+    assert host.target.address == "db"
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="it asks the SSH client")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"Host a\n  ProxyCommand nc %h %p\n", "ProxyCommand, which the server does not run", id="command"),
+        pytest.param(b"Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n", "or in a circle", id="a circle of jump hosts"),
+        pytest.param(b"Include config\nHost a\n", "Too many recursive", id="a file that includes itself"),
+        pytest.param(b"Host a\n  User \xff\n", "not UTF-8", id="another encoding"),
+        pytest.param(b"Host a\n  Prot 22\x1b[2J\n", "ssh refuses", id="a typing error"),
+    ],
+)
+def test_a_configuration_that_cannot_be_followed_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """A way that is left out would end at another host, or nowhere."""
+    config = tmp_path / "config"
+    config.write_bytes(content.replace(b"Include config", f"Include {config}".encode()))
+    with pytest.raises(BadHosts) as caught:
+        list(ask_ssh(config, ["a"]))
+    assert words in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_host_of_ansible_that_needs_a_command_on_the_way_is_refused() -> None:
+    for variable in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        hosts = {"db": {variable: "-o ProxyCommand='ssh -W %h:%p bastion'"}}
+        with pytest.raises(BadHosts, match="ProxyCommand, which the server does not run"):
+            read_inventory(json.dumps({"_meta": {"hostvars": hosts}}), "hosts.json")
+    (found,) = read_inventory(json.dumps({"_meta": {"hostvars": {"x": {"ansible_ssh_common_args": "-i /a-Jb"}}}}), "f")
+    assert found.jumps == ()
+
+
+def test_a_host_key_that_was_revoked_is_not_taken(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    key = " ".join((tmp_path / "key.pub").read_text().split()[:2])
+    known = tmp_path / "known_hosts"
+    known.write_text(f"10.0.0.7 {key}\n@revoked * {key}\n")
+    (host,) = read_hosts_file("[[hosts]]\naddress = '10.0.0.7'\n", "f")
+    assert with_known_keys(host, known).target.host_keys == ()
+
+
 def test_known_host_keys_are_found_also_where_their_names_are_hashed(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     key = " ".join((tmp_path / "key.pub").read_text().split()[:2])

@@ -1,5 +1,7 @@
 """backfleet relay as a process: it serves until a signal, and says what is wrong with its arguments."""
 
+import os
+import pwd
 import re
 import select
 import signal
@@ -78,6 +80,30 @@ def test_a_wrong_server_is_named_at_the_start(site: Site) -> None:
             process.send_signal(signal.SIGINT)
             assert "Traceback" not in process.communicate(timeout=20)[1]
         assert process.returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+@pytest.mark.parametrize("whose", ["all of it", "one in it", "a link in it", "a link as its lock"])
+def test_a_folder_that_another_user_has_is_not_used(tmp_path: Path, whose: str) -> None:
+    """They could have the relay write into any file of its user's."""
+    cache, precious = tmp_path / "cache", tmp_path / "precious"
+    (cache / "artifacts").mkdir(parents=True)
+    precious.write_text("precious")
+    nobody, expected = pwd.getpwnam("nobody").pw_uid, "belongs to the user"
+    if whose == "all of it":
+        os.chown(cache, nobody, -1)
+    elif whose == "one in it":
+        os.chown(cache / "artifacts", nobody, -1)
+    elif whose == "a link in it":
+        (cache / "parts").symlink_to(tmp_path)
+        expected = "is a link, or no folder"
+    else:
+        (cache / "lock").symlink_to(precious)
+        expected = "cannot be used"
+    words = ("--upstream", "https://127.0.0.1:9", "--cache", str(cache), "--listen", "127.0.0.1:0")
+    found = CliRunner().invoke(main, ["relay", *words])
+    assert (found.exit_code, expected in found.output, "--cache" in found.output) == (1, True, True), found.output
+    assert precious.read_text() == "precious"
 
 
 @pytest.mark.parametrize(

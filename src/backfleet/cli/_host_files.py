@@ -13,9 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from backfleet_host.texts import printable
+
+MOST_HOPS: Final = 3  # jump hosts of one host, as the API takes them
 SECONDS: Final = 60  # for another program to answer
 _PLACE: Final = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[^\]]+\]|[^:\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _FIELDS: Final = {"name", "address", "port", "user", "sudo", "root", "host_keys", "jumps"}
+_NO_COMMAND: Final = "which the server does not run: give it a ProxyJump, or leave it out by naming the other hosts"
 _TRUE: Final = ("true", "yes", "1", "on")
 
 
@@ -105,7 +109,10 @@ def _of_inventory(name: str, variables: dict[str, Any], where: str) -> FoundHost
         str(given("ansible_user", "ansible_ssh_user") or ""),
     )
     becomes = given("ansible_become")
-    jump = re.search(r"(?:-J|ProxyJump[= ])\s*([^\s'\"]+)", str(given("ansible_ssh_common_args") or ""))
+    arguments = " ".join(str(variables.get(f"ansible_ssh_{each}_args") or "") for each in ("common", "extra"))
+    if "proxycommand" in arguments.lower():
+        raise BadHosts(f"{where}: {printable(name)} is reached by a ProxyCommand, {_NO_COMMAND}")
+    jump = re.search(r"(?:(?<!\S)-J|ProxyJump[= ])\s*([^\s'\"]+)", arguments)
     jumps = tuple(read_place(each, where) for each in jump[1].split(",")) if jump else ()
     sudo = None if becomes is None else str(becomes).lower() in _TRUE
     return FoundHost(name, target, sudo, jumps=jumps)
@@ -140,13 +147,25 @@ def ask_ssh(file: Path, names: Sequence[str]) -> Iterator[FoundHost]:
     def effective(name: str) -> tuple[Hop, str]:
         lines = (line.partition(" ") for line in _answer(["ssh", "-F", str(file), "-G", "--", name]).splitlines())
         fields = {keyword: value for keyword, _, value in lines}
+        if fields.get("proxycommand", "none") != "none":
+            raise BadHosts(f"{file}: {name} is reached by a ProxyCommand, {_NO_COMMAND}")
         hop = Hop(fields.get("hostname", name), int(fields.get("port", "22")), fields.get("user", ""))
         return hop, fields.get("proxyjump", "none")
 
-    for name in names:
+    def way_to(name: str, already: int = 0) -> list[Hop]:
+        """Return a host with the jump hosts before it. Of these, as for the client, the first may have some itself."""
         target, jumps = effective(name)
-        hops = [] if jumps == "none" else [read_place(each, str(file)) for each in jumps.split(",")]
-        yield FoundHost(name, target, jumps=tuple(_merged(hop, effective(hop.address)[0]) for hop in hops))
+        if already > MOST_HOPS:
+            raise BadHosts(f"{file}: {name} is reached through more than {MOST_HOPS} jump hosts, or in a circle")
+        if jumps == "none":
+            return [target]
+        first, *others = (read_place(each, str(file)) for each in jumps.split(","))
+        *before, hop = way_to(first.address, already + 1)
+        return [*before, _merged(first, hop), *(_merged(each, effective(each.address)[0]) for each in others), target]
+
+    for name in names:
+        *hops, target = way_to(name)
+        yield FoundHost(name, target, jumps=tuple(hops))
 
 
 def _merged(written: Hop, effective: Hop) -> Hop:
@@ -157,12 +176,15 @@ def _merged(written: Hop, effective: Hop) -> Hop:
 
 def _answer(words: list[str]) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+        done = subprocess.run(words, capture_output=True, check=False, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise BadHosts(f"{words[0]} cannot be asked: {problem}") from None
     if done.returncode:
-        raise BadHosts(f"{words[0]} refuses: {done.stderr.strip()[:300]}")
-    return done.stdout
+        raise BadHosts(f"{words[0]} refuses: {printable(done.stderr.decode(errors='replace').strip())[:300]}")
+    try:
+        return done.stdout.decode()
+    except UnicodeDecodeError as problem:
+        raise BadHosts(f"{words[0]} answers with a text that is not UTF-8: {problem}") from None
 
 
 def with_known_keys(host: FoundHost, known_hosts: Path) -> FoundHost:
@@ -177,7 +199,8 @@ def with_known_keys(host: FoundHost, known_hosts: Path) -> FoundHost:
     def keyed(hop: Hop) -> Hop:
         if hop.host_keys:
             return hop
-        keys = known.match(hop.address, "", None if hop.port == 22 else hop.port)[0]
+        found, _, revoked, *_ = known.match(hop.address, "", None if hop.port == 22 else hop.port)
+        keys = [key for key in found if key not in revoked]
         return replace(hop, host_keys=tuple(" ".join(key.export_public_key().decode().split()[:2]) for key in keys))
 
     return replace(host, target=keyed(host.target), jumps=tuple(map(keyed, host.jumps)))

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Final
@@ -34,7 +35,9 @@ class Cache:
         try:
             for one in (self._documents, self._artifacts, self._parts):
                 one.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[bytes] = open(folder / "lock", "wb")  # noqa: SIM115 - held while this object lives
+            _check_owners(folder, self._documents, self._artifacts, self._parts)
+            lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._lock: IO[bytes] = open(lock, "wb")  # noqa: SIM115 - held while this object lives
         except OSError as problem:
             raise CacheInUse(
                 f"the folder {folder} cannot be used: {problem.strerror}; name another with --cache"
@@ -112,14 +115,16 @@ class Cache:
         return False
 
     def make_space(self, wanted: int, busy: Collection[str]) -> bool:
-        """Remove what was not used for longest until `wanted` more bytes fit; return whether they do.
+        """Remove what was not used for longest until `wanted` more bytes fit, on the disk, too; return whether they do.
 
         Args:
             wanted: Bytes.
             busy: SHA-256 of the parts that are being fetched: these stay.
         """
         sizes = {path: path.stat() for folder in (self._artifacts, self._parts) for path in folder.iterdir()}
-        left = self.most_bytes - wanted - sum(found.st_size for found in sizes.values())
+        disk = os.statvfs(self._parts)
+        allowed = self.most_bytes - sum(found.st_size for found in sizes.values())
+        left = min(allowed, disk.f_bavail * disk.f_frsize) - wanted
         removable = [path for path in sizes if path.parent == self._artifacts or path.name not in busy]
         if left + sum(sizes[path].st_size for path in removable) < 0:
             return False
@@ -129,6 +134,20 @@ class Cache:
             left += sizes[path].st_size
             path.unlink(missing_ok=True)  # who reads it has it open
         return True
+
+
+def _check_owners(folder: Path, *within: Path) -> None:
+    """Do nothing if the folder is ours. Whoever else has it could have us write where a link of theirs leads.
+
+    Raises:
+        CacheInUse: it, or one in it, is another user's or a link; root's own may be used by others.
+    """
+    for one in (folder, *within):
+        found = one.stat() if one == folder else one.lstat()
+        if found.st_uid not in (0, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
+            owner = f"belongs to the user {found.st_uid}, and this relay is the user {os.geteuid()}"
+            why = owner if stat.S_ISDIR(found.st_mode) else "is a link, or no folder"
+            raise CacheInUse(f"the folder {one} {why}; name one of this relay alone with --cache")
 
 
 def obsolete(names: Collection[str]) -> list[str]:

@@ -121,6 +121,31 @@ def test_an_answer_that_is_none_is_a_problem_that_passes(asked: tuple[Asked, Clo
         assert (caught.value.trouble.value, caught.value.code in ("EcsBadAnswer", "EcsUnreachable")) == ("passes", True)
 
 
+@pytest.mark.parametrize("remote_id", ["", "../i-1", "i-1\n", "i" * 65, "i-1'; true", "-i"])
+def test_an_instance_without_an_id_is_no_instance(asked: tuple[Asked, Cloud], remote_id: str) -> None:
+    """What a cloud calls an id becomes one here."""
+    server, cloud = asked
+    server.answer = lambda query: (200, {"Instances": {"Instance": [{"InstanceId": remote_id, "Status": "Running"}]}})
+    for call in (lambda: instances(cloud, Selection("cn-beijing")), lambda: cloud.page(Selection("cn-beijing"))):
+        assert "is no id of an instance" in code_of(call)
+
+
+def test_what_a_cloud_says_of_an_instance_is_kept_within_bounds(asked: tuple[Asked, Cloud]) -> None:
+    """A column of PostgreSQL takes no more."""
+    server, cloud = asked
+    long = {
+        "InstanceName": "n" * 500,
+        "Status": "s" * 500,
+        "OSType": "o" * 500,
+        "OSName": "\x1b[2J",
+        "HostName": "h" * 500,
+    }
+    server.answer = lambda query: (200, {"Instances": {"Instance": [{"InstanceId": "i-1", **long}]}})
+    (one,) = instances(cloud, Selection("cn-beijing"))
+    assert (len(one.name), len(one.status), len(one.os_type), len(one.hostname)) == (128, 32, 32, 128)
+    assert one.os_name == "\\x1b[2J"
+
+
 def test_a_list_that_does_not_end_is_left(asked: tuple[Asked, Cloud]) -> None:
     server, cloud = asked
     server.answer = lambda query: (200, {"Instances": {"Instance": []}, "NextToken": "again"})

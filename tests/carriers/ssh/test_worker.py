@@ -161,6 +161,19 @@ def test_hosts_out_of_reach_do_not_keep_others_waiting(hosts: Hosts) -> None:
     assert not second._under_way
 
 
+def test_a_clock_that_is_set_back_keeps_no_host_from_being_visited(hosts: Hosts) -> None:
+    """Also one without work, whose next visit was set for a moment that is still to come."""
+    worker, visiting = hosts.worker()
+    visiting.open.set()
+    wait_for(lambda: worker.run_once(hosts.now) or visiting.ended == HOSTS, SECONDS)
+    worker.run_once(hosts.now)
+    assert len(visiting.begun) == HOSTS
+    hosts.now -= timedelta(days=1)
+    wait_for(lambda: worker.run_once(hosts.now) or visiting.ended == 2 * HOSTS, SECONDS)
+    worker.run_once(hosts.now)
+    assert len(visiting.begun) == 2 * HOSTS
+
+
 def test_a_host_that_is_imported_again_is_visited_at_once(hosts: Hosts) -> None:
     """Whoever mended something does not wait for the end of a pause; nor does a clock that was set back."""
     worker, visiting = hosts.worker(reach=False)

@@ -179,6 +179,24 @@ def test_what_failed_is_tried_again_a_day_later(shop, repository, two, now, monk
     assert [one.note for one in deltas(shop)] == [""]
 
 
+def test_one_that_makes_something_else_is_a_failure_and_is_tried_again(shop, repository, two, now, monkeypatch):
+    """It is a fault of this program's, which another version of it may not have."""
+    run = subprocess.run
+    wrong = "import backfleet.releases.deltas.__main__ as one; one._makes = lambda *_: False; one.main()"
+
+    def runs_wrong(command, **more):
+        return run([command[0], "-c", wrong], **more)
+
+    monkeypatch.setattr("backfleet.releases.deltas.worker.subprocess.run", runs_wrong)
+    make(shop, repository, now)
+    (delta,) = deltas(shop)
+    assert "does not make what it should" in delta.note
+    assert (delta.is_final, NAME in signed(shop)) == (False, False)
+    monkeypatch.undo()
+    make(shop, repository, now + timedelta(days=1))
+    assert [one.note for one in deltas(shop)] == [""]
+
+
 def test_without_the_library_the_server_runs_and_makes_none(shop, repository, two, now, monkeypatch):
     monkeypatch.setattr("backfleet.releases.deltas.worker._has_library", lambda: False)
     make(shop, repository, now)

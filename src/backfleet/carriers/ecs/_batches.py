@@ -3,14 +3,16 @@
 import dataclasses
 import json
 from collections.abc import Collection, Iterable
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.carriers.ecs._tables import ecs_batches, ecs_runs
 from backfleet.carriers.ecs.model import Batch, CloudCommand, EcsAccount, Run
 from backfleet.storage import Transaction
+
+MOST_PAUSE: Final = timedelta(minutes=5)  # longer than between two questions about a batch
 
 
 def add(tx: Transaction, batch: Batch) -> None:
@@ -26,8 +28,14 @@ def add(tx: Transaction, batch: Batch) -> None:
 def due(tx: Transaction, account: EcsAccount, now: datetime, limit: int) -> list[Batch]:
     """Return batches that are to be sent, or asked about, the longest due first."""
     mine = sa.and_(ecs_batches.c.account_id == account.account_id, ecs_batches.c.ecs_account == account.name)
-    query = sa.select(ecs_batches).where(mine, ecs_batches.c.next_poll_at <= now)
+    query = sa.select(ecs_batches).where(mine, is_due(now))
     return _read(tx, query.order_by(ecs_batches.c.next_poll_at, ecs_batches.c.token).limit(limit))
+
+
+def is_due(now: datetime) -> sa.ColumnElement[bool]:
+    """Return whether a batch is to be sent, or asked about."""
+    at = ecs_batches.c.next_poll_at
+    return sa.or_(at <= now, at > now + MOST_PAUSE)  # beyond that the clock was set back
 
 
 def with_tasks(tx: Transaction, account: EcsAccount, task_ids: Collection[str]) -> list[Batch]:

@@ -3,17 +3,21 @@
 import dataclasses
 import json
 from collections.abc import Collection
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet import commands
+from backfleet.carriers.ecs import _batches
 from backfleet.carriers.ecs._tables import ecs_accounts, ecs_batches, ecs_hosts, ecs_imports
 from backfleet.carriers.ecs.model import Downloads, EcsAccount, EcsHost, EcsImport, Selection, Source
 from backfleet.fleet import CarrierKind
 from backfleet.storage import Transaction
 
+MOST_HELD: Final = timedelta(minutes=5)  # longer than any process has a cloud account, or pauses with it
+MOST_UNTIL_REFRESH: Final = timedelta(days=1)  # longer than between two refreshes
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a moment that is further ahead is of a clock that was set back
 _FIELDS = [field.name for field in dataclasses.fields(EcsAccount)]
 _HOST_FIELDS = [field.name for field in dataclasses.fields(EcsHost)]
 
@@ -51,18 +55,32 @@ def delete_account(tx: Transaction, account: EcsAccount) -> None:
     tx.run(sa.delete(ecs_accounts).where(_is(ecs_accounts, account)))
 
 
-def take_accounts(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[EcsAccount]:
-    """Return cloud accounts with something to do, each to one process alone until that moment."""
+def take_accounts(
+    tx: Transaction, now: datetime, until: datetime, limit: int, without: Collection[str] = ()
+) -> list[EcsAccount]:
+    """Return cloud accounts with something to do, each to one process alone until that moment.
+
+    The one that was worked on longest ago comes first, so that none waits for another one that answers slowly.
+
+    Args:
+        tx: the transaction.
+        now: the time.
+        until: when another process may take them, if this one does not say that it still has them.
+        limit: of how many are returned.
+        without: accounts none of whose cloud accounts is taken.
+    """
     own = sa.and_(ecs_hosts.c.account_id == ecs_accounts.c.account_id, ecs_hosts.c.ecs_account == ecs_accounts.c.name)
     waiting = sa.exists().where(own, commands.has_work(ecs_hosts.c.instance_id))
     under_way = sa.exists().where(
         ecs_batches.c.account_id == ecs_accounts.c.account_id,
         ecs_batches.c.ecs_account == ecs_accounts.c.name,
-        ecs_batches.c.next_poll_at <= now,
+        _batches.is_due(now),
     )
-    free = sa.or_(ecs_accounts.c.taken_until.is_(None), ecs_accounts.c.taken_until <= now)
-    due = sa.or_(ecs_accounts.c.next_refresh_at <= now, waiting, under_way)
-    query = sa.select(ecs_accounts).where(free, due).order_by(ecs_accounts.c.next_refresh_at).limit(limit)
+    at = ecs_accounts.c.taken_until
+    free = sa.or_(at.is_(None), at <= now, at > now + MOST_HELD)  # beyond that the clock was set back
+    due = sa.or_(_is_refresh_due(now), waiting, under_way)
+    query = sa.select(ecs_accounts).where(free, due, ecs_accounts.c.account_id.not_in(without))
+    query = query.order_by(at.is_not(None), at, ecs_accounts.c.name).limit(limit)
     found = [_account(row) for row in tx.rows(query.with_for_update(skip_locked=True, of=ecs_accounts))]
     for account in found:
         tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(taken_until=until))
@@ -87,14 +105,19 @@ def exist(tx: Transaction) -> bool:
     return tx.first(sa.select(ecs_accounts.c.name).limit(1)) is not None
 
 
-def give_back(tx: Transaction, account: EcsAccount, until: datetime | None) -> None:
-    """Let others work on a cloud account, from this moment on or at once."""
+def give_back(tx: Transaction, account: EcsAccount, until: datetime) -> None:
+    """Let others work on a cloud account, from this moment on."""
     tx.run(sa.update(ecs_accounts).where(_is(ecs_accounts, account)).values(taken_until=until))
 
 
 def is_refresh_due(tx: Transaction, account: EcsAccount, now: datetime) -> bool:
     """Return whether its instances are to be asked about now."""
-    return bool(tx.scalar(sa.select(ecs_accounts.c.next_refresh_at <= now).where(_is(ecs_accounts, account))))
+    return bool(tx.scalar(sa.select(_is_refresh_due(now)).where(_is(ecs_accounts, account))))
+
+
+def _is_refresh_due(now: datetime) -> sa.ColumnElement[bool]:
+    at = ecs_accounts.c.next_refresh_at
+    return sa.or_(at <= now, at > now + MOST_UNTIL_REFRESH)  # beyond that the clock was set back
 
 
 def refresh_at(tx: Transaction, account: EcsAccount, moment: datetime) -> None:
@@ -164,21 +187,24 @@ def hosts_of(tx: Transaction, account: EcsAccount) -> list[EcsHost]:
     return [_host(row) for row in tx.rows(sa.select(ecs_hosts).where(_is(ecs_hosts, account)))]
 
 
-def regions_to_ask(tx: Transaction, account: EcsAccount, since: datetime) -> list[str]:
+def regions_to_ask(tx: Transaction, account: EcsAccount, since: datetime, now: datetime) -> list[str]:
     """Return the regions with instances that were not asked about since a moment."""
-    query = sa.select(ecs_hosts.c.region).where(_is(ecs_hosts, account), _not_asked(since)).distinct()
+    query = sa.select(ecs_hosts.c.region).where(_is(ecs_hosts, account), _not_asked(since, now)).distinct()
     return [row.region for row in tx.rows(query)]
 
 
-def next_to_ask(tx: Transaction, account: EcsAccount, region: str, since: datetime, limit: int) -> tuple[str, ...]:
+def next_to_ask(
+    tx: Transaction, account: EcsAccount, region: str, since: datetime, now: datetime, limit: int
+) -> tuple[str, ...]:
     """Return the cloud's ids of instances of a region that were not asked about since a moment."""
-    mine = sa.and_(_is(ecs_hosts, account), ecs_hosts.c.region == region, _not_asked(since))
+    mine = sa.and_(_is(ecs_hosts, account), ecs_hosts.c.region == region, _not_asked(since, now))
     query = sa.select(ecs_hosts.c.remote_id).where(mine).order_by(ecs_hosts.c.remote_id).limit(limit)
     return tuple(row.remote_id for row in tx.rows(query))
 
 
-def _not_asked(since: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(ecs_hosts.c.checked_at.is_(None), ecs_hosts.c.checked_at < since)
+def _not_asked(since: datetime, now: datetime) -> sa.ColumnElement[bool]:
+    at = ecs_hosts.c.checked_at
+    return sa.or_(at.is_(None), at < since, at > now + CLOCKS_DIFFER)
 
 
 def hosts_in(tx: Transaction, account: EcsAccount, region: str, remote_ids: Collection[str]) -> list[EcsHost]:

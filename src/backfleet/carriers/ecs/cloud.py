@@ -31,6 +31,7 @@ from backfleet.carriers.ecs.model import (
     Result,
     Selection,
     Trouble,
+    instance_of,
 )
 from backfleet.carriers.ecs.paging import MOST_PAGES, PAGE, pages, token_of
 from backfleet.carriers.ecs.problems import Clocks, bad_answer, no_answer, problem_of
@@ -113,8 +114,9 @@ class Cloud:
         ids, is_empty = selection.instance_ids, True
         for some in [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)] or [()]:
             asked = self._asked(selection, some)
-            for body in self._pages("ecs:DescribeInstances", asked, self._client.describe_instances_with_options):
-                found = list(_page(body).instances)
+            call, action = self._client.describe_instances_with_options, "ecs:DescribeInstances"
+            for page in self._pages(action, asked, call, lambda body: (_page(body), body.next_token)):
+                found = list(page.instances)
                 is_empty = is_empty and not found
                 yield [one for one in found if not ids or one.remote_id in ids]
         if is_empty:
@@ -192,11 +194,8 @@ class Cloud:
             region_id=self._region, invoke_id=invoke_id, content_encoding="Base64", max_results=PAGE
         )
         call, action = self._client.describe_invocation_results_with_options, "ecs:DescribeInvocationResults"
-        found = []
-        for body in self._pages(action, asked, call, lambda body: body.invocation, MOST_RESULT_PAGES):
-            listed = body.invocation_results.invocation_result if body.invocation_results else None
-            found += [_result(one) for one in listed or [] if one.invoke_id == invoke_id]
-        return found
+        part = functools.partial(_results, invoke_id)
+        return [one for page in self._pages(action, asked, call, part, MOST_RESULT_PAGES) for one in page]
 
     def stop(self, invoke_id: str, remote_ids: Sequence[str]) -> None:
         """Have an invocation stopped on these instances. Raises EcsProblem."""
@@ -208,20 +207,25 @@ class Cloud:
         action: str,
         asked: Any,
         call: Callable[..., Any],
-        part: Callable[[Any], Any] = lambda body: body,
+        part: Callable[[Any], tuple[Any, object]],
         most: int = MOST_PAGES,
     ) -> Iterator[Any]:
-        """Return every page of a list, each once, and one at a time."""
+        """Return every page of a list, each once, and one at a time. `part` reads it, and the next one's token."""
 
         def ask(token: str) -> tuple[Any, object]:
             self._before_call()
             asked.next_token = token or None
-            page = calling(action, lambda: part(call(asked, runtime()).body))
-            if page is None:
-                raise bad_answer(ECS, action, "an answer without a list")
-            return page, page.next_token
+            read: tuple[Any, object] = calling(action, lambda: part(call(asked, runtime()).body))
+            return read
 
         return pages(ECS, action, ask, most)
+
+
+def _results(invoke_id: str, body: Any) -> tuple[list[Result], object]:
+    """Return the results on a page of those of an invocation, and the token of the next page."""
+    of = body.invocation
+    listed = of.invocation_results.invocation_result if of.invocation_results else None
+    return [_result(one) for one in listed or [] if one.invoke_id == invoke_id], of.next_token
 
 
 def _page(body: Any) -> Page:
@@ -234,7 +238,7 @@ def _instance(one: Any) -> CloudInstance:
     if one.vpc_attributes and one.vpc_attributes.private_ip_address:
         address = next(iter(one.vpc_attributes.private_ip_address.ip_address or []), "")
     texts = (one.instance_id, one.instance_name, one.status, one.ostype, one.osname, one.host_name, address)
-    return CloudInstance(*(printable(str(text or ""))[:128] for text in texts))
+    return instance_of(*(str(text or "") for text in texts))
 
 
 def _output(text: str) -> bytes:
@@ -247,7 +251,7 @@ def _output(text: str) -> bytes:
 def _result(one: Any) -> Result:
     return Result(
         str(one.instance_id),
-        str(one.invocation_status or ""),
+        printable(str(one.invocation_status or ""))[:32],
         one.exit_code if isinstance(one.exit_code, int) else None,
         printable(str(one.error_code or ""))[:64],
         printable(str(one.error_info or ""))[:300],

@@ -1,13 +1,16 @@
 """Cloud accounts, what is imported from them, and commands on their way through the cloud. Plain values."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from backfleet.fleet import CarrierKind
+from backfleet_host.texts import printable
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+REMOTE_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # of an instance, in its cloud
 REGION: Final = r"[a-z0-9-]{2,64}"
 MOST_AT_ONCE: Final = 50  # instances of one RunCommand; the cloud takes as many from every account
 LONGEST_CONTENT: Final = 24 * 1024  # bytes of a command in base64
@@ -159,6 +162,19 @@ class CloudInstance:
     os_name: str
     hostname: str
     address: str
+
+
+def instance_of(
+    remote_id: str, name: str, status: str, os_type: str, os_name: str, hostname: str, address: str
+) -> CloudInstance:
+    """Return what a cloud says of an instance, within the bounds of what is stored. Raises ValueError for no id."""
+    if not re.fullmatch(REMOTE_ID, remote_id):
+        raise ValueError(f"{remote_id[:40]!r} is no id of an instance")
+    kept = (
+        printable(text.strip())[:longest]
+        for text, longest in ((name, 128), (status, 32), (os_type, 32), (os_name, 128), (hostname, 128), (address, 64))
+    )
+    return CloudInstance(remote_id, *kept)
 
 
 @dataclass(frozen=True, slots=True)

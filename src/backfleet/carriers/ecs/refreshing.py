@@ -36,7 +36,9 @@ def refresh(this: Round) -> bool:
         EcsProblem: a call had no answer, and is made again in a later round; or the refresh is over, and something of
             it was refused.
     """
-    for _ in range(CALLS_AT_ONCE):
+    for number in range(CALLS_AT_ONCE):
+        if number and this.is_long:
+            return False
         so_far, imports, name = _next(this)
         if name is None:
             _finish(this, so_far)
@@ -58,9 +60,11 @@ def refresh(this: Round) -> bool:
 def _next(this: Round) -> tuple[Progress, dict[str, EcsImport], str | None]:
     account = this.account
     with this.means.database.reading() as tx:
-        so_far = progress.from_text(_store.progress_of(tx, account)) or Progress(this.means.clock())
+        now = this.means.clock()
+        stored = progress.from_text(_store.progress_of(tx, account))
+        so_far = stored if stored and stored.began_at <= now + _store.CLOCKS_DIFFER else Progress(now)
         imports = {one.import_id: one for one in _store.imports_of(tx, account.account_id, account.name)}
-        regions = _store.regions_to_ask(tx, account, so_far.began_at)
+        regions = _store.regions_to_ask(tx, account, so_far.began_at, now)
     return so_far, imports, progress.next_stream(so_far, list(imports), regions)
 
 
@@ -175,7 +179,7 @@ def _read_region(this: Round, so_far: Progress, name: str) -> None:
         _judge_agents(this, so_far, name, stream)
     else:
         with this.means.database.reading() as tx:
-            ids = _store.next_to_ask(tx, this.account, region, so_far.began_at, MOST_AT_ONCE)
+            ids = _store.next_to_ask(tx, this.account, region, so_far.began_at, this.means.clock(), MOST_AT_ONCE)
         found = _named(this, region, ids)
         running = tuple(one for one in found.values() if one.status == RUNNING)
         after = progress.instances_listed(stream, ids, running, found=len(found), now=this.means.clock())

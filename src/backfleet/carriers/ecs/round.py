@@ -1,7 +1,8 @@
 """What one round with a cloud account needs, and what it asks of the cloud."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -23,6 +24,7 @@ from backfleet.storage import Database, Transaction
 
 FIRST_POLL, LONGEST_POLL = 1.0, 10.0  # seconds until the cloud is asked about a batch again
 SLOWER: Final = 1.5  # each pause, compared with the last one
+MOST_SECONDS: Final = 60.0  # of a round, until no other call is begun in it
 HELD_FOR: Final = timedelta(seconds=30)  # by a process, from each call of the cloud on: longer than one takes
 
 
@@ -83,6 +85,12 @@ class Round:
     means: Means
     account: EcsAccount
     has_heard: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has taken so long that what is left waits for the next one, after those of others."""
+        return time.monotonic() - self.began > MOST_SECONDS
 
     def cloud(self, region: str) -> CloudApi:
         """Return a client for the next call. The account stays this process's while the call lasts, page by page.

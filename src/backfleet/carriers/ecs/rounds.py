@@ -42,7 +42,7 @@ def run_round(means: Means, account: EcsAccount, pause: float) -> float:
             _store.give_back(tx, account, means.clock() + timedelta(seconds=pause * means.spread()))
         return pause
     with means.database.transaction() as tx:
-        _store.give_back(tx, account, None)
+        _store.give_back(tx, account, means.clock())
     return 0.0
 
 
@@ -70,8 +70,9 @@ def _steps(this: Round) -> None:
 
     failures = int(step(lambda: stop(this, to_stop)))
     silent: set[str] = set()  # regions that did not answer: the rest of them waits for the next round
-    for batch in due:
-        if batch.region not in silent and failures < MOST_FAILURES:
+    for number, batch in enumerate(due):
+        has_time = not (number and this.is_long)
+        if batch.region not in silent and failures < MOST_FAILURES and has_time:
             has_failed = step(functools.partial(poll if batch.invoke_id else send, this, batch))
             failures += has_failed
             silent |= {batch.region} if has_failed else set()

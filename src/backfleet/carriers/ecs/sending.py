@@ -138,7 +138,7 @@ def stop(this: Round, to_stop: Mapping[str, str]) -> None:
             if not batch.tries:
                 this.end(tx, batch, [run for run in batch.runs if run.task_id in to_stop], stopped)
     for batch in found:
-        if batch.invoke_id:
+        if batch.invoke_id and not this.is_long:
             try:
                 remote_ids = [run.remote_id for run in batch.runs if run.task_id in to_stop]
                 this.cloud(batch.region).stop(batch.invoke_id, remote_ids)

@@ -6,6 +6,7 @@ is taken over by another one after HELD_FOR.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -16,7 +17,8 @@ from backfleet.carriers.ecs.round import HELD_FOR, Means
 from backfleet.carriers.ecs.rounds import run_round
 from backfleet.storage import Database
 
-MOST_AT_ONCE: Final = 4  # cloud accounts that one process asks at once
+MOST_AT_ONCE: Final = 8  # cloud accounts that one process asks at once
+MOST_OF_ONE: Final = 4  # of them of the same account: clouds of one that answer slowly leave a place to others
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,27 @@ class Worker:
             free = MOST_AT_ONCE - len(self._under_way)
         if free <= 0:
             return False
-        with self._database.transaction() as tx:
-            accounts = _store.take_accounts(tx, now, now + HELD_FOR, free)
+        accounts = self._taken(now, free)
         if accounts and self._means is None:
             self._means = self._make()
         for account in accounts:
             self._begin(account)
         return False
+
+    def _taken(self, now: datetime, free: int) -> list[EcsAccount]:
+        """Return cloud accounts that are this process's now, at most MOST_OF_ONE of each account at once."""
+        with self._lock:
+            places = Counter(account_id for account_id, _ in self._under_way)
+        found: list[EcsAccount] = []
+        with self._database.transaction() as tx:
+            for _ in range(free):
+                full = [each for each, count in places.items() if count >= MOST_OF_ONE]
+                taken = _store.take_accounts(tx, now, now + HELD_FOR, 1, full)
+                if not taken:
+                    break
+                found += taken
+                places[taken[0].account_id] += 1
+        return found
 
     def _begin(self, account: EcsAccount) -> None:
         name = (account.account_id, account.name)

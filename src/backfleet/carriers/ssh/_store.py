@@ -104,7 +104,9 @@ def take_with_work(tx: Transaction, now: datetime, until: datetime, limit: int) 
 
 def take_due(tx: Transaction, now: datetime, until: datetime, again_at: datetime, limit: int) -> list[str]:
     """Return hosts whose visit is due, as above: the next visit is then due at `again_at`."""
-    query = sa.select(ssh_hosts.c.instance_id).where(ssh_hosts.c.next_visit_at <= now)
+    at = ssh_hosts.c.next_visit_at
+    is_due = sa.or_(at <= now, at > again_at + MOST_HELD)  # beyond that the clock was set back
+    query = sa.select(ssh_hosts.c.instance_id).where(is_due)
     found = _free(tx, query.order_by(ssh_hosts.c.next_visit_at), now, limit)
     if found:
         tx.run(sa.update(ssh_hosts).where(ssh_hosts.c.instance_id.in_(found)).values(next_visit_at=again_at))

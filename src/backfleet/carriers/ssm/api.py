@@ -26,6 +26,7 @@ from backfleet.carriers.ecs.model import (
     Result,
     Selection,
     Trouble,
+    instance_of,
 )
 from backfleet.carriers.ecs.paging import MOST_PAGES, PAGE, pages, token_of
 from backfleet.carriers.ecs.problems import bad_answer, no_answer, not_allowed
@@ -82,7 +83,10 @@ class Systems:
         listed, following = self._listed(selection, token)
         away = [one["InstanceId"] for one in listed if one.get("PingStatus") != "Online"]
         states = self._states([each for each in away if each.startswith("i-")])
-        found = [_instance(one, states.get(one["InstanceId"], "")) for one in listed]
+        try:
+            found = [_instance(one, states.get(one["InstanceId"], "")) for one in listed]
+        except ValueError as problem:
+            raise bad_answer(SSM, "ssm:DescribeInstanceInformation", problem) from None
         return Page(tuple(one for one in found if one.status not in GONE), following)
 
     def listing(self, selection: Selection) -> Iterator[list[CloudInstance]]:
@@ -285,7 +289,7 @@ def _instance(one: dict[str, Any], state: str) -> CloudInstance:
         str(one.get("PlatformType") or "").lower(), system,
         host, one.get("IPAddress") or "",
     )  # fmt: skip
-    return CloudInstance(*(printable(str(text).strip())[:128] for text in texts))
+    return instance_of(*(str(text) for text in texts))
 
 
 def _state(one: dict[str, Any]) -> Result:

@@ -53,7 +53,7 @@ def _made(asked: dict[str, Any]) -> dict[str, Any]:
         return {"note": f"it would have {len(delta)} bytes, and the whole artifact has {asked['artifact_bytes']}"}
     file.write_bytes(delta)
     if not _makes(file, folder / "base", result):
-        return {"note": "it does not make what it should; please report this"}
+        sys.exit("it does not make what it should; please report this")  # by a later version it may
     return {
         "sha256": hashlib.sha256(delta).hexdigest(),
         "size": len(delta),
