@@ -165,7 +165,7 @@ def test_a_policy_is_refused_with_every_fault_at_once(hosts: Fleet) -> None:
     status, body = hosts.try_to("CreateRollout", Policy=text)
     assert (status, body["Code"]) == (400, "PolicyNotAccepted")
     assert [(fault["Line"], fault["Key"]) for fault in body["Faults"]] == [
-        (0, "ring"),
+        (7, "ring"),
         (9, "ring[0].cuont"),
         (14, "pace.in_flight"),
     ]

@@ -179,7 +179,10 @@ def _end_and_budget(found: dict[str, Any]) -> str:
     if left is None:
         return text
     own = [f", ring {ring['Name']}: {_left(ring['FailuresLeft'])}" for ring in found["Rings"] if "FailuresLeft" in ring]
-    return f"{text}; budget: {_left(left)} of {found['FailuresAllowed']}{''.join(own)}"
+    allowed, failures = found["FailuresAllowed"], found.get("Failures", 0)
+    if failures > allowed:
+        return f"{text}; budget: spent, {counted(failures, 'failure')} where it bears {allowed}{''.join(own)}"
+    return f"{text}; budget: {_left(left)} of {allowed}{''.join(own)}"
 
 
 def _left(number: int) -> str:

@@ -14,6 +14,7 @@ from backfleet.identity import Caller
 from backfleet.wire.parameters import Parameter
 
 READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode", "Preview", "Simulate")
+RING: Final = "Ring"  # of a rollout: which one somebody approves or rolls back
 REASON: Final = "Reason"  # why somebody put a pin or a minimum version, or took it away: kept, too
 LONGEST_REASON: Final = 200  # characters
 NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")
@@ -80,6 +81,8 @@ def parameters_to_keep(
         flat: Those of the call, as they came.
         most: How many are kept; None for MOST_PARAMETERS.
     """
+    if not flat:
+        return {}
     named = {parameter.name for parameter in parameters if _is_kept(parameter)}
     kept = {
         name: value[: LONGEST_REASON if name == REASON else LONGEST_VALUE]
@@ -91,7 +94,7 @@ def parameters_to_keep(
 
 def _is_kept(parameter: Parameter) -> bool:
     return (
-        (parameter.name.endswith(NAMING) or parameter.name == REASON)
+        (parameter.name.endswith(NAMING) or parameter.name in (REASON, RING))
         and parameter.name not in NEVER
         and parameter.kind != "json object"
         and not parameter.limits.get("secret")

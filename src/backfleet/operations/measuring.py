@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 from backfleet import fleet, identity, releases, rollouts, upgrades
 from backfleet.operations import measuring_work
 from backfleet.operations.catalogue import Services
-from backfleet.rollouts import RolloutView
+from backfleet.rollouts import RolloutState, RolloutView
 
 ENDED_STAY: Final = timedelta(hours=1)
 MOST_ROLLOUTS: Final = 50
@@ -108,7 +108,8 @@ def _show_rollout(shown: RolloutView, now: datetime) -> None:
     record, figures = shown.record, shown.figures
     names = (record.name, record.package, record.target_version)
     STATE.labels(record.account_id, record.id, *names, record.state.value).set(1)
-    can_halt = record.ended_at is None  # who is rolled back later, because a person says so, is no reason to be called
+    # Who is rolled back, or goes back later because a person says so, is no reason to be called.
+    can_halt = record.ended_at is None and record.state is not RolloutState.ROLLING_BACK
     if figures.budget is not None and can_halt:
         BUDGET.labels(record.account_id, record.id, "").set(figures.budget.left)
     for number, ring in enumerate(shown.rings):

@@ -177,9 +177,10 @@ def counts_of(tx: Transaction, rollout_ids: Sequence[str]) -> dict[str, dict[tup
 
 def counts_that_may_fail(
     tx: Transaction, rollout_ids: Sequence[str]
-) -> list[tuple[str, int, MemberState, str, FirstRun, bool, int]]:
-    """Return rollout, ring, state, code, first run, whether its order left, and how many members have these."""
-    group = (members.c.rollout_id, members.c.ring, members.c.state, members.c.code, members.c.first_run)
+) -> list[tuple[str, int, MemberState, str, FirstRun, bool, bool, int]]:
+    """Return rollout, ring, state, code, first run, whether its order left, and one to go back, and of how many."""
+    of = members.c
+    group = (of.rollout_id, of.ring, of.state, of.code, of.first_run, of.rolled_back_once)
     begun = sa.case((members.c.begun_at.is_not(None), 1), else_=0).label("begun")
     may = [state.value for state in MemberState if state not in (MemberState.PENDING, MemberState.SUCCEEDED)]
     query = sa.select(*group, begun, sa.func.count().label("number"))
@@ -192,6 +193,7 @@ def counts_that_may_fail(
             row.code,
             FirstRun(row.first_run),
             bool(row.begun),
+            bool(row.rolled_back_once),
             row.number,
         )
         for row in (tx.rows(query.where(chosen).group_by(*group, begun)) if rollout_ids else ())

@@ -33,16 +33,29 @@ def counts_as_failure(member: Member, counts: frozenset[str]) -> bool:
         member: the member.
         counts: what the policy counts beside failures: "skipped", "refused".
     """
-    return fails(member.state, member.code, member.first_run, counts, has_begun=member.begun_at is not None)
+    return fails(
+        member.state,
+        member.code,
+        member.first_run,
+        counts,
+        has_begun=member.begun_at is not None,
+        by_order=member.rolled_back_once,
+    )
 
 
-def fails(state: MemberState, code: str, first_run: FirstRun, counts: frozenset[str], *, has_begun: bool) -> bool:
-    """Return whether a member in this state uses up the budget; see `counts_as_failure`."""
+def fails(
+    state: MemberState, code: str, first_run: FirstRun, counts: frozenset[str], *, has_begun: bool, by_order: bool
+) -> bool:
+    """Return whether a member in this state uses up the budget; see `counts_as_failure`.
+
+    `by_order`: an order to roll back was sent. One that goes back because its rollout does has not failed by that.
+    """
     if state in _NEVER_FAIL:
         return False
-    if state in FAILURES or (state is MemberState.ROLLING_BACK and code == BACKUP_FAILED):
+    goes_by_order = state is MemberState.ROLLED_BACK and by_order
+    if (state in FAILURES and not goes_by_order) or (state is MemberState.ROLLING_BACK and code == BACKUP_FAILED):
         return True
-    if state is MemberState.VERIFYING:  # it waits for its turn to be rolled back
+    if goes_by_order or state is MemberState.VERIFYING:  # one that verifies waits for its turn to be rolled back
         return first_run is FirstRun.FAILED
     if state is MemberState.EXPIRED:
         return has_begun

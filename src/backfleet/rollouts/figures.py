@@ -51,7 +51,7 @@ class Figures:
     expected: Expected
 
 
-_Row = tuple[str, int, MemberState, str, FirstRun, bool, int]
+_Row = tuple[str, int, MemberState, str, FirstRun, bool, bool, int]
 Counts = dict[tuple[int, str], int]
 """Members by ring and state, as they are stored."""
 
@@ -150,7 +150,8 @@ def _soak_to_come(record: RolloutRecord, now: datetime) -> timedelta:
 
 def _failed(policy: Policy, rollout_id: str, rows: Sequence[_Row]) -> dict[int, int]:
     found = Counter[int]()
-    for of, ring, state, code, first_run, has_begun, number in rows:
-        if of == rollout_id and fails(state, code, first_run, policy.failure.counts, has_begun=has_begun):
+    counts = policy.failure.counts
+    for of, ring, state, code, first_run, has_begun, by_order, number in rows:
+        if of == rollout_id and fails(state, code, first_run, counts, has_begun=has_begun, by_order=by_order):
             found[ring] += number
     return dict(found)

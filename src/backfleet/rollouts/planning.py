@@ -14,7 +14,7 @@ from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches
 from backfleet.rollouts.installing import MeantClient, clients_meant
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.pinning import refused_by
-from backfleet.rollouts.policy import Fault, Kind, Policy
+from backfleet.rollouts.policy import Fault, Kind, Policy, PolicyRefused
 from backfleet.rollouts.policy.zones import zone_of
 from backfleet.rollouts.targets import NotToBeHad, faults_of_paths, target_of, without_path
 from backfleet.rollouts.windows import window_faults
@@ -118,6 +118,43 @@ def plan(
     return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held, lacking)
 
 
+def faults_beside(
+    tx: Transaction, account_id: str, region: str, refused: PolicyRefused, *, now: datetime
+) -> list[Fault]:
+    """Return what is wrong with the parts of a policy that can be read, beside the faults of its text.
+
+    What depends on a part that has a fault is left out: nothing can be said of it.
+    """
+    policy = refused.partial
+    if policy is None:
+        return []
+    bad = {fault.key.partition(".")[0].partition("[")[0] for fault in refused.faults}
+    faults = _pace_faults(policy) + _notify_faults(tx, account_id, policy)
+    if "deadline" not in bad and policy.deadline <= now:
+        faults.append(_is_over(policy))
+    if not bad & {"window", "deadline"}:
+        faults += window_faults(tx, account_id, policy, {}, now)
+    if not bad & {"package", "version", "channel", "kind"}:
+        faults += target_of(tx, policy, []).faults
+        if "select" not in bad and not _selected(tx, account_id, region, policy, now):
+            faults.append(_nobody(policy, 0))
+    return [fault for fault in faults if fault.key.partition(".")[0] not in bad]
+
+
+def _selected(tx: Transaction, account_id: str, region: str, policy: Policy, now: datetime) -> bool:
+    """Return whether a policy means anybody."""
+    scheme = releases.schemes_of(tx, [policy.package])[policy.package]
+    minimum = minimum_of(tx, account_id, region, policy.package)
+    return any(
+        matches(policy.select, candidate_of(client, instance, tags, set(), scheme, minimum))
+        for client, instance, tags in clients_meant(tx, account_id, region, policy, now=now)
+    )
+
+
+def _is_over(policy: Policy) -> Fault:
+    return Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", "give a time that is to come")
+
+
 def is_there(policy: Policy, target: str, client: Client) -> bool:
     """Return whether nothing is to be done with a client: it has the version, or for an install any."""
     return client.is_installed if policy.kind is Kind.INSTALL else client.version == target and not client.in_doubt
@@ -190,7 +227,7 @@ def _faults(
 ) -> list[Fault]:
     faults = _pace_faults(policy)
     if policy.deadline <= now:
-        faults.append(Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", "give a time that is to come"))
+        faults.append(_is_over(policy))
     if not candidates:
         faults.append(_nobody(policy, there))
         return faults
@@ -219,7 +256,11 @@ def _faults_of_roll_back(policy: Policy, target: str, candidates: Sequence[Candi
 
 def _nobody(policy: Policy, there: int) -> Fault:
     if policy.kind is not Kind.INSTALL:
-        return Fault(0, "select", "no client", "select clients that do not have the target version yet")
+        if there:
+            has = f"no client to move: {clients_that(there, 'has', 'have')} the target version"
+            return Fault(0, "select", has, "select clients that do not have the target version yet")
+        wanted = f"no client of {policy.package} is meant by it, whatever its version: see `backfleet client list`"
+        return Fault(0, "select", "no client", wanted)
     if there:
         has = f"no host without {policy.package}: {there} selected {'host has' if there == 1 else 'hosts have'} it"
         return Fault(0, "select", has, 'select others; a policy of `kind = "upgrade"` moves those that have it')

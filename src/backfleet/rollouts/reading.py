@@ -12,10 +12,12 @@ from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
 from backfleet.rollouts.pinning import pins_of
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState
 from backfleet.storage import Transaction
 
 WAITING = "waiting"
+NOT_BEGUN = "not_begun"
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +137,20 @@ def shown_state(record: RolloutRecord, member: Member) -> str:
     return WAITING if is_waiting else member.state.value
 
 
+def shown_ring(record: RolloutRecord, run: RingRun) -> str:
+    """Return a ring's state as people see it: nothing of a rollout that has ended runs, or is to begin."""
+    if record.state not in ENDED or run.state is RingState.FINISHED:
+        return run.state.value
+    return NOT_BEGUN if run.started_at is None else STOPPED
+
+
 def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
     """Return what a member that has not begun waits for; never empty for one."""
     if member.state is not MemberState.PENDING:
         return ""
     for applies, text in (
         (bool(record.unreadable), record.unreadable),
-        (record.state is not RolloutState.RUNNING, f"the rollout is {record.state}: {record.reason}"),
+        (record.state is not RolloutState.RUNNING, f"the rollout is {record.state.replace('_', ' ')}: {record.reason}"),
         (member.is_held, "it is held"),
         (bool(member.pinned), member.pinned),
         (member.not_before is not None and member.not_before > now, member.reason),

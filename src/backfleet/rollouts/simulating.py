@@ -8,7 +8,7 @@ from backfleet.rollouts import simulation
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.past_failures import past_failures
 from backfleet.rollouts.planning import plan
-from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
+from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, with_lines
 from backfleet.rollouts.simulation import PAST_FAILURES, Failures, Limits, read_failures
 from backfleet.rollouts.strategy import Timetable
 from backfleet.rollouts.timetables import timetable_for
@@ -43,7 +43,7 @@ def prepare_simulation(
         PolicyRefused: with every fault; also where it has more members than a server simulates.
         FailuresRefused: it is not known which failures are meant, or nothing is known of the last 30 days.
     """
-    policy = replace(read_policy(text), overlap="wait")
+    policy = replace(by.read(tx, text), overlap="wait")
     if preset:
         policy = simulation.with_preset(policy, preset)
     account_id = by.caller.account_id
@@ -53,7 +53,7 @@ def prepare_simulation(
         wanted = f"the server simulates at most {MOST_MEMBERS}; give an inventory as a file: --inventory"
         faults.append(Fault(0, "select", f"{len(found.members)} clients", wanted))
     if faults:
-        raise PolicyRefused(faults)
+        raise PolicyRefused(with_lines(faults, text))
     if failures == PAST_FAILURES:
         expected, how = past_failures(tx, account_id, by.region, policy, by.now)
     else:

@@ -17,9 +17,11 @@ from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.installing import NO_WAY_BACK, with_clients
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of, judge_for
 from backfleet.rollouts.model import RingRun
+from backfleet.rollouts.next_steps import next_steps
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, overlaps, plan
-from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
+from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, Policy, PolicyRefused, with_lines
+from backfleet.rollouts.reading_policies import read_for
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.retrying import again, having_it
 from backfleet.rollouts.sending import TOPIC
@@ -45,8 +47,16 @@ class By:
 
     def faults_of(self, found: Plan, judge: Judge) -> list[Fault]:
         """Return every fault of a plan: also what they may not move, and what the server may not ask."""
-        asked = outside.faults_of(found.policy, self.destinations, can_sign=self.can_sign)
+        asked = self.faults_of_gates(found.policy)
         return [*found.faults, *faults_of(judge, found.members, found.policy.kind), *asked]
+
+    def faults_of_gates(self, policy: Policy) -> list[Fault]:
+        """Return the gates of a policy that the server may not ask, or cannot."""
+        return outside.faults_of(policy, self.destinations, can_sign=self.can_sign)
+
+    def read(self, tx: Transaction, text: str) -> Policy:
+        """Return the policy that a text describes. Raises PolicyRefused, with every fault."""
+        return read_for(tx, text, self.caller.account_id, self.region, self.faults_of_gates, now=self.now)
 
     def judge(self, tx: Transaction) -> Judge:
         """Return what they may do."""
@@ -82,7 +92,7 @@ def create(
         NameTaken: a rollout of this name with another policy has not ended.
         Conflict: another call was first with one of its members. Begin again.
     """
-    policy = read_policy(text)
+    policy = by.read(tx, text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     account_id = by.caller.account_id
     _store.take_turn(tx, account_id, by.region)
@@ -150,7 +160,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
     Raises:
         PolicyRefused: the text alone is no policy.
     """
-    policy = read_policy(text)
+    policy = by.read(tx, text)
     found = plan(
         tx,
         by.caller.account_id,
@@ -171,7 +181,7 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
     """
     _must_be_readable(record)
     if record.state is not _R.DRAFT:
-        raise NotNow(f"it is {record.state}; only a draft can be started")
+        raise _not_now(record, f"it is {record.state}; only a draft can be started")
     if (start_at or by.now) >= record.deadline:
         raise NotNow(f"its deadline is {record.deadline:%Y-%m-%d %H:%M} UTC; apply a policy with a later one")
     later = start_at is not None and start_at > by.now
@@ -195,7 +205,7 @@ def resume(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
         _store.approve(tx, record.id, ring, person_of(tx, by.caller), "resume", by.now)
         return _happened(tx, record, [_person(tx, by, "resumed", f"manual check of ring {ring}")], by.now)
     if record.state not in (_R.PAUSED, _R.HALTED):
-        raise NotNow(f"it is {record.state}; only one that is paused or halted can be resumed")
+        raise _not_now(record, f"it is {record.state}; only one that is paused or halted can be resumed")
     return _moved(tx, record, _R.RUNNING, by, "resumed")
 
 
@@ -215,9 +225,11 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     if record.kind == Kind.INSTALL:
         raise NotNow(_no_way_back(tx, record))
     if record.kind not in GOES_BACK:
-        raise NotNow(f"it is a rollout of kind {record.kind}; only the kinds {', '.join(GOES_BACK)} can be rolled back")
+        kinds = ", ".join(GOES_BACK)
+        raise _not_now(record, f"it is a rollout of kind {record.kind}; only the kinds {kinds} can be rolled back")
     withdraw_orders(tx, record.id, by.now)
-    moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
+    of = "" if ring is None else f"ring {record.ring_names[ring]}"
+    moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back", of)
     moved = replace(moved, roll_back_ring=ring)
     _store.update(tx, moved)
     return moved
@@ -244,11 +256,11 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
     """
     _must_be_readable(record)
     if record.state in ENDED:
-        raise NotNow(f"it is {record.state}")
+        raise _not_now(record, f"it is {record.state}")
     wanted = ring if ring is not None else _asking_ring(record)
     rings = record.document.rings
     if wanted is None or not 0 <= wanted < len(rings) or not _asks(record, wanted):
-        raise NotNow("no ring of it waits for an approval")
+        raise _not_now(record, "no ring of it waits for an approval")
     person = person_of(tx, by.caller)
     if person == NOBODY:
         raise NotAnApprover("it is not known which person this session belongs to; begin a new one")
@@ -282,9 +294,9 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
         MemberMissing: one of these is no member.
     """
     if record.state in ENDED:
-        raise NotNow(f"it is {record.state}; apply its policy again under another name")
+        raise _not_now(record, f"it is {record.state}")
     if record.state is _R.ROLLING_BACK:
-        raise NotNow(f"it is {record.state}; nothing begins again until that is over")
+        raise _not_now(record, f"it is {record.state}; nothing begins again until that is over")
     found = {each.member.client_id: each for each in _store.members_of(tx, record.id)}
     for client_id in client_ids:
         if client_id not in found:
@@ -347,13 +359,19 @@ def _artifacts(tx: Transaction, record: RolloutRecord) -> str:
     return f"{len(listed)} of SHA-256 {hashlib.sha256(' '.join(listed).encode()).hexdigest()}"
 
 
-def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what: str) -> RolloutRecord:
+def _not_now(record: RolloutRecord, why: str) -> NotNow:
+    return NotNow(f"{why}; {next_steps(record)}")
+
+
+def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what: str, of: str = "") -> RolloutRecord:
+    """Move a rollout because a person says so: all of it, or a part that `of` names. Raises NotNow."""
     if not rollout_may_move(record.state, to):
-        raise NotNow(f"it is {record.state}")
-    why = f"{what} by {by.caller.arn}"
+        raise _not_now(record, f"it is {record.state}")
+    why = f"{what} {of} by {by.caller.arn}" if of else f"{what} by {by.caller.arn}"
     moved = record.in_state(to, why, by.now)
     ended = by.now if to in ENDED else record.ended_at
-    events = [_person(tx, by, what, record.name), NewEvent("rollout", record.id, to.value, why)]
+    named = f"{of} of {record.name}" if of else record.name
+    events = [_person(tx, by, what, named), NewEvent("rollout", record.id, to.value, why)]
     moved = replace(moved, ended_at=ended)
     traces.record_end(tx, record.state, moved)
     return _happened(tx, moved, events, by.now)

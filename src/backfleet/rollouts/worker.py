@@ -5,6 +5,7 @@ one begins with what that wrote.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +16,7 @@ from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts import _store, traces
 from backfleet.rollouts.applying import moved_member, moved_rollout
-from backfleet.rollouts.events import chained, events_of, left
+from backfleet.rollouts.events import Event, chained, events_of, left
 from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge, judge_for
 from backfleet.rollouts.loading import Boards, Loaded, refresh
@@ -73,9 +74,10 @@ class Worker:
         with self._database.reading() as tx:
             due = _store.due(tx, now, AT_ONCE, longest=SLOWLY)
             active = _store.active(tx)  # a notification may mean that an order of theirs ended, or a backup failed
+        again = False
         for rollout_id in dict.fromkeys([*due, *active]):
             try:
-                self._decide(rollout_id, context)
+                again |= self._decide(rollout_id, context)
             except Conflict:
                 log.info("another task was first with a member; deciding again", extra={"rollout_id": rollout_id})
             except Unavailable:
@@ -84,28 +86,35 @@ class Worker:
                 # Whatever it is, the rollouts of others must not wait for it.
                 log.exception("a rollout could not be decided; it is tried again", extra={"rollout_id": rollout_id})
                 self._postpone(rollout_id, now)
-        return len(due) == AT_ONCE
+        return again or len(due) == AT_ONCE
 
     def _postpone(self, rollout_id: str, now: datetime) -> None:
         with self._database.transaction() as tx:
             _store.wake(tx, [rollout_id], now + SLOWLY)
 
-    def _decide(self, rollout_id: str, context: Context) -> None:
+    def _decide(self, rollout_id: str, context: Context) -> bool:
+        """Decide a rollout; return whether what changed leads to more at once: nobody would wake this loop for it."""
         with self._database.transaction() as tx:
             record = _store.lock(tx, rollout_id, waits=False)
             if record is None or record.decide_at is None:
-                return
+                return False
             if record.unreadable:
                 keep_still(tx, record, now=context.now, again_at=context.now + SLOWLY)
-                return
+                return False
             loaded = self._boards.load(tx, record)
-            loaded.revision = decide_once(tx, record, loaded, context)
+            before = loaded.revision
+            loaded.revision, again_at = decide_once(tx, record, loaded, context)
         failpoint("rollout decided")
         self._boards.keep(rollout_id, loaded)
+        return loaded.revision != before and again_at is not None and again_at <= context.now
 
 
-def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context: Context) -> int:
-    """Decide one rollout and store what changes; return its new revision. The board is changed, too.
+def decide_once(
+    tx: Transaction, record: RolloutRecord, loaded: Loaded, context: Context
+) -> tuple[int, datetime | None]:
+    """Decide one rollout and store what changes; return its new revision, and when to decide again.
+
+    The board is changed, too.
 
     Raises:
         Conflict: another task was first with one of the clients. Nothing is stored.
@@ -129,7 +138,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     events = chained([*came, *left(gone), *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and (moved.waits_for, moved.waits) == (record.waits_for, record.waits)
     if is_quiet and record.decide_at is not None and now < record.decide_at <= now + SLOWLY:
-        return record.revision
+        return record.revision, record.decide_at
     _store.add_events(tx, record.id, events)
     revision = record.revision + (1 if events or gone else 0)  # what it waits for changes no member
     moved = replace(
@@ -145,10 +154,14 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _store.update(tx, moved)
     traces.record_end(tx, record.state, moved)
     sign_head(tx, moved, events, context.witness, now=now)
+    _log(record, events)
+    return revision, moved.decide_at
+
+
+def _log(record: RolloutRecord, events: Sequence[Event]) -> None:
     for event in events:
         if event.what != "member":
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
-    return revision
 
 
 def _judge_of(tx: Transaction, record: RolloutRecord, context: Context) -> Judge:

@@ -9,7 +9,7 @@ from operations.environment import Environment
 from rollouts.fleet import POLICY, Fleet
 from rollouts.test_installs import ONE_RING, empty, fails
 from rollouts.test_settings import SETTINGS, WANTED, set_cores, settings_of
-from upgrades.helpers import Helpers
+from upgrades.helpers import Helpers, report_of
 
 BUTTON = '<button name="action" value="roll-back"'
 
@@ -80,3 +80,30 @@ def test_an_install_that_halted_can_be_ended(admin: Browser, hosts: Fleet) -> No
     assert (BUTTON in page, 'name="action" value="cancel"' in page) == (False, True)
     assert admin.post(path, {"action": "cancel"}).status == 303
     assert hosts.show(rollout)["State"] == "cancelled"
+
+
+def test_a_rollout_of_which_one_ring_went_back_can_be_taken_back_whole(admin: Browser, hosts: Fleet) -> None:
+    """The button is there until nobody has the version any more. States are words that people use."""
+    clients = hosts.grow(4)
+    path = start(admin, hosts.policy())
+    rollout = path.rpartition("/")[2]
+    there = next(client for client in clients if hosts.members(rollout)[client]["Ring"] == "rest")
+    hosts.answers[hosts.instance_of(there)] = lambda item: report_of(item, code="AlreadyCurrent")
+    assert hosts.run(rollout)["State"] == "completed"
+    page = admin.get(path).text
+    assert ("1 already there" in page, "alreadythere" in page, "already_there" in page) == (True, False, False)
+    hosts.ask("RollBackRollout", RolloutId=rollout, Ring="canary")
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert BUTTON in admin.get(path).text
+    assert admin.post(path, {"action": "roll-back"}).status == 303
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert BUTTON not in admin.get(path).text
+
+
+def test_the_rings_of_a_rollout_that_was_cancelled_do_not_run(admin: Browser, hosts: Fleet) -> None:
+    """Nor is one of them to come."""
+    hosts.grow(3)
+    path = start(admin, hosts.policy())
+    assert admin.post(path, {"action": "cancel"}).status == 303
+    page = admin.get(path).text
+    assert (page.count(">not begun</span>"), ">pending</span>" in page) == (2, False)

@@ -102,7 +102,7 @@ x = 1
     [
         ("name", 1), ("package", 2), ("version", 3), ("deadline", 5), ("kind", 6), ("overlap", 7), ("color", 8),
         ("select.tags", 10), ("select.dynamic", 11), ("ring[0].count", 14), ("ring[0].name", 13),
-        ("ring[0].gates[1].kind", 16), ("ring[0].gates[2].hours", 16), ("ring[1].percent", 19), ("ring", 0),
+        ("ring[0].gates[1].kind", 16), ("ring[0].gates[2].hours", 16), ("ring[1].percent", 19), ("ring", 12),
         ("ring[2].gates[0].query", 22), ("ring[2].gates[1].url", 22), ("ring[2].gates[2].people", 22),
         ("ring[2].gates[3].max_failed", 22), ("ring[2].gates[4].kind", 22), ("pace.in_flight", 25), ("pace.ramp", 26),
         ("pace.jitter_seconds", 27), ("pace.per_domain", 28), ("pace.never_together", 29), ("window.times", 31),

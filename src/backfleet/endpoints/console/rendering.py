@@ -1,6 +1,7 @@
 """Templates, and the files that pages use. Everything that a template shows is escaped unless it is one of its own."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
@@ -32,7 +33,7 @@ class Renderer:
         )
         self._files = {file.name: file.read_bytes() for file in _files()}
         self._names = {name: _hashed(name, body) for name, body in self._files.items()}
-        self._environment.filters.update(moment=moment, ago=ago, duration=duration, count=counted)
+        self._environment.filters.update(moment=moment, ago=ago, duration=duration, count=counted, words=words)
         self._environment.globals.update(static=self.address, token=_form_token, NAVIGATION=NAVIGATION)
 
     def render(self, template: str, **values: object) -> str:
@@ -89,6 +90,11 @@ def duration(seconds: float) -> str:
     if seconds < 2 * DAY:
         return f"{seconds // HOUR} h {seconds % HOUR // MINUTE} min"
     return f"{seconds // DAY} days"
+
+
+def words(state: str) -> str:
+    """Return a state as people read it: RolledBack and rolled_back are "rolled back"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", str(state)).lower()
 
 
 @pass_context

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from backfleet.rollouts.policy.model import Policy
+
 _HEADER: Final = re.compile(r"^\s*\[(\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_-]+)*)\s*=""")
 
@@ -26,8 +28,9 @@ class Fault:
 class PolicyRefused(Exception):
     """A policy is refused as a whole."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(sorted(set(faults)))
+    def __init__(self, faults: Iterable[Fault], partial: Policy | None = None) -> None:
+        """Note the faults, and what else the policy says where it can be read: more may be wrong with that."""
+        self.faults, self.partial = tuple(sorted(set(faults))), partial
         super().__init__("\n".join(map(str, self.faults)))
 
 
@@ -41,6 +44,7 @@ def lines_by_key(text: str) -> dict[str, int]:
         if header:
             prefix = _bare(header[2])
             if header[1]:
+                found.setdefault(prefix, number)  # of the first: of a fault that is of all of them
                 counts[prefix] = counts.get(prefix, -1) + 1
                 prefix = f"{prefix}[{counts[prefix]}]"
             found.setdefault(prefix, number)
@@ -54,7 +58,20 @@ def lines_by_key(text: str) -> dict[str, int]:
 def with_lines(faults: Iterable[Fault], text: str) -> tuple[Fault, ...]:
     """Return faults that were found without a policy's text, with the lines of their keys in it."""
     lines = lines_by_key(text)
-    return tuple(replace(fault, line=fault.line or lines.get(fault.key, 0)) for fault in faults)
+    found = []
+    for fault in faults:
+        line = next((lines[path] for path in with_parents(fault.key) if path in lines), 0)
+        found.append(replace(fault, line=fault.line or line))
+    return tuple(found)
+
+
+def with_parents(path: str) -> list[str]:
+    """Return a path and those that contain it, longest first."""
+    found = [path]
+    while "." in path or "[" in path:
+        path = path[: max(path.rfind("."), path.rfind("["))]
+        found.append(path)
+    return found
 
 
 def _bare(key: str) -> str:

@@ -92,7 +92,7 @@ def policy_of(document: Mapping[str, Any], lines: Mapping[str, int]) -> Policy:
     check_policy(policy, top)
     top.finish()
     if faults:
-        raise PolicyRefused(faults)
+        raise PolicyRefused(faults, policy)
     return policy
 
 

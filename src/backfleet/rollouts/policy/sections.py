@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from backfleet.rollouts.policy.amounts import Amount
-from backfleet.rollouts.policy.faults import Fault
+from backfleet.rollouts.policy.faults import Fault, with_parents
 
 LONGEST_TEXT: Final = 200  # characters
 MOST_IN_LIST: Final = 1000
@@ -36,7 +36,7 @@ class Section:
         path = self._name(key)
         value = self._table.get(key) if found is None else found
         shown = "nothing" if value is None else repr(value)[:_SHOWN]
-        line = next((self._lines[name] for name in _parents(path) if name in self._lines), 0)
+        line = next((self._lines[name] for name in with_parents(path) if name in self._lines), 0)
         self._faults.append(Fault(line, path, shown, wanted))
 
     def text(self, key: str, default: str | None = None, *, most: int = LONGEST_TEXT) -> str:
@@ -45,7 +45,7 @@ class Section:
         if isinstance(value, str) and (value or default == "") and len(value) <= most and value.isprintable():
             return value
         if value is not None:
-            self.fault(key, f"give a text of 1 to {most} characters, without line ends")
+            self.fault(key, f"give a text of 1 to {most} characters, without line ends and control characters")
         return default or ""
 
     def number(self, key: str, default: float | None, least: float, most: float, *, whole: bool = False) -> float:
@@ -170,12 +170,3 @@ def _is_number(value: Any, *, whole: bool) -> bool:
 
 def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) and abs(number) < 1e12 else f"{number:g}"
-
-
-def _parents(path: str) -> list[str]:
-    """Return a path and those that contain it, longest first."""
-    found = [path]
-    while "." in path or "[" in path:
-        path = path[: max(path.rfind("."), path.rfind("["))]
-        found.append(path)
-    return found

@@ -55,7 +55,8 @@ def halt_if_spent(tally: Tally) -> bool:
     then = tally.rollout.policy.failure.then
     if then in (Then.ROLL_BACK_RING, Then.ROLL_BACK_ROLLOUT):
         only = ring if then is Then.ROLL_BACK_RING else None
-        tally.move_rollout(RolloutState.ROLLING_BACK, why, ring=only)
+        of = "" if only is None else f"; ring {tally.rollout.policy.rings[only].name} goes back"
+        tally.move_rollout(RolloutState.ROLLING_BACK, f"{why}{of}", ring=only)
     else:
         tally.move_rollout(RolloutState.HALTED, why)
     return True

@@ -122,7 +122,8 @@ def _again(tally: Tally, timetable: Timetable, member: Member) -> Move:
     has_ended, goes_back = tally.rollout.state in ENDED, tally.rollout.state is RolloutState.ROLLING_BACK
     if has_ended or goes_back:
         if not may_have_it(tally.rollout.policy, member):
-            return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
+            why = f"the rollout is {tally.rollout.state.replace('_', ' ')}; it never began"
+            return Move(member.client_id, MemberState.SKIPPED, why)
         why = f"its order was withdrawn; {given_before(tally.rollout.policy)}"
         return Move(member.client_id, MemberState.LOST if has_ended else MemberState.PENDING, why)
     if member.end is OrderEnd.WITHDRAWN:

@@ -101,7 +101,7 @@ def _zones_that_stay_shut(tally: Tally, ring: int, timetable: Timetable) -> set[
 
 
 def _summary(tally: Tally, ring: int) -> str:
-    counts = [(state.value, tally.count(ring, state)) for state in MemberState]
+    counts = [(state.value.replace("_", " "), tally.count(ring, state)) for state in MemberState]
     return ", ".join(f"{number} {name}" for name, number in counts if number) or "it has no members"
 
 

@@ -116,7 +116,8 @@ class Tally:
             self.rollout.policy.failure.counts,
             member.begun_at is not None or member.given_at is not None,
         )
-        failed = fails(to, move.code, member.first_run, beside, has_begun=begins or has_left)
+        back = member.rolled_back_once
+        failed = fails(to, move.code, member.first_run, beside, has_begun=begins or has_left, by_order=back)
         if failed is not counts_as_failure(member, beside):
             self._failures[member.ring] += size if failed else -size
         states = self._states[member.ring]

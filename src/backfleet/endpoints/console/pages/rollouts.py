@@ -43,8 +43,13 @@ OFFERED: Final = {
     "completed": ("roll-back",),
     "cancelled": ("roll-back",),
     "expired": ("roll-back",),
+    "rolled_back": ("roll-back",),
 }
 """The buttons of each state; the server decides what may be done."""
+
+
+STILL_THERE: Final = ("Succeeded", "Verifying", "Lost", "Expired")
+"""The counts of members that may have what the rollout gave them."""
 
 
 async def show_rollouts(visit: Visit) -> web.StreamResponse:
@@ -86,6 +91,8 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
 def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the buttons for a rollout: only one that changed clients can be rolled back."""
     offered = OFFERED.get(rollout["State"], ())
+    if rollout["State"] == "rolled_back" and not any(ring[name] for ring in rollout["Rings"] for name in STILL_THERE):
+        return ()  # all of it went back, and not one ring of several
     return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] in ("upgrade", "settings"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from backfleet import rollouts
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
 from backfleet.operations.backfleet.rollouts.creating import by, one_rollout
-from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutNotFound, refusals
+from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutRingNotFound, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.rollouts import RolloutRecord
 from backfleet.storage import Transaction
@@ -59,7 +59,7 @@ def _number_of(record: RolloutRecord, name: str | None) -> int | None:
         return None
     names = record.ring_names
     if name not in names:
-        raise RolloutNotFound(f"The ring {name!r}")
+        raise RolloutRingNotFound(record.id, name, names)
     return names.index(name)
 
 

@@ -8,7 +8,7 @@ from backfleet import fleet
 from backfleet.operations.hbr.answers import seconds
 from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
 from backfleet.rollouts.policy import Policy
-from backfleet.rollouts.reading import WAITING, shown_reason, shown_state, wait_reason
+from backfleet.rollouts.reading import WAITING, shown_reason, shown_ring, shown_state, wait_reason
 from backfleet.wire.shapes import Maybe
 
 _STATES: Final = {state.value: "".join(part.capitalize() for part in state.split("_")) for state in MemberState}
@@ -45,6 +45,7 @@ ROLLOUT: Final = {
     "Members": int,
     "FailuresAllowed": Maybe(int),
     "FailuresLeft": Maybe(int),
+    "Failures": Maybe(int),
     "ExpectedEndTime": Maybe(int),
     "ExpectedEndReason": str,
     "Waits": [{"For": str, "Members": int}],
@@ -109,18 +110,19 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "EndedTime": seconds(record.ended_at),
         "Members": sum(ring.members for ring in shown.rings),
         "FailuresAllowed": None if figures.budget is None else figures.budget.allowed,
-        "FailuresLeft": None if figures.budget is None else figures.budget.left,
+        "FailuresLeft": None if figures.budget is None else max(figures.budget.left, 0),
+        "Failures": None if figures.budget is None else figures.budget.failed,
         "ExpectedEndTime": seconds(figures.expected.at),
         "ExpectedEndReason": figures.expected.why,
         "Waits": [{"For": what, "Members": number} for what, number in record.waiting.items()],
         "Rings": [
             {
                 "Name": ring.name,
-                "State": ring.run.state.value,
+                "State": shown_ring(record, ring.run),
                 "Members": ring.members,
                 "StartedTime": seconds(ring.run.started_at),
                 "FinishedTime": seconds(ring.run.finished_at),
-                "FailuresLeft": figures.own[number].left if number in figures.own else None,
+                "FailuresLeft": max(figures.own[number].left, 0) if number in figures.own else None,
                 **{name: ring.counts.get(state, 0) for state, name in COUNTS.items()},
             }
             for number, ring in enumerate(shown.rings)

@@ -15,8 +15,29 @@ class RolloutNotFound(ApiError):
     code = "RolloutNotFound"
     status = 404
 
-    def __init__(self, what: str = "The rollout") -> None:
-        super().__init__(f"{what} does not exist in this account and region.")
+    def __init__(self, rollout_id: str) -> None:
+        super().__init__(
+            f"The rollout {rollout_id!r} does not exist in this account and region. "
+            "`backfleet rollout list` shows those that do."
+        )
+
+
+class RolloutRingNotFound(RolloutNotFound):
+    """The rollout has no ring of this name."""
+
+    def __init__(self, rollout_id: str, name: str, names: Sequence[str]) -> None:
+        ApiError.__init__(self, f"The rollout {rollout_id!r} has no ring {name!r}; it has {', '.join(names)}.")
+
+
+class RolloutMemberNotFound(RolloutNotFound):
+    """The rollout has no member of this id."""
+
+    def __init__(self, client_id: str) -> None:
+        ApiError.__init__(
+            self,
+            f"The rollout has no member {client_id!r}. `backfleet rollout show ROLLOUT --members` lists those "
+            "that it has, by the ids of their clients.",
+        )
 
 
 class PolicyNotAccepted(ApiError):
@@ -79,10 +100,10 @@ def refusals() -> Iterator[None]:
         yield
     except rollouts.PolicyRefused as problem:
         raise PolicyNotAccepted(problem.faults) from None
-    except rollouts.RolloutMissing:
-        raise RolloutNotFound from None
+    except rollouts.RolloutMissing as problem:
+        raise RolloutNotFound(str(problem)) from None
     except rollouts.MemberMissing as problem:
-        raise RolloutNotFound(f"The member {str(problem)!r} of this rollout") from None
+        raise RolloutMemberNotFound(str(problem)) from None
     except rollouts.NotNow as problem:
         raise IncorrectRolloutState(str(problem)) from None
     except rollouts.NameTaken as problem:

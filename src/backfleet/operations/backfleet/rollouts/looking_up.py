@@ -14,7 +14,7 @@ from backfleet.operations.backfleet.rollouts.answers import (
     rollout_answer,
 )
 from backfleet.operations.backfleet.rollouts.creating import every_rollout, one_rollout, reachable_within
-from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutNotFound, refusals
+from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutRingNotFound, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.paging import Page
 from backfleet.rollouts import MemberState, RolloutState
@@ -125,7 +125,7 @@ def describe_rollout_members(call: Call, asked: DescribeRolloutMembers) -> dict[
         record = rollouts.find(tx, call.account_id, asked.rollout_id)
         names = record.ring_names
         if asked.ring is not None and asked.ring not in names:
-            raise RolloutNotFound(f"The ring {asked.ring!r}")
+            raise RolloutRingNotFound(record.id, asked.ring, names)
         ring = None if asked.ring is None else names.index(asked.ring)
         since = call.now - reachable_within(call)
         found = rollouts.members(tx, record, ring, asked.states or (), page, reachable_since=since, now=call.now)
