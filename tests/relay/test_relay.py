@@ -16,8 +16,10 @@ from tuf.api.metadata import TargetFile
 
 from backfleet.certificates import prepare_certificates
 from backfleet.relay import Cache, CacheInUse
+from backfleet.relay._fetching import Fetching
 from backfleet_host.platforms import platform_here
 from host.upgrader.fake_repository import begin_answer
+from mounts import mounted
 from relay.conftest import SIZE, Site, carry, relaying
 
 NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
@@ -182,6 +184,41 @@ def test_an_artifact_that_is_larger_than_the_cache_comes_from_the_server(site: S
         report = carry(site.host("one"))
     assert report.outcome == "succeeded"
     assert report.details["relays_failed"][address]["reason"] == "NotServed"
+
+
+def test_a_disk_that_is_full_costs_a_host_the_way_to_the_server(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Others fill it, before a download or during one. Once there is space, the relay serves again."""
+    with mounted(site.folder / "cache", f"size={2 * SIZE}") as disk, relaying(site) as address:
+        other = disk / "of another program"
+        other.write_bytes(bytes(SIZE + SIZE // 2))
+        report = carry(site.host("before"))
+        assert report.outcome == "succeeded"
+        assert report.details["relays_failed"][address]["reason"] == "NotServed"
+        other.unlink()
+        take_over = Fetching._take_over_part
+
+        def fill(self: Fetching) -> None:
+            take_over(self)
+            other.write_bytes(bytes(SIZE + SIZE // 2))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Fetching, "_take_over_part", fill)
+            report = carry(site.host("during"))
+        assert report.outcome == "succeeded"
+        assert address in report.details["relays_failed"]
+        assert "the disk of the cache does not take it: No space left on device" in caplog.text
+        assert "trying again" not in caplog.text  # the host would wait for it
+        other.unlink()
+        report = carry(site.host("after"))
+        assert (report.outcome, report.details.get("relays_failed")) == ("succeeded", None)
+
+
+def test_the_least_used_makes_place_also_where_the_disk_has_less_than_the_size(site: Site) -> None:
+    site.offering.add("2.0", padding=SIZE)
+    paths = sorted(path for path in site.offering.files if path.startswith("targets/"))
+    with mounted(site.folder / "cache", f"size={SIZE + SIZE // 2}"), relaying(site) as address:
+        for path in (paths[0], paths[1], paths[0]):
+            assert get(address, f"/downloads/{path}") == (200, site.offering.files[path])
 
 
 @pytest.mark.parametrize(

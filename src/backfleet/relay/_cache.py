@@ -115,14 +115,16 @@ class Cache:
         return False
 
     def make_space(self, wanted: int, busy: Collection[str]) -> bool:
-        """Remove what was not used for longest until `wanted` more bytes fit; return whether they do.
+        """Remove what was not used for longest until `wanted` more bytes fit, on the disk, too; return whether they do.
 
         Args:
             wanted: Bytes.
             busy: SHA-256 of the parts that are being fetched: these stay.
         """
         sizes = {path: path.stat() for folder in (self._artifacts, self._parts) for path in folder.iterdir()}
-        left = self.most_bytes - wanted - sum(found.st_size for found in sizes.values())
+        disk = os.statvfs(self._parts)
+        allowed = self.most_bytes - sum(found.st_size for found in sizes.values())
+        left = min(allowed, disk.f_bavail * disk.f_frsize) - wanted
         removable = [path for path in sizes if path.parent == self._artifacts or path.name not in busy]
         if left + sum(sizes[path].st_size for path in removable) < 0:
             return False

@@ -17,7 +17,7 @@ from prometheus_client import Counter, generate_latest
 from backfleet.library_internals import DownloadResponse
 from backfleet.relay._cache import Cache
 from backfleet.relay._documents import NAME, SHA256, artifacts_of, is_current, named_version
-from backfleet.relay._fetching import Fetching, WrongBytes
+from backfleet.relay._fetching import Fetching, NotKept, WrongBytes
 from backfleet.relay._upstream import Away, Busy, NotThere, Upstream
 from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS, is_delta
 
@@ -201,7 +201,10 @@ class Relay:
     def _fetch(self, path: str, sha256: str, length: int) -> Fetching:
         wanted = sum(one.length for one in self._fetching.values()) + length
         if not self._cache.make_space(length, {sha256, *self._fetching}) or wanted > self._cache.most_bytes:
-            text = f"the artifact has {length} bytes, more than the relay may take; raise --size\n"
+            text = (
+                f"the artifact has {length} bytes, more than the relay or its disk takes; raise --size or free some\n"
+            )
+            log.warning("%s: %s", path, text.strip())
             raise web.HTTPInsufficientStorage(text=text)
         fetching = self._fetching[sha256] = Fetching(self._upstream, self._cache, path, sha256, length, self._now)
         fetching.task.add_done_callback(lambda _: self._fetching.pop(sha256, None))
@@ -222,7 +225,7 @@ class Relay:
         try:
             async for piece in fetching.read(begin):
                 await answer.write(piece)
-        except (Away, NotThere, WrongBytes) as problem:
+        except (Away, NotThere, WrongBytes, NotKept) as problem:
             log.warning("%s: %s", request.path, problem)
             if request.transport is not None:
                 request.transport.abort()  # the only way to say within an answer that the rest will not come

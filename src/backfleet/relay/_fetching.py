@@ -22,6 +22,10 @@ class WrongBytes(Exception):
     """The bytes that came are not those whose hash the path names."""
 
 
+class NotKept(Exception):
+    """The disk does not take what comes. No OSError: those are of the way to the server, which is tried again."""
+
+
 class Fetching:
     """A download that goes on whoever reads it. Readers never get its last byte before all of it was verified.
 
@@ -50,7 +54,7 @@ class Fetching:
         """Yield the bytes from `begin` on, as they come.
 
         Raises:
-            Away, NotThere, WrongBytes, OSError: what ended the download.
+            Away, NotThere, WrongBytes, NotKept, OSError: what ended the download.
         """
         while not self._is_begun and not self.task.done():
             await self._next_change()
@@ -121,7 +125,7 @@ class Fetching:
                 self._have += len(piece)
 
     async def _fetch_rest(self) -> None:
-        """Fetch what is missing. Raises Away, NotThere, OSError."""
+        """Fetch what is missing. Raises Away, NotThere, NotKept, OSError."""
         async with self._upstream.opened(self._path, self._have) as answer:
             skip = 0 if answer.status == 206 else self._have  # a server without ranges sends it all again
             with self._appending() as file:
@@ -137,7 +141,7 @@ class Fetching:
             raise Away(f"only {self._have} of {self.length} bytes came")
 
     def _appending(self) -> IO[bytes]:
-        return open(self.part, "ab")
+        return open(self.part, "ab", buffering=0)  # else what a full disk refused is written again by its end
 
     async def _verify(self) -> None:
         if self._digest.hexdigest() != self.sha256:
@@ -150,8 +154,15 @@ class Fetching:
 
 
 def _write(file: IO[bytes], piece: bytes) -> None:
-    file.write(piece)
-    file.flush()
+    """Write a piece. Raises NotKept."""
+    left = memoryview(piece)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as problem:
+        raise NotKept(
+            f"the disk of the cache does not take it: {problem.strerror}; free some, or lower --size"
+        ) from None
 
 
-__all__ = ["Away", "Fetching", "NotThere", "WrongBytes"]
+__all__ = ["Away", "Fetching", "NotKept", "NotThere", "WrongBytes"]
