@@ -49,7 +49,7 @@ class Worker:
 
     topic: str
     run_once: Callable[[], bool]
-    interval: timedelta = LONGEST_WAIT
+    interval: timedelta | Callable[[], timedelta] = LONGEST_WAIT
     further: tuple[str, ...] = ()
 
 
@@ -103,8 +103,8 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
                 carrier=carrier,
             ),
         ),
-        Worker(ssh.TOPIC, _ssh_visits(services, clock), VISITS),
-        Worker(ecs.TOPIC, _ecs_rounds(services, clock), VISITS),
+        _ssh_visits(services, clock),
+        _ecs_rounds(services, clock),
         Worker("commands", lambda: _act_on_leases(database, settings, clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
@@ -147,7 +147,7 @@ def note_round(database: Database, settings: Settings, now: datetime) -> bool:
     return commands.note_round(database, handed=handed, lease=lease, now=now, also=anew)
 
 
-def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
+def _ssh_visits(services: Services, clock: Clock) -> Worker:
     """Return the worker that goes to hosts without an agent."""
     settings, database = services.settings, services.database
     try:
@@ -158,10 +158,10 @@ def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
     open_key = functools.partial(operations.open_ssh_key, services)
     make = functools.partial(ssh.make_visitor, database, clock, allowed, open_key, handed=handed, lease=lease)
     worker = ssh.Worker(database, make, clock, every=timedelta(seconds=settings.fit_seconds) / 3)
-    return lambda: worker.run_once(clock())
+    return Worker(ssh.TOPIC, lambda: worker.run_once(clock()), lambda: VISITS if worker.has_any else LONGEST_WAIT)
 
 
-def _ecs_rounds(services: Services, clock: Clock) -> Callable[[], bool]:
+def _ecs_rounds(services: Services, clock: Clock) -> Worker:
     """Return the worker that asks clouds."""
     settings, database = services.settings, services.database
     try:
@@ -173,7 +173,7 @@ def _ecs_rounds(services: Services, clock: Clock) -> Callable[[], bool]:
         ecs.make_means, database, clock, clouds, services.draw, region=settings.region, every=every, lease=lease
     )
     worker = ecs.Worker(database, make)
-    return lambda: worker.run_once(clock())
+    return Worker(ecs.TOPIC, lambda: worker.run_once(clock()), lambda: VISITS if worker.has_any else LONGEST_WAIT)
 
 
 def rules_of(settings: Settings) -> upgrades.Rules:

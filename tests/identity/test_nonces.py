@@ -1,6 +1,7 @@
 """Each request is accepted once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from backfleet import identity
 from backfleet.identity import nonces
 from backfleet.identity._tables import nonces as table
+from backfleet.ids import Draw
 from backfleet.storage import Database
 
 KEEP = timedelta(minutes=30)
@@ -17,6 +19,17 @@ KEEP = timedelta(minutes=30)
 def spend(database: Database, key: str, nonce: str, now: datetime) -> bool:
     with database.transaction() as tx:
         return identity.spend_nonce(tx, key, nonce, now=now, keep=KEEP)
+
+
+@pytest.fixture
+def key(database: Database, vault: identity.Vault, account: str, now: datetime, draw: Draw) -> identity.SealedKey:
+    """The key of a user, as it was read."""
+    with database.transaction() as tx:
+        identity.create_user(tx, account, "ann", now=now, draw=draw)
+        made = identity.create_key(tx, vault, account, "ann", now=now, draw=draw)
+        found = identity.find_sealed_key(tx, made.access_key_id)
+    assert found is not None
+    return found
 
 
 def count(database: Database) -> int:
@@ -31,6 +44,60 @@ def test_a_nonce_is_accepted_once(database: Database, now: datetime) -> None:
     assert not spend(database, "LTAI1", "n", now + timedelta(minutes=29))
     assert spend(database, "LTAI2", "n", now)
     assert spend(database, "LTAI1", "N", now)
+
+
+def test_a_key_that_was_read_before_spends_nonces_like_any_other(
+    database: Database, key: identity.SealedKey, now: datetime
+) -> None:
+    """The nonces are the same ones."""
+    with database.transaction() as tx:
+        assert identity.spend_nonce_of(tx, key, "n", now=now, keep=KEEP)
+    with database.transaction() as tx:
+        assert not identity.spend_nonce_of(tx, key, "n", now=now, keep=KEEP)
+        assert not identity.spend_nonce(tx, key.access_key_id, "n", now=now, keep=KEEP)
+        assert identity.spend_nonce_of(tx, key, "n" * 100, now=now, keep=KEEP)
+    assert count(database) == 2
+    assert key.sealed_secret not in repr(key)
+
+
+def test_a_root_key_that_was_read_before_spends_nonces(
+    database: Database, vault: identity.Vault, account: str, now: datetime, draw: Draw
+) -> None:
+    """It belongs to no user."""
+    with database.transaction() as tx:
+        made = identity.create_key(tx, vault, account, None, now=now, draw=draw)
+        found = identity.find_sealed_key(tx, made.access_key_id)
+        assert found is not None
+        assert identity.spend_nonce_of(tx, found, "n", now=now, keep=KEEP)
+        assert not identity.spend_nonce_of(tx, found, "n", now=now, keep=KEEP)
+
+
+@pytest.mark.parametrize("change", ["deactivated", "deleted", "renamed"])
+def test_a_key_that_is_not_as_it_was_read_spends_nothing(
+    database: Database, account: str, key: identity.SealedKey, now: datetime, change: str
+) -> None:
+    """Whatever changed: it has to be read again."""
+    with database.transaction() as tx:
+        if change == "deactivated":
+            identity.set_key(tx, account, "ann", key.access_key_id, active=False)
+        elif change == "deleted":
+            identity.delete_key(tx, account, "ann", key.access_key_id)
+        else:
+            identity.update_user(tx, account, "ann", new_name="bea", now=now)
+    with pytest.raises(identity.KeyChanged), database.transaction() as tx:
+        identity.spend_nonce_of(tx, key, "n", now=now, keep=KEEP)
+    assert count(database) == 0
+
+
+def test_of_many_keys_those_used_last_are_kept(key: identity.SealedKey) -> None:
+    """However many sign."""
+    known = identity.KeyCache(2)
+    for number in (1, 2, 3):
+        known.put(replace(key, access_key_id=f"LTAI{number}"))
+        known.get("LTAI1")
+    assert [known.get(f"LTAI{number}") is not None for number in (1, 2, 3)] == [True, False, True]
+    known.drop("LTAI1")
+    assert known.get("LTAI1") is None
 
 
 @pytest.mark.parametrize(

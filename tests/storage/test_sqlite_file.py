@@ -118,6 +118,19 @@ def test_the_log_shrinks_once_its_content_was_moved(opened: Database, tmp_path: 
         assert tx.scalar(sa.select(sa.func.count()).select_from(ROWS)) == 6
 
 
+def test_what_is_written_after_the_log_was_moved_is_moved_too(opened: Database, tmp_path: Path) -> None:
+    """Where nothing was written there is nothing to move."""
+    sizes = []
+    for number in range(3):
+        with opened.transaction() as tx:
+            tx.add(ROWS, [{"number": number, "text": "x" * 400_000}])
+        opened.move_log()
+        sizes.append((tmp_path / "x.db").stat().st_size)
+        opened.move_log()
+        assert (tmp_path / "x.db").stat().st_size == sizes[-1]
+    assert sizes[0] + 390_000 < sizes[1] < sizes[2] - 390_000
+
+
 def test_commits_leave_the_log_to_the_one_who_moves_it(opened: Database, tmp_path: Path) -> None:
     """No call waits for it; only where nobody does it a commit does."""
     size = (tmp_path / "x.db").stat().st_size

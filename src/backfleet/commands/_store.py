@@ -29,6 +29,13 @@ _NEWS = Prepared(
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_HAS_NEWS = Prepared(
+    sa.select(invocations.c.id)
+    .where(invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected)
+    .limit(1)
+)
+_LAST_ROUND = Prepared(sa.select(lease_rounds.c.at))
+_LAST_ROUND_LOCKED = Prepared(sa.select(lease_rounds.c.at).with_for_update())
 _COLLECTED = Prepared(
     sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
 )
@@ -249,8 +256,7 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
 
 def last_round(tx: Transaction, *, locks: bool = False) -> datetime | None:
     """Return when leases were last looked at; None if they never were."""
-    query = sa.select(lease_rounds.c.at)
-    found: datetime | None = tx.scalar(query.with_for_update() if locks else query)
+    found: datetime | None = tx.scalar(_LAST_ROUND_LOCKED if locks else _LAST_ROUND, {})
     return found
 
 
@@ -347,8 +353,7 @@ def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
 
 def has_news(tx: Transaction, topic: str) -> bool:
     """Return whether there is news for this sender."""
-    of_sender = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
-    return tx.first(sa.select(invocations.c.id).where(of_sender).limit(1)) is not None
+    return tx.first(_HAS_NEWS, {"wanted": topic}) is not None
 
 
 def mark_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:

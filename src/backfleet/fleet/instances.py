@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -175,7 +175,9 @@ def names_of(tx: Transaction, account_id: str, instance_ids: Sequence[str]) -> d
     return _store.instances.names_of(tx, account_id, instance_ids)
 
 
-def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
+def can_be_sent_to(
+    instance_id: sa.ColumnElement[str], reachable_since: datetime | sa.BindParameter[Any]
+) -> sa.ColumnElement[bool]:
     """Return a condition for another module's query: the instance in this column can be given work, or is gone.
 
     What is sent to an instance that is deregistered ends at once.

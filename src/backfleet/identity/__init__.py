@@ -4,8 +4,8 @@ Owns the tables accounts, account_pairs, users, user_groups, group_members, role
 policies, policy_versions, policy_attachments and nonces. Secrets are sealed with a `Vault` whose key is not in the
 database. The policy language is the package `identity.policy`.
 
-- Every request: `find_key` returns the key and its caller, `spend_nonce` refuses replays, `permissions_of` returns what
-  the caller may do.
+- Every request: `find_key` returns the key and its caller, or a `KeyCache` knows it; `spend_nonce` refuses replays,
+  `spend_nonce_of` also a key that has changed since it was read; `permissions_of` returns what the caller may do.
 - Temporary credentials: `issue_credentials` and `issue_federated_credentials` hand them out, `open_token` and
   `session_caller` accept them; `verify_token` checks the token of an identity provider.
 - Later: `write_caller` and `read_caller` keep a caller as text, without secrets, for what is done in their name.
@@ -29,6 +29,7 @@ from backfleet.identity.accounts import (
 from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
 from backfleet.identity.callers import (
     find_key,
+    find_sealed_key,
     owner_of_active_key,
     owner_of_key,
     permissions_of,
@@ -48,6 +49,7 @@ from backfleet.identity.groups import (
     users_in_group,
 )
 from backfleet.identity.id_tokens import BadKeys, BadToken, VerifiedToken, verify_token
+from backfleet.identity.key_cache import KeyCache, KeyChanged
 from backfleet.identity.model import (
     ANONYMOUS,
     AccessKey,
@@ -62,6 +64,7 @@ from backfleet.identity.model import (
     PolicyVersion,
     Provider,
     Role,
+    SealedKey,
     SecurityToken,
     Session,
     SessionOptions,
@@ -71,7 +74,7 @@ from backfleet.identity.model import (
     root_caller,
     user_caller,
 )
-from backfleet.identity.nonces import purge_nonces, spend_nonce
+from backfleet.identity.nonces import purge_nonces, spend_nonce, spend_nonce_of
 from backfleet.identity.policies import create_policy, delete_policy, find_policy, list_policies, set_policy_description
 from backfleet.identity.policy_versions import (
     add_version,
@@ -127,6 +130,8 @@ __all__ = [
     "CannotOpen",
     "Group",
     "Holder",
+    "KeyCache",
+    "KeyChanged",
     "KnownKey",
     "LimitReached",
     "NewAccessKey",
@@ -137,6 +142,7 @@ __all__ = [
     "Provider",
     "Role",
     "RootCannotAssume",
+    "SealedKey",
     "SecurityToken",
     "Session",
     "SessionOptions",
@@ -176,6 +182,7 @@ __all__ = [
     "find_policy",
     "find_provider",
     "find_role",
+    "find_sealed_key",
     "find_user",
     "find_version",
     "first_account",
@@ -214,6 +221,7 @@ __all__ = [
     "set_policy_description",
     "set_tags",
     "spend_nonce",
+    "spend_nonce_of",
     "statements_for",
     "system_policy_for",
     "tags_of",

@@ -12,6 +12,7 @@ from backfleet.identity.model import (
     Caller,
     HolderKind,
     KnownKey,
+    SealedKey,
     root_caller,
     user_caller,
 )
@@ -35,6 +36,15 @@ def find_key(tx: Transaction, vault: Vault, access_key_id: str) -> KnownKey | No
     if row is None:
         return None
     return KnownKey(access_key_id, row.active, _owner(row, access_key_id), vault.unseal(row.sealed_secret))
+
+
+def find_sealed_key(tx: Transaction, access_key_id: str) -> SealedKey | None:
+    """Return an active key without opening its secret; None if there is none, or it is not active."""
+    row = _store.access_keys.find_with_owner(tx, access_key_id) if _KEY_ID.fullmatch(access_key_id) else None
+    if row is None or not row.active:
+        return None
+    owner = _owner(row, access_key_id)
+    return SealedKey(access_key_id, row.account_id, row.user_id, row.user_name, owner, row.sealed_secret)
 
 
 def owner_of_key(tx: Transaction, access_key_id: str) -> Caller | None:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.identity import _store
+from backfleet.identity.key_cache import check_key
+from backfleet.identity.model import SealedKey
 from backfleet.storage import Transaction
 
 PURGED_AT_ONCE: Final = 20_000  # rows; one purge must not hold up the requests beside it
@@ -18,6 +20,18 @@ def spend_nonce(tx: Transaction, access_key_id: str, nonce: str, *, now: datetim
     Call it only after the signature was verified, so that no outsider can spend a nonce of somebody else.
     """
     return _store.nonces.add(tx, access_key_id, _short(nonce), now + keep)
+
+
+def spend_nonce_of(tx: Transaction, key: SealedKey, nonce: str, *, now: datetime, keep: timedelta) -> bool:
+    """The same for a key that was read before, in one statement with the question whether it is as it was.
+
+    Raises:
+        KeyChanged: it is not; then nothing is written.
+    """
+    if _store.nonces.add_of_key(tx, key, _short(nonce), now + keep):
+        return True
+    check_key(tx, key)
+    return False
 
 
 def purge_nonces(tx: Transaction, now: datetime) -> int:

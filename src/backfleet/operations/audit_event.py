@@ -81,6 +81,8 @@ def parameters_to_keep(
         flat: Those of the call, as they came.
         most: How many are kept; None for MOST_PARAMETERS.
     """
+    if not flat:
+        return {}
     named = {parameter.name for parameter in parameters if _is_kept(parameter)}
     kept = {
         name: value[: LONGEST_REASON if name == REASON else LONGEST_VALUE]

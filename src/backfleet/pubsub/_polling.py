@@ -37,7 +37,7 @@ def poll_until_stopped(
     run_once: Callable[[], bool],
     subscription: Subscription,
     stopping: Callable[[], bool],
-    interval: timedelta = LONGEST_WAIT,
+    interval: timedelta | Callable[[], timedelta] = LONGEST_WAIT,
     passing: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
     """Call `run_once` until `stopping` returns True.
@@ -47,7 +47,7 @@ def poll_until_stopped(
     Args:
         run_once: Does what there is to do; returns True if there may be more to do at once.
         subscription: Ends the wait between two calls early.
-        interval: The longest wait between two calls.
+        interval: The longest wait between two calls, or what returns it after each.
         passing: Failures that will be over by themselves: a sentence in the log says enough.
     """
     breath = Breath(time.monotonic())
@@ -62,5 +62,6 @@ def poll_until_stopped(
             log.exception("a worker's run failed; it is tried again in %s", AFTER_A_FAILURE)
             subscription.wait(AFTER_A_FAILURE)
             continue
-        if not more and subscription.wait(interval):
+        longest = interval if isinstance(interval, timedelta) else interval()
+        if not more and subscription.wait(longest):
             time.sleep(breath.taken(time.monotonic()))

@@ -39,6 +39,11 @@ class Transaction:
         self.published: dict[str, None] = {}
         self.committed: list[Callable[[], None]] = []
 
+    @property
+    def engine_name(self) -> str:
+        """`sqlite` or `postgresql`: for what the two say in different words."""
+        return self._connection.dialect.name
+
     def rows(self, statement: Statement, values: Values | None = None) -> Sequence[sa.Row[Any]]:
         """Return every row of the statement."""
         if isinstance(statement, Prepared):
@@ -71,7 +76,8 @@ class Transaction:
         if not rows:
             return
         try:
-            _insert(table, tuple(rows[0])).run(self._connection, rows)
+            # One row alone is executed as such: for many, the driver of PostgreSQL has more to arrange.
+            _insert(table, tuple(rows[0])).run(self._connection, rows[0] if len(rows) == 1 else rows)
         except sa.exc.IntegrityError as problem:
             raise Conflict(str(problem.orig)) from problem
 
@@ -90,13 +96,13 @@ class Transaction:
 
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert the row unless a unique constraint has it already. Return True to the one caller that inserted it."""
-        attempt = _insert_if_new(table, self._connection.dialect.name, tuple(row))
+        attempt = _insert_if_new(table, self.engine_name, tuple(row))
         return attempt.run(self._connection, row) == 1
 
     def add_those_new(self, table: sa.Table, rows: Sequence[Values]) -> None:
         """Insert the rows that no unique constraint has already. All of them must have the same columns."""
         if rows:
-            _insert_if_new(table, self._connection.dialect.name, tuple(rows[0])).run(self._connection, rows)
+            _insert_if_new(table, self.engine_name, tuple(rows[0])).run(self._connection, rows)
 
     def take_turn(self, name: str) -> None:
         """Wait until no other transaction has this turn, and have it until the end.
@@ -104,7 +110,7 @@ class Transaction:
         What is read after it is as the one before left it: for what no constraint can say. Where only one transaction
         writes at a time anyway there is nothing to wait for.
         """
-        if self._connection.dialect.name == "postgresql":
+        if self.engine_name == "postgresql":
             self.scalar(_TURN, {"name": name})
 
     def publish(self, topic: str) -> None:

@@ -37,6 +37,7 @@ class SqliteFile:
         self._log_identity: Identity | None = None
         self._keeper: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        self._moved: int | None = None  # when the log was written last, if all of it was moved
 
     @property
     def is_open(self) -> bool:
@@ -72,10 +73,13 @@ class SqliteFile:
         Nobody waits for the first. Raises sqlite3.Error.
         """
         with self._lock:
-            if self._keeper is None or _identity(self.path) != self._database:
+            written = _written(self.log)
+            if self._keeper is None or written == self._moved or _identity(self.path) != self._database:
                 return
-            self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, pages, moved = self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._moved = written if not busy and pages == moved else None
             if _size(self.log) > LARGEST_LOG:
+                self._moved = None  # readers may keep it from being cut now
                 self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def close(self) -> None:
@@ -179,6 +183,14 @@ def _identity(path: Path) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _written(path: Path) -> int | None:
+    """Return when a file was written last, in nanoseconds; None if it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _size(path: Path) -> int:

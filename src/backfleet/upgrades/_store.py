@@ -8,59 +8,22 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backfleet import fleet
 from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Prepared, Transaction, reader
+from backfleet.upgrades import _statements
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades._tables import settings_before as settings_before_tasks
 from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Origin, Task
 from backfleet.upgrades.progress import ItemStatus
-from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
+from backfleet.upgrades.states import ItemState, Kind, TaskState
 
 IDS_AT_ONCE: Final = 500  # in one statement
-_OPEN: Final = sorted(OPEN)
 _BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 _VALUES: Final = attrgetter(*_ITEM_FIELDS)
 _READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
-_CHANGING: Final = (
-    "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
-    "evidence", "deferred", "order_until", "not_before", "attempts",
-)  # fmt: skip
-
-# The worker's busiest statements. They are built once: building one costs more than running it.
-_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
-_ONE_TASK = Prepared(sa.select(tasks).where(tasks.c.id == sa.bindparam("of"), tasks.c.account_id == sa.bindparam("in")))
-_TASKS_BY_ID = Prepared(sa.select(tasks).where(tasks.c.id.in_(_IDS)))
-_TASKS_LOCKED = Prepared(sa.select(tasks).where(tasks.c.id.in_(_IDS)).order_by(tasks.c.id).with_for_update())
-_ITEMS_OF = Prepared(sa.select(items).where(items.c.task_id.in_(_IDS)).order_by(items.c.task_id, items.c.position))
-_ITEMS_LOCKED = Prepared(sa.select(items).where(items.c.id.in_(_IDS)).order_by(items.c.id).with_for_update())
-_ITEM_STATUSES = Prepared(sa.select(items.c.task_id, items.c.state, items.c.stage).where(items.c.task_id.in_(_IDS)))
-_LIVE = Prepared(
-    sa.select(items.c.client_id, items.c.task_id).where(
-        items.c.client_id.in_(_IDS), items.c.account_id == sa.bindparam("in"), items.c.state.in_(_OPEN)
-    )
-)
-_WAITING_LOCKED = Prepared(
-    sa.select(items)
-    .where(items.c.client_id.in_(_IDS), items.c.account_id == sa.bindparam("in"))
-    .where(items.c.state == ItemState.WAITING, items.c.waits_until.is_not(None))
-    .order_by(items.c.id)
-    .with_for_update()
-)
-_CHANGE_ITEM = Prepared(
-    sa.update(items)
-    .where(items.c.id == sa.bindparam("of"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
-)
-_CHANGE_TASK = Prepared(
-    sa.update(tasks)
-    .where(tasks.c.id == sa.bindparam("of"))
-    .values({name: sa.bindparam(f"new_{name}") for name in ("state", "progress", "updated_at", "completed_at")})
-)
-
 
 client_tokens: Final = TokenStore(tokens, "task_id")
 
@@ -82,7 +45,7 @@ def add(tx: Transaction, task: Task) -> None:
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
     """Return an account's task with its items."""
-    row = tx.first(_ONE_TASK, {"of": task_id, "in": account_id})
+    row = tx.first(_statements.ONE_TASK, {"of": task_id, "in": account_id})
     return None if row is None else _task(row, _items_of(tx, [task_id]).get(task_id, []))
 
 
@@ -90,14 +53,14 @@ def tasks_by_id(tx: Transaction, task_ids: Sequence[str]) -> dict[str, Task]:
     """Return tasks by id, without their items."""
     if not task_ids:
         return {}
-    return {row.id: _task(row, []) for row in tx.rows(_TASKS_BY_ID, {"ids": task_ids})}
+    return {row.id: _task(row, []) for row in tx.rows(_statements.TASKS_BY_ID, {"ids": task_ids})}
 
 
 def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
     """Return tasks without their items, locked in the order of their ids."""
     if not task_ids:
         return []
-    return [_task(row, []) for row in tx.rows(_TASKS_LOCKED, {"ids": task_ids})]
+    return [_task(row, []) for row in tx.rows(_statements.TASKS_LOCKED, {"ids": task_ids})]
 
 
 def tasks_page(tx: Transaction, account_id: str, page: Page, instance_id: str | None) -> Listing[Task]:
@@ -114,7 +77,7 @@ def tasks_page(tx: Transaction, account_id: str, page: Page, instance_id: str | 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
     """Return open tasks past their deadline, with their items; not locked."""
-    return _with_items(tx, _overdue(now).limit(limit))
+    return _with_items(tx, _statements.OVERDUE, {"now": now, "most": limit})
 
 
 def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
@@ -128,7 +91,7 @@ def begin_anew(tx: Transaction, end: datetime) -> None:
 
     How long a task may wait for hosts stays as it is.
     """
-    is_open = sa.and_(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None))
+    is_open = sa.and_(items.c.state.in_(_statements.OPEN_STATES), items.c.waits_until.is_not(None))
     waiting = sa.select(items.c.task_id).where(is_open)
     running = waiting.where(items.c.state != ItemState.WAITING)
     either = sa.or_(tasks.c.id.not_in(waiting), sa.and_(tasks.c.deadline < end, tasks.c.id.in_(running)))
@@ -139,7 +102,7 @@ def begin_anew(tx: Transaction, end: datetime) -> None:
 
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
     """Return those of these tasks that are open past their deadline, with their items; not locked."""
-    return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
+    return _with_items(tx, _statements.OVERDUE_AMONG, {"now": now, "ids": task_ids}) if task_ids else []
 
 
 def ended_badly(tx: Transaction, account_id: str, since: datetime, limit: int) -> list[EndedBadly]:
@@ -169,17 +132,14 @@ def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
     """Return how many items are open and since when the oldest is, by account and state."""
     by = (items.c.account_id, items.c.state)
     query = sa.select(*by, sa.func.count().label("number"), sa.func.min(tasks.c.created_at).label("oldest"))
-    joined = query.select_from(items.join(tasks, items.c.task_id == tasks.c.id)).where(items.c.state.in_(_OPEN))
+    joined = query.select_from(items.join(tasks, items.c.task_id == tasks.c.id)).where(
+        items.c.state.in_(_statements.OPEN_STATES)
+    )
     return {(row.account_id, row.state): (row.number, row.oldest) for row in tx.rows(joined.group_by(*by))}
 
 
-def _overdue(now: datetime) -> sa.Select[Any]:
-    late = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= now)
-    return sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id)
-
-
-def _with_items(tx: Transaction, chosen: sa.Select[Any]) -> list[Task]:
-    rows = tx.rows(chosen)
+def _with_items(tx: Transaction, chosen: Prepared, values: Mapping[str, Any]) -> list[Task]:
+    rows = tx.rows(chosen, values)
     found = _items_of(tx, [row.id for row in rows])
     return [_task(row, found.get(row.id, [])) for row in rows]
 
@@ -189,7 +149,7 @@ def update_task(
 ) -> None:
     """Write a task's new state and progress."""
     values = {"new_state": state, "new_progress": progress, "new_updated_at": updated_at}
-    tx.run(_CHANGE_TASK, {"of": task_id, **values, "new_completed_at": completed_at})
+    tx.run(_statements.CHANGE_TASK, {"of": task_id, **values, "new_completed_at": completed_at})
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
@@ -234,64 +194,51 @@ def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -
     """Return the task that is moving it, for each of these clients that is being moved."""
     if not client_ids:
         return {}
-    return {row.client_id: row.task_id for row in tx.rows(_LIVE, {"ids": client_ids, "in": account_id})}
+    return {row.client_id: row.task_id for row in tx.rows(_statements.LIVE, {"ids": client_ids, "in": account_id})}
 
 
 def anything_waiting(tx: Transaction, now: datetime, reachable_since: datetime) -> bool:
     """Return whether there is an item to send."""
-    return tx.first(_waiting(now, reachable_since).with_only_columns(items.c.id).limit(1)) is not None
+    return tx.first(_statements.ANY_WAITING, _moments(now, reachable_since)) is not None
 
 
 def unsent_since(tx: Transaction, account_id: str, now: datetime, reachable_since: datetime) -> datetime | None:
     """Return when the oldest item was made that could be sent and was not; None if there is none."""
     made_at: datetime | None = tx.scalar(
-        _waiting(now, reachable_since)
-        .with_only_columns(sa.func.min(tasks.c.created_at, type_=tasks.c.created_at.type))
-        .where(items.c.account_id == account_id, items.c.waits_until.is_(None))
+        _statements.WAITING.with_only_columns(sa.func.min(tasks.c.created_at, type_=tasks.c.created_at.type)).where(
+            items.c.account_id == account_id, items.c.waits_until.is_(None)
+        ),
+        _moments(now, reachable_since),
     )
     return made_at
 
 
 def take_waiting(tx: Transaction, now: datetime, reachable_since: datetime, limit: int) -> list[Item]:
     """Return items to send, those of the oldest tasks first, locked for this transaction."""
-    oldest = _waiting(now, reachable_since).order_by(tasks.c.created_at, items.c.id).limit(limit)
-    return [_item(row) for row in tx.rows(oldest.with_for_update(of=items, skip_locked=True))]
+    return _READ_ITEM.all(tx.rows(_statements.TAKE_WAITING, {**_moments(now, reachable_since), "most": limit}))
 
 
-def _waiting(now: datetime, reachable_since: datetime) -> sa.Select[Any]:
-    """Select waiting items whose deadline is still to come, without those that wait for their host and must go on."""
-    in_time = sa.and_(items.c.state == ItemState.WAITING, tasks.c.deadline > now)
-    is_due = sa.and_(
-        items.c.waits_until > now,
-        # Later than any pause: the clock was set back since.
-        sa.or_(items.c.not_before.is_(None), items.c.not_before <= now, items.c.not_before > now + LONGEST_PAUSE),
-        fleet.can_be_sent_to(items.c.instance_id, reachable_since),
-    )
-    ready = sa.or_(items.c.waits_until.is_(None), is_due)
-    return sa.select(items).join(tasks, tasks.c.id == items.c.task_id).where(in_time, ready)
+def _moments(now: datetime, reachable_since: datetime) -> dict[str, datetime]:
+    """Return the values of `_statements.WAITING`."""
+    return {"now": now, "since": reachable_since, "after_pauses": now + LONGEST_PAUSE}
 
 
 def overdue_items(tx: Transaction, now: datetime, limit: int) -> list[Item]:
     """Return open items of which the wait, or the order that is out, is over before their task; not locked."""
-    is_waiting = items.c.state == ItemState.WAITING
-    late = sa.or_(
-        sa.and_(is_waiting, items.c.waits_until <= now), sa.and_(sa.not_(is_waiting), items.c.order_until <= now)
-    )
-    query = sa.select(items).where(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None), late)
-    return [_item(row) for row in tx.rows(query.order_by(items.c.id).limit(limit))]
+    return _READ_ITEM.all(tx.rows(_statements.LATE_ITEMS, {"now": now, "most": limit}))
 
 
 def waiting_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> list[Item]:
     """Return the items of these clients that wait for their hosts, locked in the order of their ids."""
     if not client_ids:
         return []
-    return _READ_ITEM.all(tx.rows(_WAITING_LOCKED, {"ids": client_ids, "in": account_id}))
+    return _READ_ITEM.all(tx.rows(_statements.WAITING_LOCKED, {"ids": client_ids, "in": account_id}))
 
 
 def renew(tx: Transaction, renewed: Mapping[str, Item]) -> None:
     """Write items that wait for another order, which has another id; they are locked and given by the old one."""
     for item_id in sorted(renewed):
-        values = {name: getattr(renewed[item_id], name) for name in ("id", *_CHANGING)}
+        values = {name: getattr(renewed[item_id], name) for name in ("id", *_statements.CHANGING)}
         tx.run(sa.update(items).where(items.c.id == item_id).values(values))
 
 
@@ -299,7 +246,7 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item
     """Return items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
-    return {item.id: item for item in _READ_ITEM.all(tx.rows(_ITEMS_LOCKED, {"ids": item_ids}))}
+    return {item.id: item for item in _READ_ITEM.all(tx.rows(_statements.ITEMS_LOCKED, {"ids": item_ids}))}
 
 
 def items_by_id(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
@@ -346,7 +293,7 @@ def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[It
     """Return the status of each task's items."""
     found: dict[str, list[ItemStatus]] = {task_id: [] for task_id in task_ids}
     if task_ids:
-        for row in tx.rows(_ITEM_STATUSES, {"ids": task_ids}):
+        for row in tx.rows(_statements.ITEM_STATUSES, {"ids": task_ids}):
             found[row.task_id].append((ItemState(row.state), row.stage))
     return found
 
@@ -356,9 +303,9 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
     if not changed:
         return
     tx.run(
-        _CHANGE_ITEM,
+        _statements.CHANGE_ITEM,
         [
-            {"of": item.id, **{f"new_{name}": getattr(item, name) for name in _CHANGING}}
+            {"of": item.id, **{f"new_{name}": getattr(item, name) for name in _statements.CHANGING}}
             for item in sorted(changed, key=lambda item: item.id)
         ],
     )
@@ -371,7 +318,7 @@ def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None 
     found: dict[str, list[Item]] = {}
     if task_ids:
         only = None if instance_id is None else items.c.instance_id == instance_id
-        query = _ITEMS_OF if only is None else _ITEMS_OF.statement.where(only)
+        query = _statements.ITEMS_OF if only is None else _statements.ITEMS_OF.statement.where(only)
         for item in _READ_ITEM.all(tx.rows(query, {"ids": task_ids})):
             found.setdefault(item.task_id, []).append(item)
     return found

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from backfleet import commands
-from backfleet.carriers.ssh import Worker, add_key, import_host
+from backfleet.carriers.ssh import TOPIC, Worker, add_key, import_host
 from backfleet.carriers.ssh.model import Hop, SshHost, SshKey
 from backfleet.carriers.ssh.worker import FIRST_PAUSE, HELD_FOR, LONGEST_PAUSE, MOST_VISITS
 from backfleet.commands import NewInvocation
@@ -109,6 +109,24 @@ def test_where_every_host_is_visited_another_replica_has_nothing_to_do(hosts: Ho
         worker.run_once(hosts.now)
     assert (idle._under_way, visits.begun) == (set(), [])
     assert [len(its.begun) for _, its in replicas] == [MOST_VISITS] * len(replicas)
+
+
+def test_the_first_host_of_all_is_published_and_looked_for_often(env: Environment) -> None:
+    """Before it, a worker knows after one look that there is none."""
+    services, made = env.services, Visiting()
+    made.open.set()
+    worker = Worker(services.database, lambda: made, lambda: env.now, every=EVERY)
+    worker.run_once(env.now)
+    assert not worker.has_any
+    with services.database.transaction() as tx:
+        add_key(tx, SshKey(env.root.account_id, "fleet", "public", "fingerprint", env.now, "sealed"))
+        host = SshHost("", env.root.account_id, Hop("10.0.0.1", 22, "root", ("key",)), "fleet", False, "/opt/x")
+        import_host(tx, host, region=REGION, name="", now=env.now, draw=services.draw)
+        assert TOPIC in tx.published
+    worker.run_once(env.now)
+    assert worker.has_any
+    begun(made, 1)
+    wait_for(lambda: made.ended == 1, SECONDS)
 
 
 def test_hosts_of_a_process_that_died_are_free_after_a_while(hosts: Hosts) -> None:

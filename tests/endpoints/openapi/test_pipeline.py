@@ -250,6 +250,43 @@ def test_6_unknown_and_disabled_keys(server: Server) -> None:
         assert refusal(server, request) == (400, "InvalidAccessKeyId.Inactive")
 
 
+def test_6_a_key_that_has_signed_counts_as_what_it_is_now(server: Server) -> None:
+    """From the next request on, whatever the server remembers of it; nothing of a refused one is left behind."""
+    ann, account = server.user("ann", "AdministratorAccess"), server.root_caller.account_id
+
+    def change(verb: Callable[..., object], *words: str, **more: Any) -> None:
+        with server.services.database.transaction() as tx:
+            verb(tx, account, *words, **more)
+
+    def names() -> list[str]:
+        for request in (V3(server, key=ann).raw(), V1(server, key=ann).raw(), V3(server, key=ann).raw()):
+            assert answered(server, request)[0] == 200
+        callers = [call.caller.user_name for call, _ in server.seen]
+        server.seen.clear()
+        return callers
+
+    assert names() == ["ann"] * 3
+    again = V3(server, key=ann).raw()
+    assert answered(server, again)[0] == 200
+    server.seen.clear()
+    assert refusal(server, again) == (400, "SignatureNonceUsed")
+    change(identity.update_user, "ann", new_name="bea", now=server.clock())
+    assert names() == ["bea"] * 3
+    spent = nonces(server)
+    change(identity.set_key, "bea", ann.access_key_id, active=False)
+    assert refusal(server, V3(server, key=ann).raw()) == (400, "InvalidAccessKeyId.Inactive")
+    assert refusal(server, V1(server, key=replace(ann, access_key_secret="x")).raw()) == (
+        400,
+        "InvalidAccessKeyId.Inactive",
+    )
+    change(identity.set_key, "bea", ann.access_key_id, active=True)
+    assert nonces(server) == spent
+    assert names() == ["bea"] * 3
+    assert refusal(server, V3(server, key=replace(ann, access_key_secret="x")).raw())[1] == "SignatureDoesNotMatch"
+    change(identity.delete_key, "bea", ann.access_key_id)
+    assert refusal(server, V3(server, key=ann).raw()) == (404, "InvalidAccessKeyId.NotFound")
+
+
 @pytest.mark.parametrize("seconds", [-901, 901])
 def test_7_too_old_or_from_the_future(server: Server, seconds: int) -> None:
     """Fifteen minutes, either way."""

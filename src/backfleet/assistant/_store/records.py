@@ -13,15 +13,18 @@ from backfleet.assistant._tables import invocations, records
 from backfleet.assistant.model import Invocation, Record, RecordFilter, Usage
 from backfleet.assistant.states import OPEN, Status
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction, list_part
+from backfleet.storage import Prepared, Transaction, list_part
 
 _ACTIVE: Final = sorted(OPEN - {Status.SCHEDULED})
+_DUE: Final = Prepared(  # asked each second
+    sa.select(records.c.instance_id).where(records.c.next_at <= sa.bindparam("now")).limit(1)
+)
 _FIELDS: Final = [field.name for field in fields(Record) if field.name != "run"]
 
 
 def is_record_due(tx: Transaction, now: datetime) -> bool:
     """Return whether the time of a record has come."""
-    return tx.first(sa.select(records.c.instance_id).where(records.c.next_at <= now).limit(1)) is not None
+    return tx.first(_DUE, {"now": now}) is not None
 
 
 def due_records(tx: Transaction, now: datetime, limit: int) -> list[Record]:

@@ -13,9 +13,15 @@ from backfleet.assistant._tables import invocations, runs
 from backfleet.assistant.model import Invocation, RecordFilter, Run
 from backfleet.assistant.states import Status
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction, list_part
+from backfleet.storage import Prepared, Transaction, list_part
 
 _NO_OUTPUT: Final = sa.literal(b"", sa.LargeBinary).label("output")
+_LATE: Final = Prepared(  # asked each second
+    sa.select(runs.c.id)
+    .where(runs.c.deliver_by <= sa.bindparam("now"))
+    .order_by(runs.c.deliver_by)
+    .limit(sa.bindparam("most"))
+)
 
 
 def add_run(tx: Transaction, run: Run, *, keep: int) -> None:
@@ -49,8 +55,7 @@ def update_run(tx: Transaction, run_id: str, **values: Any) -> None:
 
 def undelivered_runs(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Return the ids of runs that their agents should have taken by now, without a lock."""
-    late = sa.select(runs.c.id).where(runs.c.deliver_by <= now).order_by(runs.c.deliver_by).limit(limit)
-    return [row.id for row in tx.rows(late)]
+    return [row.id for row in tx.rows(_LATE, {"now": now, "most": limit})]
 
 
 def mark_undelivered(tx: Transaction, ids: Sequence[str]) -> None:

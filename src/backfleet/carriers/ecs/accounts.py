@@ -44,6 +44,7 @@ def add_account(tx: Transaction, account: EcsAccount) -> None:
     if len(_store.accounts_of(tx, account.account_id)) >= MOST_ACCOUNTS:
         raise TooMany
     _store.put_account(tx, account)
+    tx.publish(TOPIC)
 
 
 def accounts_of(tx: Transaction, account_id: str, cloud: CarrierKind = CarrierKind.ECS) -> list[EcsAccount]:

@@ -33,6 +33,7 @@ class Worker:
             database: where cloud accounts are.
             make: makes what rounds need; called when there is a cloud account.
         """
+        self.has_any = True  # whether there was a cloud account at the last look: the first one is published
         self._database, self._make = database, make
         self._means: Means | None = None
         self._under_way: set[tuple[str, str]] = set()
@@ -42,8 +43,9 @@ class Worker:
     def run_once(self, now: datetime) -> bool:
         """Begin the rounds that are due, as many as there may be at once. Return False: the rest waits."""
         with self._database.reading() as tx:
-            if not _store.exist(tx):
-                return False
+            self.has_any = _store.exist(tx)
+        if not self.has_any:
+            return False
         with self._lock:
             free = MOST_AT_ONCE - len(self._under_way)
         if free <= 0:

@@ -50,6 +50,7 @@ class Worker:
             clock: the time, when a visit goes on or ends.
             every: the time between two visits of a host that has no work.
         """
+        self.has_any = True  # whether there was a host at the last look: the first one is published
         self._database, self._make, self._clock, self._every = database, visitor, clock, every
         self._started: tuple[asyncio.AbstractEventLoop, Visits] | None = None
         self._under_way: set[str] = set()
@@ -61,8 +62,9 @@ class Worker:
         with self._lock:
             free = MOST_VISITS - len(self._under_way)
         with self._database.reading() as tx:
-            if free <= 0 or not _store.exist(tx):
-                return False
+            self.has_any = _store.exist(tx)
+        if free <= 0 or not self.has_any:
+            return False
         with self._database.transaction() as tx:
             taken = _store.take_with_work(tx, now, now + HELD_FOR, free)
             if free > len(taken):

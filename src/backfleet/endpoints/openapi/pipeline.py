@@ -77,6 +77,7 @@ class OpenApiEndpoint:
     def __init__(self, services: Services, performer: Performer, clock: Clock) -> None:
         self._services, self._performer, self._clock = services, performer, clock
         self._settings = services.settings
+        self._keys = identity.KeyCache()
 
     async def answer(self, request: web.Request) -> web.Response:
         """Run the pipeline. Every failure becomes an answer in the protocol's form."""
@@ -150,9 +151,15 @@ class OpenApiEndpoint:
         signed = read_signed_request(arrived, body_follows=operation.streams)
         if operation.streams:
             return await self._perform_upload(request, context, operation, arrived, signed)
-        return await self._performer.perform(
-            operation, arrived.flat, lambda: self._authenticate(request, context, signed)
-        )
+        try:
+            return await self._performer.perform(
+                operation, arrived.flat, lambda: self._authenticate(request, context, signed, self._keys)
+            )
+        except identity.KeyChanged:  # nothing was written: what the key is now decides
+            self._keys.drop(signed.access_key_id)
+            return await self._performer.perform(
+                operation, arrived.flat, lambda: self._authenticate(request, context, signed, identity.KeyCache())
+            )
 
     async def _perform_upload(
         self,
@@ -163,7 +170,9 @@ class OpenApiEndpoint:
         signed: SignedRequest,
     ) -> Answer:
         performer, settings = self._performer, self._settings
-        authenticated = await performer.in_thread(lambda: self._authenticate(request, context, signed))
+        authenticated = await performer.in_thread(
+            lambda: self._authenticate(request, context, signed, identity.KeyCache())
+        )
         admitted = await performer.admit(operation, arrived.flat, authenticated)
         async with AsyncExitStack() as until_performed:
             try:
@@ -178,15 +187,26 @@ class OpenApiEndpoint:
             call = replace(authenticated.call, upload=upload)
             return await performer.run(admitted, call.within(self._limit(request)))  # the upload's time does not count
 
-    def _authenticate(self, request: web.Request, context: "RequestContext", signed: SignedRequest) -> Authenticated:
+    def _authenticate(
+        self, request: web.Request, context: "RequestContext", signed: SignedRequest, known: identity.KeyCache
+    ) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
-        call = self._call(request, context, authenticate(self._services, signed, self._clock()))
+        signer = authenticate(self._services, known, signed, self._clock())
+        call = self._call(request, context, signer.caller)
         is_retry = request.headers.get("x-acs-retry-attempts", "0") != "0"  # newer official clients say so
-        return Authenticated(call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, call.now), is_retry)
+        return Authenticated(
+            call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, signer.key, call.now), is_retry
+        )
 
-    def _spend_nonce(self, tx: Transaction, signed: SignedRequest, now: datetime) -> None:
+    def _spend_nonce(
+        self, tx: Transaction, signed: SignedRequest, key: identity.SealedKey | None, now: datetime
+    ) -> None:
         keep = timedelta(seconds=self._settings.nonce_seconds)
-        if not identity.spend_nonce(tx, signed.access_key_id, signed.nonce, now=now, keep=keep):
+        if key is None:
+            is_new = identity.spend_nonce(tx, signed.access_key_id, signed.nonce, now=now, keep=keep)
+        else:
+            is_new = identity.spend_nonce_of(tx, key, signed.nonce, now=now, keep=keep)
+        if not is_new:
             raise NonceUsed
 
     def _limit(self, request: web.Request) -> CallLimit:
@@ -246,16 +266,17 @@ def _record(context: RequestContext, status: int, seconds: float, arrived_at: da
     REQUESTS.labels(context.product, context.action, context.code).inc()
     SECONDS.labels(context.product, context.action).observe(seconds)
     # No parameter, header or address: some are secrets, and the audit trail has the caller and the address.
-    log.info(
-        "answered",
-        extra={
-            **context.log_fields,
-            "product": context.product,
-            "status": status,
-            "code": context.code,
-            "milliseconds": round(seconds * 1000, 1),
-        },
-    )
+    if log.isEnabledFor(logging.INFO):
+        log.info(
+            "answered",
+            extra={
+                **context.log_fields,
+                "product": context.product,
+                "status": status,
+                "code": context.code,
+                "milliseconds": round(seconds * 1000, 1),
+            },
+        )
     if context.place is not None:
         tracing.record(
             tracing.Span(

@@ -1,11 +1,14 @@
 """Boots of hosts that nothing has reacted to yet."""
 
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import boots
-from backfleet.storage import Transaction
+from backfleet.storage import Prepared, Transaction
+
+_ANY: Final = Prepared(sa.select(boots.c.instance_id).limit(1))
 
 
 def note(tx: Transaction, instance_id: str, now: datetime) -> None:
@@ -16,7 +19,7 @@ def note(tx: Transaction, instance_id: str, now: datetime) -> None:
 
 def exist(tx: Transaction) -> bool:
     """Return whether a boot is recorded."""
-    return tx.first(sa.select(boots.c.instance_id).limit(1)) is not None
+    return tx.first(_ANY, {}) is not None
 
 
 def take(tx: Transaction, limit: int) -> dict[str, datetime]:

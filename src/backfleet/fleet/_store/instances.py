@@ -126,7 +126,9 @@ def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, 
     return {row.id: row.name or row.hostname for row in found}
 
 
-def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
+def can_be_sent_to(
+    instance_id: sa.ColumnElement[str], reachable_since: datetime | sa.BindParameter[Any]
+) -> sa.ColumnElement[bool]:
     """Return a condition: the instance in this column can be given work since this moment, or is deregistered."""
     can = sa.and_(instances.c.stopped_at.is_(None), reachable(reachable_since))
     gone = instances.c.deregistered_at.is_not(None)
@@ -213,7 +215,7 @@ def note_left(tx: Transaction, left: Mapping[str, datetime]) -> None:
         tx.run(_LEFT, [{"of": instance_id, "left": at} for instance_id, at in sorted(left.items())])
 
 
-def reachable(since: datetime) -> sa.ColumnElement[bool]:
+def reachable(since: datetime | sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
     """Return a condition: the instance's agent could be given work since this moment, and did not leave."""
     column = instances.c
     stayed = sa.or_(column.left_at.is_(None), column.left_at < column.reachable_at)

@@ -1,12 +1,12 @@
 """Access keys, of users and of accounts themselves."""
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.identity._store.account_table import Row
 from backfleet.identity._tables import access_keys, users
-from backfleet.identity.model import AccessKey, NewAccessKey
+from backfleet.identity.model import AccessKey, NewAccessKey, SealedKey
 from backfleet.storage import Prepared, Transaction
 
 # Built once: every request asks for its key.
@@ -20,6 +20,42 @@ _WITH_OWNER: Final = Prepared(
 def find_with_owner(tx: Transaction, access_key_id: str) -> Row | None:
     """Return a key's row with the name of its user as `user_name`, which is None for a key of an account itself."""
     return tx.first(_WITH_OWNER, {"key_id": access_key_id})
+
+
+def as_read() -> sa.Select[Any]:
+    """Return a query that finds a key if it is active and as `values_of` has it."""
+    owned = access_keys.outerjoin(users, users.c.id == access_keys.c.user_id)
+    return (
+        sa.select(access_keys.c.id)
+        .select_from(owned)
+        .where(
+            access_keys.c.id == sa.bindparam("key_id"),
+            access_keys.c.active.is_(True),
+            access_keys.c.account_id == sa.bindparam("key_account"),
+            access_keys.c.sealed_secret == sa.bindparam("key_sealed"),
+            access_keys.c.user_id.is_not_distinct_from(sa.bindparam("key_user", type_=sa.String)),
+            users.c.name.is_not_distinct_from(sa.bindparam("key_user_name", type_=sa.String)),
+        )
+    )
+
+
+_AS_READ: Final = Prepared(as_read())
+
+
+def values_of(key: SealedKey) -> dict[str, Any]:
+    """Return the values of `as_read`."""
+    return {
+        "key_id": key.access_key_id,
+        "key_account": key.account_id,
+        "key_sealed": key.sealed_secret,
+        "key_user": key.user_id,
+        "key_user_name": key.user_name,
+    }
+
+
+def is_as_read(tx: Transaction, key: SealedKey) -> bool:
+    """Return whether a key is active and as it was read."""
+    return tx.first(_AS_READ, values_of(key)) is not None
 
 
 def is_active(tx: Transaction, access_key_id: str) -> bool:

@@ -55,6 +55,18 @@ class KnownKey:
     secret: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """An active access key as it is stored. `repr` leaves the sealed secret out."""
+
+    access_key_id: str
+    account_id: str
+    user_id: str | None
+    user_name: str | None
+    caller: Caller
+    sealed_secret: str = field(repr=False)
+
+
 ANONYMOUS: Final = Caller("", "Anonymous", "", "")
 """The caller of a request without a signature. It has no policies."""
 
