@@ -105,7 +105,7 @@ def test_a_command_ends_whatever_the_server_does(env: Environment, fault: str, s
     assert outcome.state is state
 
 
-def test_a_flood_is_held_back(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_takes_a_bounded_rate(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """One host takes a part of the server's time, and no more: others are visited meanwhile."""
     monkeypatch.setattr(running, "MOST_A_SECOND", 1 << 18)
     _, _, (outcome,) = asyncio.run(visited(env, "flood", seconds=2))

@@ -103,7 +103,7 @@ class Running:
 
 
 async def _piece_of(process: "asyncssh.SSHClientProcess[bytes]") -> bytes:
-    """Return the next piece of a command's output, at a bounded rate: what a host floods is held back there."""
+    """Return the next piece of a command's output, at a bounded rate: what a host floods waits there."""
     piece = await process.stdout.read(PIECE)
     await asyncio.sleep(len(piece) / MOST_A_SECOND)
     return piece
