@@ -1,12 +1,14 @@
 """More hosts than one process may have sockets: several serving processes, several of agents, one wave through all.
 
     .venv/bin/python bench/large_fleet.py [--hosts 1000,50000] [--engine sqlite|postgresql] [--processes 4]
-        [--in-flight 5000] [--idle 60]
+        [--in-flight 5000] [--idle 60] [--heartbeat 60]
 
 As `fleet.py`, whose agents are one process: here each has AGENTS of them, and an address of its own, since one address
 has some 28,000 ports. At most so many hosts as `--in-flight` says are under way, as the pace of a rollout has it; with
-0 every call is sent at once. Several numbers of hosts are measured one after the other, each with a server of its own.
-Exits with 1 if an upgrade did not end well, was begun twice, or lost its report.
+0 every call is sent at once. Agents with a heartbeat each minute, as real ones have, are more than two cores can carry
+beside the server from some 40,000 on: `--heartbeat` has them send fewer. Several numbers of hosts are measured one
+after the other, each with a server of its own. Exits with 1 if an upgrade did not end well, was begun twice, or lost
+its report.
 """
 
 import argparse
@@ -56,12 +58,13 @@ class Swarm:
         return json.loads(line)
 
 
-async def swarms_for(hosts: int, port: int) -> list[Swarm]:
+async def swarms_for(hosts: int, port: int, heartbeat: float) -> list[Swarm]:
     """Start as many processes of agents as so many hosts need."""
     made = []
     for number, first in enumerate(range(0, hosts, AGENTS)):
         count = min(AGENTS, hosts - first)
-        settings = {"port": port, "source": f"127.0.0.{2 + number}", "first": first, "count": count}
+        settings = {"port": port, "source": f"127.0.0.{2 + number}", "first": first, "count": count,
+                    "heartbeat": heartbeat}  # fmt: skip
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(HERE / "bench" / "swarm.py"), json.dumps(settings),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=ANSWER,
@@ -87,7 +90,7 @@ async def measure(data: Path, url: str, hosts: int, asked: argparse.Namespace) -
     kind = Kind(HERE, asked.processes)
     process, ready = started(data, url, kind)
     pids = pids_of(process, kind.processes)
-    swarms = await swarms_for(hosts, int(ready["http"].rpartition(":")[2]))
+    swarms = await swarms_for(hosts, int(ready["http"].rpartition(":")[2]), asked.heartbeat)
     try:
         codes = make_activations(services, admin["account_id"], hosts)
         clock = Stopwatch(pids)
@@ -113,7 +116,7 @@ async def measure(data: Path, url: str, hosts: int, asked: argparse.Namespace) -
 
 
 async def rest(pids: Pids, seconds: float, hosts: int) -> None:
-    """At rest: heartbeats once a minute, and pings."""
+    """At rest: heartbeats and pings."""
     cpu = cpu_of(pids)
     await asyncio.sleep(seconds)
     used = cpu_of(pids) - cpu
@@ -173,6 +176,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=5000)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds at rest, for the cost of heartbeats")
+    parser.add_argument("--heartbeat", type=float, default=60.0, help="seconds between two heartbeats of an agent")
     asked = parser.parse_args()
     right = True
     for hosts in map(int, asked.hosts.split(",")):

@@ -22,8 +22,12 @@ DIALS_A_TURN, TURN_SECONDS = 100, 0.25  # after an outage agents come back withi
 class Swarm:
     """Some agents, and what their parent asks of them."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, port: int, source: str, first: int, count: int) -> None:
-        self._simulation = Simulation([Server("127.0.0.1", port)], make_keys(KEYS), session, source=source)
+    def __init__(
+        self, session: aiohttp.ClientSession, *, port: int, source: str, first: int, count: int, heartbeat: float
+    ) -> None:
+        self._simulation = Simulation(
+            [Server("127.0.0.1", port)], make_keys(KEYS), session, source=source, heartbeat_seconds=heartbeat
+        )
         self._agents = [Agent(self._simulation, number) for number in range(first, first + count)]
 
     async def enrol(self, codes: Sequence[Sequence[str]]) -> list[str]:

@@ -193,7 +193,8 @@ def full_disk(one: Strike) -> str:
 def read_only(one: Strike) -> str:
     """Let the root be read-only for whatever is opened from now on."""
     machine = one.host.machine
-    subprocess.run(machine.entering("sh", "-c", READ_ONLY), check=True, capture_output=True)
+    if subprocess.run(machine.entering("sh", "-c", READ_ONLY), check=False, capture_output=True).returncode:
+        return "could not be made read-only"
     time.sleep(one.away)
     subprocess.run(machine.entering("sh", "-c", WRITABLE), check=True, capture_output=True)
     return ""

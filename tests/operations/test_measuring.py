@@ -16,6 +16,9 @@ from backfleet.operations import measuring
 from backfleet.storage import Database
 from rollouts.conftest import make_fleet
 from rollouts.fleet import POLICY, Fleet, rolls_back
+from rollouts.test_installs import INSTALL, empty
+from rollouts.test_settings import SETTINGS
+from upgrades.helpers import report_of
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,30 @@ def test_a_rollout_that_ended_disappears_after_an_hour(hosts: Fleet) -> None:
     hosts.at += timedelta(hours=1, minutes=1).total_seconds()
     for name in ("members", "state", "failures_left", "oldest_wait_seconds"):
         assert figures(hosts, f"backfleet_rollout_{name}") == {}
+
+
+@pytest.mark.parametrize(("text", "version"), [(SETTINGS, ""), (INSTALL, "2.0")], ids=["settings", "install"])
+def test_rollouts_of_other_kinds_have_the_same_figures(hosts: Fleet, text: str, version: str) -> None:
+    """Settings have no version; an install has members on hosts that had no client before."""
+    if version:
+        empty(hosts, 4)
+    else:
+        hosts.grow(4)
+    rollout = hosts.roll_out("[failure]\nmax_failed = 2", text=text)
+    members = hosts.members(rollout)
+    first = next(each["InstanceId"] for each in members.values() if each["Ring"] == "canary")
+    hosts.silent = {each["InstanceId"] for each in members.values()} - {first}
+    hosts.answers[first] = lambda item: report_of(item, "failed", code="InternalError", message="no space is left")
+    for _ in range(2):
+        hosts.step()
+    found = figures(hosts, "backfleet_rollout_members")
+    assert [found[rollout, "canary", state] for state in ("failed", "upgrading")] == [1, 1], found
+    assert found[rollout, "rest", "pending"] == 2
+    assert figures(hosts, "backfleet_rollout_failures_left") == {(rollout, ""): 1}
+    name = hosts.show(rollout)["Name"]
+    assert figures(hosts, "backfleet_rollout_state") == {(rollout, name, "courier", version, "running"): 1}
+    shown = hosts.show(rollout)
+    assert (shown["Failures"], shown["FailuresLeft"], shown["Rings"][0]["State"]) == (1, 1, "running")
 
 
 def test_a_fleet_is_shown_by_version_with_what_is_behind_offline_or_changed(hosts: Fleet) -> None:

@@ -115,3 +115,31 @@ def test_a_clock_set_forward_lets_no_second_hour_of_the_pace_begin(hosts: Fleet)
     hosts.run(rollout, 2)
     begun = sum(each["State"] != "pending" and each["State"] != "waiting" for each in hosts.members(rollout).values())
     assert begun == 4
+
+
+def test_a_clock_that_is_set_while_a_rollout_waits_for_its_window(hosts: Fleet) -> None:
+    """Windows go with the clock: set back, nobody begins before it opens again; set forward, they do at once."""
+    clients = hosts.grow(3)
+    opens, shuts = (hosts.now + timedelta(hours=each) for each in (3, 6))
+    window = f'[window]\ntimes = ["{opens:%H:%M}-{shuts:%H:%M}"]'
+    rollout = hosts.roll_out(window)
+    for jump in (20, -HOURS, HOURS / 2):
+        hosts.at += jump
+        hosts.run(rollout, 2)
+        assert hosts.show(rollout)["Rings"][0]["Waiting"] == 2, jump
+        assert "window" in waits_for(hosts, rollout), jump
+    hosts.at = timedelta(hours=3, minutes=1).total_seconds()
+    assert hosts.run(rollout)["State"] == "completed"
+    assert {hosts.helpers.client(client).version for client in clients} == {"2.0"}
+
+
+def test_a_clock_that_is_set_past_a_window_begins_nothing_there(hosts: Fleet) -> None:
+    """Nor is a host moved in a window that the clock skipped; it waits for the next one."""
+    hosts.grow(3)
+    opens, shuts = (hosts.now + timedelta(hours=each) for each in (3, 6))
+    rollout = hosts.roll_out(f'[window]\ntimes = ["{opens:%H:%M}-{shuts:%H:%M}"]')
+    hosts.run(rollout, 2)
+    hosts.at = timedelta(hours=7).total_seconds()
+    hosts.run(rollout, 3)
+    assert hosts.show(rollout)["Rings"][0]["Waiting"] == 2
+    assert "window" in waits_for(hosts, rollout)

@@ -3,7 +3,10 @@
 What the orders before them did to their hosts is not forgotten.
 """
 
-from rollouts.fleet import Fleet, succeeds
+import sqlalchemy as sa
+
+from backfleet.commands._tables import invocations
+from rollouts.fleet import Fleet, is_busy, succeeds
 from rollouts.test_halts import AT_ONCE
 from upgrades.helpers import report_of
 
@@ -74,6 +77,26 @@ def test_a_lost_member_of_a_cancelled_rollout_is_not_called_skipped(sqlite_hosts
     hosts.answers[hosts.instance_of(client)] = succeeds
     hosts.run(rollout)
     assert hosts.members(rollout)[client]["State"] == "rolled_back"
+
+
+def test_who_did_not_go_back_goes_when_it_is_asked_for_again(hosts: Fleet) -> None:
+    """A backup ran on its host, which was in the way; the others are not asked a second time."""
+    client, _ = hosts.grow(2)
+    rollout = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.answers[hosts.instance_of(client)] = is_busy
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    found = hosts.run(rollout)
+    assert (found["State"], found["Reason"].rpartition("; ")[2]) == (
+        "rolled_back", "to try them again, roll back again",
+    )  # fmt: skip
+    assert hosts.members(rollout)[client]["Reason"] == "it could not be rolled back: a backup runs"
+    hosts.answers.clear()
+    hosts.ask("RollBackRollout", RolloutId=rollout, Ring="all")
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert {each["State"] for each in hosts.members(rollout).values()} == {"rolled_back"}
+    with hosts.helpers.database.reading() as tx:
+        assert tx.scalar(sa.select(sa.func.count()).select_from(invocations)) == 5  # two up, two back, one again
 
 
 def test_a_member_that_could_not_be_rolled_back_and_is_tried_again(sqlite_hosts: Fleet) -> None:

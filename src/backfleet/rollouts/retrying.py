@@ -1,6 +1,7 @@
 """Members that begin again: with an order, or, where they have what the rollout brings, with the wait for a backup."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -9,8 +10,8 @@ from backfleet.fleet import Preferences
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
 from backfleet.rollouts.model import FirstRun, Member
 from backfleet.rollouts.policy import Kind
-from backfleet.rollouts.records import RolloutRecord
-from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.states import FINAL, MemberState
 from backfleet.rollouts.strategy.ends import first_run_hours
 from backfleet.storage import Transaction
 
@@ -33,6 +34,16 @@ def having_it(tx: Transaction, record: RolloutRecord, members: Sequence[Member])
         return frozenset(each for each in failed if wanted <= stored.get(each, Preferences()).as_dict().items())
     clients = fleet.resolve(tx, record.account_id, record.region, [], failed).clients
     return frozenset(each.id for each in clients.values() if each.version == record.target_version)
+
+
+def to_go_back_again(found: Sequence[MemberRecord], ring: int | None) -> list[MemberRecord]:
+    """Return the members that did not go back when they were to, as those that can: somebody asks for it again."""
+    meant = [each for each in found if each.member.state in FINAL and ring in (None, each.member.ring)]
+    return [
+        replace(each, member=each.member._replace(rolled_back_once=False))
+        for each in meant
+        if each.member.rolled_back_once and each.member.given_at is not None
+    ]
 
 
 def _awaits_backup(record: RolloutRecord, member: Member) -> bool:

@@ -23,7 +23,7 @@ from backfleet.rollouts.planning import Plan, members_sha256, overlaps, plan
 from backfleet.rollouts.policy import GOES_BACK, Approval, Fault, Kind, Manual, Policy, PolicyRefused, with_lines
 from backfleet.rollouts.reading_policies import read_for
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
-from backfleet.rollouts.retrying import again, having_it
+from backfleet.rollouts.retrying import again, having_it, to_go_back_again
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
 from backfleet.rollouts.stopping import withdraw_orders
@@ -220,7 +220,7 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 
 
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
-    """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    """Take every member, or a ring, back to the version it had; also who did not go back before. Raises NotNow."""
     _must_be_readable(record)
     if record.kind == Kind.INSTALL:
         raise NotNow(_no_way_back(tx, record))
@@ -230,6 +230,7 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     withdraw_orders(tx, record.id, by.now)
     of = "" if ring is None else f"ring {record.ring_names[ring]}"
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back", of)
+    _store.change_members(tx, record.id, to_go_back_again(_store.members_of(tx, record.id), ring))
     moved = replace(moved, roll_back_ring=ring)
     _store.update(tx, moved)
     return moved

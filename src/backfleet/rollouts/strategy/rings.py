@@ -5,6 +5,7 @@ from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED
 from backfleet.rollouts.model import Action, FirstRun, Move, Signals
+from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
@@ -44,7 +45,8 @@ def _start(tally: Tally, signals: Signals, ring: int) -> bool:
     if ring and not _has_arrived(tally, ring):
         name = tally.rollout.policy.rings[ring - 1].name
         has = "has no member that succeeded" if tally.board.ring_size(ring - 1) else "has no members any more"
-        tally.wait_for(f"ring {name} {has}, so nothing is known of this version")
+        what = "these settings" if tally.rollout.policy.kind is Kind.SETTINGS else "this version"
+        tally.wait_for(f"ring {name} {has}, so nothing is known of {what}")
         return False
     answer = check_before(tally, signals, ring)
     if not answer.holds:
@@ -188,5 +190,5 @@ def _end_roll_back(tally: Tally) -> None:
     rolled_back = sum(tally.count(ring, MemberState.ROLLED_BACK) for ring in rings)
     _end_pending(tally, "the rollout was rolled back")
     scope = "every member of the rollout" if only is None else f"ring {tally.rollout.policy.rings[only].name}"
-    note = "; some could not be rolled back, see the members" if is_left else ""
+    note = "; some could not be rolled back, see the members; to try them again, roll back again" if is_left else ""
     tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(rolled_back, 'member')}{note}")

@@ -61,9 +61,10 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), written)
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", written)
+        version, is_removed = package.version(), report.kind == "uninstall"
         has_verified = report.outcome == "succeeded" and report.kind not in (*PREPARING, "settings")
-        if has_verified or not package.version():
-            disk.point_link(package.verified, package.version(), durable=False)
+        if (has_verified and version) or (is_removed and not version):  # where `current` is lost, `verified` stays
+            disk.point_link(package.verified, version, durable=False)
         disk.remove_file(package.unverified)
         attempt.journal.close()
         failpoint("journal closed")

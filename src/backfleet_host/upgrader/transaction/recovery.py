@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from backfleet_host.contract import Report
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import preserved_state
-from backfleet_host.upgrader.host.installation import Installation
+from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy, read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known_manifest, resume_attempt
 from backfleet_host.upgrader.transaction.draining import close_gate, wait_for_runs
@@ -33,12 +34,14 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
     | `switching`, `current` is the goal | verify it now: keep it if it is healthy, else roll back |
     | `going back` | go on rolling back |
     | `proven` | keep it |
+    | before `switching`, or `proven`, and `current` is lost | it is made again first |
     """
     attempt = resume_attempt(installation, cut_off, progress, timeout_seconds)
     installation.end_orphans(str(attempt.package.folder))
     with attempt.helpers, attempt.closed_gate:
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
+        _make_link_again(attempt.package, cut_off)
         if not cut_off.has(SWITCHING):
             current, verified = attempt.package.version(), disk.version_of_link(attempt.package.verified)
             if current not in ("", cut_off.from_version, verified):
@@ -47,6 +50,17 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
             text = f"{ENDED_EARLY} the switch; {there} is installed as before; ask again"
             return finish(attempt, attempt.report("failed", "HostBusy", text))
         return _recover_switched(attempt, cut_off)
+
+
+def _make_link_again(package: PackageFolder, cut_off: OpenAttempt) -> None:
+    """Make the link `current` again where it is lost, too: the journal says where it led, or a rollback does so."""
+    if os.path.lexists(str(package.current)):
+        return
+    is_kept = cut_off.has(VERIFIED) and not cut_off.has(ROLLING_BACK)
+    before = "" if cut_off.has(SWITCHING) else cut_off.from_version
+    version = cut_off.order.version if is_kept else before
+    if version and package.tree(version).is_dir():
+        disk.point_link(package.current, version)
 
 
 def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:

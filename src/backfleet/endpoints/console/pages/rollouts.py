@@ -48,7 +48,7 @@ OFFERED: Final = {
 """The buttons of each state; the server decides what may be done."""
 
 
-STILL_THERE: Final = ("Succeeded", "Verifying", "Lost", "Expired")
+STILL_THERE: Final = ("Succeeded", "Verifying", "Lost", "Expired", "Failed")
 """The counts of members that may have what the rollout gave them."""
 
 
