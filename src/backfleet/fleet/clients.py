@@ -218,6 +218,11 @@ def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) 
     return _store.clients.ids_of_package(tx, account_id, region, package)
 
 
+def known_versions(tx: Transaction, account_id: str, region: str, package: str) -> dict[str, str]:
+    """Return which version each client of a package has, by its id, where that is known and not in doubt."""
+    return _store.clients.known_versions(tx, account_id, region, package)
+
+
 def _tags(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for start in range(0, len(ids), _store.clients.IDS_AT_ONCE):

@@ -20,7 +20,8 @@ AT_ONCE: Final = 500  # rows named in one statement
 CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a moment that is further ahead is of a clock that was set back
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
-_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned", "size"))
+_NOT_STORED: Final = ("is_reachable", "pinned", "elsewhere", "size")
+_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in _NOT_STORED)
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
 
@@ -114,7 +115,8 @@ def update(tx: Transaction, record: RolloutRecord) -> None:
 
 def purge(tx: Transaction, *, before: datetime, now: datetime) -> None:
     """Delete rollouts that ended before a moment with all that belongs to them, a few at once, and old ClientTokens."""
-    ended = sa.select(rollouts.c.id).where(rollouts.c.ended_at < before).order_by(rollouts.c.ended_at)
+    old = sa.and_(rollouts.c.ended_at < before, rollouts.c.state.in_(ENDED_STATES))
+    ended = sa.select(rollouts.c.id).where(old).order_by(rollouts.c.ended_at)
     ids = [row.id for row in tx.rows(ended.limit(PURGED_AT_ONCE).with_for_update(skip_locked=True))]
     if ids:
         for table in (members, events, approvals, answers, heads):
@@ -212,7 +214,7 @@ def oldest_waits(tx: Transaction, rollout_ids: Sequence[str]) -> dict[tuple[str,
 
 def latest(tx: Transaction, *, ended_after: datetime, limit: int) -> list[RolloutRecord]:
     """Return the newest rollouts that have not ended, or ended after this moment: no drafts."""
-    lives = sa.or_(rollouts.c.ended_at.is_(None), rollouts.c.ended_at > ended_after)
+    lives = sa.or_(rollouts.c.state.not_in(ENDED_STATES), rollouts.c.ended_at > ended_after)
     shown = sa.and_(lives, rollouts.c.state != RolloutState.DRAFT.value)
     query = sa.select(rollouts).where(shown).order_by(rollouts.c.created_at.desc(), rollouts.c.id)
     return [_known(row) for row in tx.rows(query.limit(limit))]

@@ -14,7 +14,7 @@ from backfleet.rollouts.orders import ended
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import Sent
-from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.rollouts.strategy.ends import LONGEST_PAUSE
 from backfleet.storage import Transaction
 
@@ -83,6 +83,8 @@ def refresh(
     _refresh_orders(tx, loaded)
     _refresh_lost(tx, record, loaded)
     _refresh_first_runs(tx, record, loaded)
+    if record.state is RolloutState.ROLLING_BACK and record.kind != Kind.SETTINGS:
+        _refresh_elsewhere(tx, record, loaded)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
     for member in list(board.all_in_state(MemberState.PENDING)):
         is_reachable = member.instance_id not in away
@@ -145,6 +147,16 @@ def _refresh_first_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) 
         found = FirstRun(results.get(member.client_id, ""))
         if found is not member.first_run:
             loaded.board.put(member._replace(first_run=found))
+
+
+def _refresh_elsewhere(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
+    """Find out which members others have moved on: what they have now is not this rollout's to take back."""
+    versions = fleet.known_versions(tx, record.account_id, record.region, record.package)
+    for member in [each for each in loaded.board if each.given_at is not None]:
+        version = versions.get(member.client_id, "")
+        elsewhere = "" if version in (record.target_version, member.from_version) else version
+        if elsewhere != member.elsewhere:
+            loaded.board.put(member._replace(elsewhere=elsewhere))
 
 
 def _end_by_version(member: Member, target: str, clients: Mapping[str, Client]) -> OrderEnd | None:

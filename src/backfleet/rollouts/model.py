@@ -10,6 +10,9 @@ from backfleet.rollouts.elapsed import Gap
 from backfleet.rollouts.policy import Policy
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 
+TRIED_AGAIN: Final = "tried again"
+"""How the reason of a member begins that is to begin again; how it had ended follows."""
+
 
 class OrderEnd(StrEnum):
     """How a member's order ended, as far as a rollout cares."""
@@ -66,6 +69,7 @@ class Member(NamedTuple):
     from_version: str = ""
     rolled_back_once: bool = False  # an order to roll back was sent; it is not sent again by itself
     given_at: datetime | None = None  # when the first order left that may have given it what it is to get
+    elsewhere: str = ""  # while its rollout goes back: another version that it was given since; not stored
     size: int = 1
 
     def changed(self, facts: Mapping[str, Any]) -> "Member":

@@ -138,8 +138,9 @@ def shown_state(record: RolloutRecord, member: Member) -> str:
 
 
 def shown_ring(record: RolloutRecord, run: RingRun) -> str:
-    """Return a ring's state as people see it: nothing of a rollout that has ended runs, or is to begin."""
-    if record.state not in ENDED or run.state is RingState.FINISHED:
+    """Return a ring's state as people see it: nothing of a rollout that has ended, or goes back, is to begin."""
+    goes_on = record.state not in (*ENDED, RolloutState.ROLLING_BACK)
+    if goes_on or run.state is RingState.FINISHED:
         return run.state.value
     return NOT_BEGUN if run.started_at is None else STOPPED
 

@@ -8,13 +8,14 @@ from typing import Final
 from backfleet import fleet
 from backfleet.fleet import Preferences
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
-from backfleet.rollouts.model import FirstRun, Member
+from backfleet.rollouts.model import TRIED_AGAIN, FirstRun, Member
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.states import FINAL, MemberState
 from backfleet.rollouts.strategy.ends import first_run_hours
 from backfleet.storage import Transaction
 
+LONGEST_REASON: Final = 500  # characters
 _AWAITED_IN_VAIN: Final = (BACKUP_FAILED, NO_BACKUP_SEEN)
 
 
@@ -63,10 +64,11 @@ def again(member: Member, now: datetime, *, has_it: bool) -> Member:
             begun_at=now,
             rolled_back_once=False,
         )
+    ended = f"{member.state.value.replace('_', ' ')}: {member.reason}"
     return member._replace(
         state=MemberState.PENDING,
         since=now,
-        reason="tried again",
+        reason=f"{TRIED_AGAIN}; before: {ended}"[:LONGEST_REASON],
         code="",
         end=None,
         begun_at=None,

@@ -370,7 +370,7 @@ def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, wha
         raise _not_now(record, f"it is {record.state}")
     why = f"{what} {of} by {by.caller.arn}" if of else f"{what} by {by.caller.arn}"
     moved = record.in_state(to, why, by.now)
-    ended = by.now if to in ENDED else record.ended_at
+    ended = by.now if to in ENDED else None  # one that goes back has not ended
     named = f"{of} of {record.name}" if of else record.name
     events = [_person(tx, by, what, named), NewEvent("rollout", record.id, to.value, why)]
     moved = replace(moved, ended_at=ended)

@@ -144,7 +144,7 @@ def decide_once(
     moved = replace(
         moved,
         updated_at=now if events else record.updated_at,
-        ended_at=now if moved.state in ENDED and record.ended_at is None else record.ended_at,
+        ended_at=(record.ended_at or now) if moved.state in ENDED else None,  # none while one that ended goes back
         decide_at=_decide_again_at(moved.state, loaded, decision, now),
         decided_at=now,
         revision=revision,

@@ -219,6 +219,13 @@ def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) 
     return {row.id for row in tx.rows(query)}
 
 
+def known_versions(tx: Transaction, account_id: str, region: str, package: str) -> dict[str, str]:
+    """Return which version each client of a package has, by its id, where that is known and not in doubt."""
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.region == region, clients.c.package == package)
+    known = sa.and_(mine, clients.c.version != "", clients.c.in_doubt.is_(False))
+    return {row.id: row.version for row in tx.rows(sa.select(clients.c.id, clients.c.version).where(known))}
+
+
 def take_unchecked(
     tx: Transaction, before: datetime, reachable_since: datetime, limit: int, now: datetime
 ) -> list[Client]:

@@ -223,5 +223,12 @@ def run(
         following = [at for at in (simulated.to_come.next_at, found.decide_again_at) if at is not None]
         if not following:
             break
-        simulated.now = max(min(following), simulated.now + limits.tick)
+        if not _leads_to_more(found, simulated.now):
+            simulated.now = max(min(following), simulated.now + limits.tick)
     return history
+
+
+def _leads_to_more(decision: Decision, now: datetime) -> bool:
+    """Return whether the worker decides again at once, because what changed leads to more."""
+    changes = decision.moves or decision.ring_moves or decision.state is not None
+    return bool(changes) and decision.decide_again_at is not None and decision.decide_again_at <= now

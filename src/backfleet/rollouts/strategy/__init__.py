@@ -62,12 +62,13 @@ def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:
         tally.wait_for(_A_PERSON if tally.state in (_R.PAUSED, _R.HALTED) else tally.reason)
         return
     if signals.starter_refused:
-        tally.move_rollout(_R.HALTED, f"its starter may not do this any more: {signals.starter_refused}")
-        return
-    if halt_if_spent(tally):
-        return
-    broken = broken_watch(tally, signals)
-    if broken:
+        why = f"whoever started it may not do this now: {signals.starter_refused}"
+        tally.move_rollout(_R.HALTED, f"{why}; have that permitted, or cancel it and have somebody else apply it")
+    elif not halt_if_spent(tally):
+        broken = broken_watch(tally, signals)
+        if not broken:
+            advance_rings(tally, signals, timetable)
+            return
         tally.move_rollout(_R.HALTED, f"a check that watches does not hold: {broken}")
-        return
-    advance_rings(tally, signals, timetable)
+    if tally.state is _R.HALTED:
+        tally.wait_for(_A_PERSON)

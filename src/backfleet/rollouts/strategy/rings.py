@@ -1,10 +1,11 @@
 """How rings follow one another."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED
-from backfleet.rollouts.model import Action, FirstRun, Move, Signals
+from backfleet.rollouts.model import TRIED_AGAIN, Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
@@ -148,47 +149,73 @@ def _end_pending(tally: Tally, why: str) -> None:
     """End the members that have not begun: as skipped, unless an order before may have reached their hosts."""
     policy = tally.rollout.policy
     for member in tally.board.all_in_state(MemberState.PENDING):
+        before = f"; it was {member.reason}" if member.attempts and member.reason.startswith(TRIED_AGAIN) else ""
         if may_have_it(policy, member):
             move = Move(member.client_id, MemberState.LOST, f"{why}; {given_before(policy)}")
         else:
-            move = Move(member.client_id, MemberState.SKIPPED, why)
+            move = Move(member.client_id, MemberState.SKIPPED, f"{why}{before}")
         tally.move(member, move)
 
 
 def roll_back_members(tally: Tally) -> None:
     """Roll back the members that may have the new version, within the pace; windows do not hold this up."""
-    only = tally.rollout.roll_back_ring
     slots, _ = tally.free_in_flight()
     waits = 0
-    rings = range(len(tally.rings)) if only is None else (only,)
-    for ring in rings:
-        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
-            if slots <= 0:
-                return
-            has_it = may_have_it(tally.rollout.policy, member)
-            may = tally.state_of(member) is member.state and not (member.rolled_back_once or member.is_held)
-            if has_it and may and tally.blocked_by(member):
-                waits += 1
-            elif has_it and may:
-                why = "the rollout is rolled back"
-                move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
-                tally.move(member, move)
-                slots -= 1
+    for member in _going_back(tally):
+        if slots <= 0:
+            _wait_for_ends(tally)
+            return
+        may = tally.state_of(member) is member.state and not (member.rolled_back_once or member.is_held)
+        if may and not member.elsewhere and tally.blocked_by(member):
+            waits += 1
+        elif may and not member.elsewhere:
+            why = "the rollout is rolled back"
+            move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
+            tally.move(member, move)
+            slots -= 1
     if waits or tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
-        return
-    if tally.has_moved:
+        _wait_for_ends(tally)
+    elif tally.has_moved:
         tally.wake_now()  # an order ended just now: its host may have the new version, and goes back next
     else:
         _end_roll_back(tally)
 
 
-def _end_roll_back(tally: Tally) -> None:
+def _rings_back(tally: Tally) -> Sequence[int]:
     only = tally.rollout.roll_back_ring
-    rings = range(len(tally.rings)) if only is None else (only,)
-    stay = (member for ring in rings for member in tally.board.in_state(ring, *_MAY_GO_BACK))
-    is_left = any(may_have_it(tally.rollout.policy, member) for member in stay)
-    rolled_back = sum(tally.count(ring, MemberState.ROLLED_BACK) for ring in rings)
+    return range(len(tally.rings)) if only is None else (only,)
+
+
+def _going_back(tally: Tally) -> Iterator[Member]:
+    """Return the members of what goes back that may have the new version."""
+    for ring in _rings_back(tally):
+        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
+            if may_have_it(tally.rollout.policy, member):
+                yield member
+
+
+def _wait_for_ends(tally: Tally) -> None:
+    number = tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK)
+    if number:
+        tally.wait_for(f"the end of {counted(number, 'order')} under way")
+
+
+def _end_roll_back(tally: Tally) -> None:
+    """End it, and say how many went back by its orders, and who has not and why."""
+    stay = list(_going_back(tally))
+    held = sum(each.size for each in stay if each.is_held)
+    elsewhere = sum(each.size for each in stay if each.elsewhere and not each.is_held)
+    failed = sum(each.size for each in stay) - held - elsewhere
+    back = (each for ring in _rings_back(tally) for each in tally.board.in_state(ring, MemberState.ROLLED_BACK))
+    number = sum(each.size for each in back if each.rolled_back_once)
     _end_pending(tally, "the rollout was rolled back")
-    scope = "every member of the rollout" if only is None else f"ring {tally.rollout.policy.rings[only].name}"
-    note = "; some could not be rolled back, see the members; to try them again, roll back again" if is_left else ""
-    tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(rolled_back, 'member')}{note}")
+    notes = [
+        f"; {counted(elsewhere, 'member')} had another version by then, and kept it" if elsewhere else "",
+        f"; {counted(held, 'member')} on hold stayed: `rollout hold --release`, and roll back again" if held else "",
+        f"; {failed} could not be rolled back, see the members; to try them again, roll back again" if failed else "",
+    ]
+    only = tally.rollout.roll_back_ring
+    scope = "the rollout" if only is None else f"ring {tally.rollout.policy.rings[only].name}"
+    tally.move_rollout(
+        RolloutState.ROLLED_BACK, f"{scope} was rolled back: {counted(number, 'member')}{''.join(notes)}"
+    )
