@@ -1,4 +1,4 @@
-"""`backfleet rollout simulate` on an inventory: no server is asked."""
+"""`backfleet rollout simulate`: on an inventory, where no server is asked, and by a server."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,9 @@ from click.testing import CliRunner, Result
 
 from backfleet.cli import _simulations, main
 from backfleet.rollouts.simulation import PRESETS
+from cli.fleet import Fleet, many
+
+__all__ = ["many"]
 
 POLICY = """name = "courier"
 package = "courier"
@@ -38,7 +41,7 @@ def test_it_shows_rings_and_whom_a_bad_release_reaches(tmp_path: Path) -> None:
     """Without a server, an account or a data folder."""
     found = simulate(tmp_path, "--failures", "bad-canary")
     assert found.exit_code == 0, found.output
-    assert "1 members got an order, 1 of them are hosts that the release fails on" in found.output
+    assert "1 member got an order; the release fails on 1 of them" in found.output
     assert "canary" in found.output
 
 
@@ -67,3 +70,20 @@ def test_what_is_wrong_is_refused_in_its_own_words(
     found = simulate(tmp_path, *arguments, policy=policy, inventory=inventory)
     assert found.exit_code == 1
     assert text in found.output
+
+
+@pytest.mark.parametrize("failures", ["bad-canary", "0%"])
+def test_a_server_shows_a_rollout_that_does_not_end_well(many: Fleet, tmp_path: Path, failures: str) -> None:
+    """A ring that never began, or never finished, has no such moment: the server leaves it out."""
+    if not many.run_json("client", "list"):
+        for number in range(4):
+            many.add(f"web-{number}")
+        many.env.client(many.env.host(name="pinned"), "1.0", pin="<2")
+    (tmp_path / "p.toml").write_text(POLICY)
+    found = many.run("rollout", "simulate", str(tmp_path / "p.toml"), "--failures", failures)
+    assert (found.exit_code, found.exception) == (0, None), found.output
+    assert found.output.count("RING") == 1
+    assert "not done:" in found.output
+    assert "first stopped at :" not in found.output
+    report = many.run_json("rollout", "simulate", str(tmp_path / "p.toml"), "--failures", failures)
+    assert not all("FinishedTime" in ring for ring in report["Rings"]), "this test needs a ring that does not finish"

@@ -10,6 +10,7 @@ from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import print_table
+from backfleet_host.texts import counted
 
 _CSV = click.Path(exists=True, dir_okay=False, path_type=Path)
 PRESETS = (
@@ -80,18 +81,20 @@ def _ask(*, file: Path, asked: dict[str, Any], **connection: Any) -> dict[str, A
 
 def _print(report: dict[str, Any]) -> None:
     why = f": {report['Reason']}" if report["Reason"] else ""
-    say(f"{report['State']}{why}; {report['Done']} of {report['Members']} done at {moment(report['EndedTime'])}")
-    if report["FirstStopTime"] != report["EndedTime"]:
-        say(f"first stopped at {moment(report['FirstStopTime'])}: {report['FirstStop']}")
-    say(f"{report['Reached']} members got an order, {report['BadReached']} of them are hosts that the release fails on")
+    ended, stopped = report.get("EndedTime"), report.get("FirstStopTime")  # a server leaves out what there is not
+    at = f" at {moment(ended)}" if ended else ""
+    say(f"{report['State']}{why}; {report['Done']} of {report['Members']} done{at}")
+    if stopped not in (None, ended):
+        say(f"first stopped at {moment(stopped)}: {report['FirstStop']}")
+    say(f"{counted(report['Reached'], 'member')} got an order; the release fails on {report['BadReached']} of them")
     if report.get("FailuresFound"):
         say(f"failures {report['FailuresFound']}")
     say(f"at most {report['MostOrdersAMinute']} orders a minute; {report['Decisions']} decisions")
     if not report["IsComplete"]:
         say("the simulation was cut off before the rollout ended")
     rows = [
-        (ring["Name"], ring["Members"], ring["Done"], ring["Failed"], moment(ring["StartedTime"]),
-         moment(ring["FinishedTime"]))
+        (ring["Name"], ring["Members"], ring["Done"], ring["Failed"], moment(ring.get("StartedTime")),
+         moment(ring.get("FinishedTime")))
         for ring in report["Rings"]
     ]  # fmt: skip
     print_table(("RING", "MEMBERS", "DONE", "FAILED", "STARTED", "FINISHED"), rows)
