@@ -43,6 +43,8 @@ def decide(rollout: Rollout, board: Board, signals: Signals, timetable: Timetabl
         skip_the_rest(tally)
     elif rollout.state is _R.RUNNING or rollout.state in _IDLE:
         _go_on(tally, signals, timetable)
+    if tally.state is _R.HALTED:
+        tally.wait_for(_A_PERSON)
     return tally.decision()
 
 
@@ -70,5 +72,3 @@ def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:
             advance_rings(tally, signals, timetable)
             return
         tally.move_rollout(_R.HALTED, f"a check that watches does not hold: {broken}")
-    if tally.state is _R.HALTED:
-        tally.wait_for(_A_PERSON)
