@@ -1,5 +1,6 @@
 """The agents of one process of `large_fleet.py`: each line of standard input is a command."""
 
+import argparse
 import asyncio
 import gc
 import json
@@ -82,4 +83,6 @@ async def main(settings: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("settings", type=json.loads, help="port, source, first, count and heartbeat, as JSON")
+    asyncio.run(main(parser.parse_args().settings))
