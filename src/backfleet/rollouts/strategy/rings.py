@@ -7,7 +7,7 @@ from typing import Final
 from backfleet.rollouts.board import BACKUP_FAILED
 from backfleet.rollouts.model import TRIED_AGAIN, Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
-from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
 from backfleet.rollouts.strategy.ends import failed_backup, given_before, may_have_it
@@ -16,16 +16,6 @@ from backfleet_host.texts import counted
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
-_MAY_GO_BACK: Final = (
-    MemberState.SUCCEEDED,
-    MemberState.VERIFYING,
-    MemberState.EXPIRED,
-    MemberState.LOST,
-    MemberState.FAILED,
-    MemberState.SKIPPED,
-    MemberState.PENDING,
-)
-"""Of these, members go back that may have what the rollout brings."""
 
 
 def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
@@ -189,7 +179,7 @@ def _rings_back(tally: Tally) -> Sequence[int]:
 def _going_back(tally: Tally) -> Iterator[Member]:
     """Return the members of what goes back that may have the new version."""
     for ring in _rings_back(tally):
-        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
+        for member in tally.board.in_state(ring, *MAY_GO_BACK):
             if may_have_it(tally.rollout.policy, member):
                 yield member
 
