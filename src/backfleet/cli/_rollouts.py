@@ -12,7 +12,7 @@ from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import Done, calls_the_api, json_option, print_faults, prints_the_answer
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._previews import HEADINGS, say_what_holds
+from backfleet.cli._previews import HEADINGS, first_of, say_what_holds
 from backfleet.cli._previews import rows as rows_of
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._rollout_members import members_named
@@ -52,10 +52,9 @@ def preview(api: Client, file: Path, output: Output) -> None:
     if output.form != "table" or output.columns or output.sort:
         output.show(HEADINGS, rows_of(found), found)
     else:
-        is_install = found.get("Kind") == "install"
-        verb, named = ("install", "Instances") if is_install else ("to", "Clients")
+        verb = "install" if found.get("Kind") == "install" else "to"
         say(f"{verb} {goal_of(found)}: {counted(found['Members'], 'member')}; {found['AlreadyThere']} have it already")
-        rows = [(ring["Name"], ring["Members"], " ".join(ring[named][:5])) for ring in found["Rings"]]
+        rows = [(ring["Name"], ring["Members"], " ".join(first_of(found, ring))) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"
