@@ -62,8 +62,8 @@ def test_an_approval_says_how_many_agreed(many: Fleet) -> None:
     text = POLICY.replace('name = "courier to 2.0"', 'name = "by ann"')
     made = many.env.ask(BACKFLEET.version, "CreateRollout", author, Policy=text)[1]
     rollout = made["RolloutId"]
-    assert many.run("rollout", "approve", rollout).stdout == f"{rollout}: ring all: 1 of 2 persons agreed\n"
+    assert many.run("rollout", "approve", rollout).stdout == f"{rollout}: ring all: 1 person agreed, 2 must\n"
     again = many.run("rollout", "approve", rollout).stdout
-    assert again == f"{rollout}: ring all: 1 of 2 persons agreed; you had approved it before, and count once\n"
+    assert again == f"{rollout}: ring all: 1 person agreed, 2 must; you had approved it before, and count once\n"
     many.run("rollout", "cancel", rollout)
     many.run("instance", "deregister", "till-1", "--yes")

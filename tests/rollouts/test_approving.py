@@ -29,3 +29,17 @@ def test_it_names_the_ring_and_counts_the_persons(hosts: Fleet) -> None:
     assert events[1] == len(hosts.ask("DescribeRolloutEvents", RolloutId=rollout)["Events"])
     assert approve(carol) == ("rest", 2, 2, False)
     assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_a_ring_that_has_started_waits_for_no_approval(hosts: Fleet) -> None:
+    """By its name, or by default: nothing is written that would look like one."""
+    hosts.grow(4)
+    text = hosts.policy().replace('name = "canary"\ncount = 2', GATES[0])
+    rollout = hosts.ask("CreateRollout", Policy=text, Start="true")["RolloutId"]
+    hosts.silent |= {each["InstanceId"] for each in hosts.members(rollout).values()}
+    bob, carol = (hosts.env.user(name, "AdministratorAccess") for name in ("bob", "carol"))
+    hosts.ask("ApproveRollout", bob, RolloutId=rollout)
+    hosts.step()
+    for more in ({}, {"Ring": "canary"}, {"Ring": "rest"}):
+        status, body = hosts.try_to("ApproveRollout", carol, RolloutId=rollout, **more)
+        assert (status, "no ring of it waits for an approval" in body["Message"]) == (409, True)

@@ -119,3 +119,30 @@ def test_a_manual_check_is_confirmed_also_by_who_approved_its_ring(hosts: Fleet)
     (event,) = [each for each in events if each["Change"] == "resumed"]
     assert event["Reason"].startswith("manual check of ring rest")
     assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_a_resume_that_is_sent_twice_confirms_no_gate_that_nobody_waits_for(hosts: Fleet) -> None:
+    """The canaries have not even begun: what a person is to look at is still to come."""
+    clients = hosts.grow(4)
+    hosts.silent |= {hosts.instance_of(client) for client in clients}
+    gate = 'name = "rest"\ngates = [{ kind = "soak", hours = 1 }, { kind = "manual" }]'
+    made = hosts.ask("CreateRollout", Policy=hosts.policy().replace('name = "rest"', gate), Start="true")
+    rollout = made["RolloutId"]
+    hosts.step()
+
+    def twice() -> None:
+        hosts.ask("PauseRollout", RolloutId=rollout)
+        hosts.ask("ResumeRollout", RolloutId=rollout)
+        status, body = hosts.try_to("ResumeRollout", RolloutId=rollout)
+        assert (status, "it is running, and waits for no manual gate" in body["Message"]) == (409, True)
+
+    twice()
+    hosts.silent.clear()
+    hosts.run(rollout, 5)
+    assert hosts.show(rollout)["WaitsFor"].startswith("soak: ")
+    twice()
+    hosts.pass_time(3600)
+    hosts.step()
+    assert hosts.show(rollout)["WaitsFor"].startswith("manual: ")
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "completed"

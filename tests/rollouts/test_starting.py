@@ -40,3 +40,22 @@ def test_one_that_is_paused_before_its_time_waits_for_that_again(hosts: Fleet) -
     hosts.at += 3600
     assert hosts.ask("ResumeRollout", RolloutId=rollout)["State"] == "running"
     assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_of_two_drafts_of_the_same_clients_one_starts(hosts: Fleet) -> None:
+    """The second is told which rollout moves them; once that has ended it may start. One that waits may at once."""
+    hosts.grow(4)
+    first = draft(hosts)
+    others = [
+        hosts.ask("CreateRollout", Policy=text.replace("courier to 2.0", name))["RolloutId"]
+        for name, text in (("second", hosts.policy()), ("waits", 'overlap = "wait"\n' + hosts.policy()))
+    ]
+    hosts.ask("StartRollout", RolloutId=first)
+    status, body = hosts.try_to("StartRollout", RolloutId=others[0])
+    assert (status, body["Code"]) == (400, "PolicyNotAccepted")
+    assert f"4 clients are members of rollout {first}" in body["Message"]
+    assert hosts.show(others[0])["State"] == "draft"
+    assert hosts.ask("StartRollout", RolloutId=others[1])["State"] == "running"
+    hosts.ask("CancelRollout", RolloutId=others[1])
+    assert hosts.run(first)["State"] == "completed"
+    assert hosts.ask("StartRollout", RolloutId=others[0])["State"] == "running"

@@ -280,7 +280,8 @@ def approve(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> No
         print_json(found)
         return
     before = "; you had approved it before, and count once" if found["CountedBefore"] else ""
-    say(f"{rollout_id}: ring {found['Ring']}: {found['Agreed']} of {found['Wanted']} persons agreed{before}")
+    agreed, wanted = counted(found["Agreed"], "person"), found["Wanted"]
+    say(f"{rollout_id}: ring {found['Ring']}: {agreed} agreed, {wanted} must{before}")
 
 
 @rollout.command(name="roll-back")

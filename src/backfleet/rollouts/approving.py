@@ -15,7 +15,6 @@ from backfleet.rollouts.policy import Approval
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.signals import who_agreed
 from backfleet.rollouts.states import ENDED
-from backfleet.rollouts.verbs import waiting_ring
 from backfleet.storage import Transaction
 
 MOST_ARTIFACTS: Final = 4  # named in an event
@@ -47,7 +46,7 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
         raise not_now(tx, record, f"it is {record.state}")
     wanted = ring if ring is not None else _asking_ring(record)
     rings = record.document.rings
-    if wanted is None or not 0 <= wanted < len(rings) or not _asks(record, wanted):
+    if wanted is None or record.ring_runs[wanted].started_at is not None or not _asks(record, wanted):
         raise not_now(tx, record, "no ring of it waits for an approval")
     person = person_of(tx, by.caller)
     if person == NOBODY:
@@ -66,9 +65,9 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
 
 
 def _asking_ring(record: RolloutRecord) -> int | None:
-    first = waiting_ring(record)
-    rings = range(len(record.document.rings)) if first is None else range(first, len(record.document.rings))
-    return next((number for number in rings if _asks(record, number)), None)
+    """Return the first ring that has not started and asks for an approval."""
+    runs = record.ring_runs
+    return next((number for number, run in enumerate(runs) if run.started_at is None and _asks(record, number)), None)
 
 
 def _asks(record: RolloutRecord, ring: int) -> bool:

@@ -9,6 +9,7 @@ from backfleet.rollouts.by import By, moved, must_be_readable, not_now
 from backfleet.rollouts.errors import NotNow
 from backfleet.rollouts.installing import NO_WAY_BACK
 from backfleet.rollouts.policy import GOES_BACK, Kind
+from backfleet.rollouts.reading import goes_back_whole
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.retrying import to_go_back_again
 from backfleet.rollouts.states import MemberState, RolloutState, rollout_may_move
@@ -21,6 +22,8 @@ SHOWN: Final = 5  # members named in a refusal
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had; also who did not go back before.
 
+    While a ring goes back, all of it can be told to.
+
     Raises:
         NotNow: its state or its kind do not allow it, or nobody would go back.
     """
@@ -31,6 +34,8 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
         kinds = ", ".join(GOES_BACK)
         raise not_now(tx, record, f"it is a rollout of kind {record.kind}; only the kinds {kinds} can be rolled back")
     of = "" if ring is None else f"ring {record.ring_names[ring]}"
+    if goes_back_whole(record) or (ring is not None and record.state is RolloutState.ROLLING_BACK):
+        raise not_now(tx, record, f"it is {record.state}")
     is_possible = rollout_may_move(record.state, RolloutState.ROLLING_BACK)
     if is_possible and not _store.that_can_go_back(tx, [record.id], ring):
         raise not_now(tx, record, _nobody(record, of), but="" if of else "roll-back")

@@ -60,6 +60,7 @@ def that_can_go_back(tx: Transaction, records: Sequence[RolloutRecord]) -> froze
         if record.kind in GOES_BACK
         and not record.unreadable
         and rollout_may_move(record.state, RolloutState.ROLLING_BACK)
+        and not goes_back_whole(record)
     ]
     return _store.that_can_go_back(tx, may)
 
@@ -111,6 +112,11 @@ def members(
         for each in found.items
     ]
     return Listing(here, found.total)
+
+
+def goes_back_whole(record: RolloutRecord) -> bool:
+    """Return whether a rollout goes back with all of its rings."""
+    return record.state is RolloutState.ROLLING_BACK and record.roll_back_ring is None
 
 
 def created_before(

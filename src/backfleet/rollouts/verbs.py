@@ -9,13 +9,15 @@ from backfleet.rollouts import _answers, _store
 from backfleet.rollouts.by import By, by_person, happened, moved, must_be_readable, not_now
 from backfleet.rollouts.errors import NotNow, RolloutMissing
 from backfleet.rollouts.judging import judge_for, judge_of_starter, start_fault
-from backfleet.rollouts.loading import load_members, refresh
-from backfleet.rollouts.policy import Manual, PolicyRefused
+from backfleet.rollouts.loading import Loaded, load_members, refresh
+from backfleet.rollouts.model import Signals
+from backfleet.rollouts.planning import overlaps
+from backfleet.rollouts.policy import PolicyRefused
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.signals import read_signals
 from backfleet.rollouts.states import RolloutState
 from backfleet.rollouts.stopping import withdraw_orders
-from backfleet.rollouts.strategy import halts_at_once
+from backfleet.rollouts.strategy import halts_at_once, ring_for_a_person
 from backfleet.rollouts.timetables import timetable_of
 from backfleet.storage import Transaction
 
@@ -27,7 +29,7 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
 
     Raises:
         NotNow: it is no draft, or would start after its deadline.
-        PolicyRefused: whoever starts it may not.
+        PolicyRefused: whoever starts it may not; another rollout that has started since moves some of its clients.
     """
     must_be_readable(record)
     if record.state is not _R.DRAFT:
@@ -35,6 +37,8 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
     if (start_at or by.now) >= record.deadline:
         raise NotNow(f"its deadline is {record.deadline:%Y-%m-%d %H:%M} UTC; apply a policy with a later one")
     faults = start_fault(judge_for(by.judge(tx), record.kind), record.id, "have it started by somebody who may")
+    client_ids = [each.member.client_id for each in _store.members_of(tx, record.id)]
+    faults += overlaps(tx, record.document, client_ids, record.id)
     if faults:
         raise PolicyRefused(faults)
     return started(tx, record, by, start_at=start_at)
@@ -65,16 +69,11 @@ def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: 
         reachable_within: see `planning.plan`.
 
     Raises:
-        NotNow: it is neither paused nor halted, or would halt again at once.
+        NotNow: it is neither paused nor halted, nor waits for a manual check, or it would halt again at once.
     """
     must_be_readable(record)
-    ring = waiting_ring(record)
-    manual = ring is not None and any(isinstance(check, Manual) for check in record.document.rings[ring].checks)
-    if record.state is _R.RUNNING and manual and ring is not None:
-        if not _answers.confirm_ring(tx, record.id, ring, by.now):
-            return record
-        event = by_person(tx, by, "resumed", f"manual check of ring {record.ring_names[ring]}")
-        return happened(tx, record, [event], by.now)
+    if record.state is _R.RUNNING:
+        return _confirmed(tx, record, by, reachable_within)
     if record.state not in (_R.PAUSED, _R.HALTED):
         raise not_now(tx, record, f"it is {record.state}; only one that is paused or halted can be resumed")
     _answers.forget_answers(tx, record.id)
@@ -86,13 +85,30 @@ def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: 
     return moved(tx, record, to, by, "resumed")
 
 
+def _confirmed(tx: Transaction, record: RolloutRecord, by: By, reachable_within: timedelta) -> RolloutRecord:
+    """Confirm the manual check that a rollout waits for. Raises NotNow: it waits for none."""
+    loaded, signals = _as_of_now(tx, record, by, reachable_within)
+    ring = waiting_ring(record)
+    if ring in signals.resumed:
+        return record  # sent twice
+    if ring is None or ring != ring_for_a_person(record.rollout(), loaded.board, signals, by.now):
+        raise not_now(tx, record, "it is running, and waits for no manual gate")
+    _answers.confirm_ring(tx, record.id, ring, by.now)
+    event = by_person(tx, by, "resumed", f"manual check of ring {record.ring_names[ring]}")
+    return happened(tx, record, [event], by.now)
+
+
 def _halts_again(tx: Transaction, resumed: RolloutRecord, by: By, reachable_within: timedelta) -> str:
     """Return why a rollout that is resumed would halt by what is known now, its orders' ends included; "" if not."""
-    loaded = load_members(tx, resumed)
-    refresh(tx, resumed, loaded, now=by.now, reachable_within=reachable_within)
-    judge = judge_of_starter(tx, resumed, by.read_judge, by.now)
-    signals = read_signals(tx, resumed, loaded, judge, by.now)
+    loaded, signals = _as_of_now(tx, resumed, by, reachable_within)
     return halts_at_once(resumed.rollout(), loaded.board, signals, timetable_of(tx, resumed), by.now)
+
+
+def _as_of_now(tx: Transaction, record: RolloutRecord, by: By, reachable_within: timedelta) -> tuple[Loaded, Signals]:
+    loaded = load_members(tx, record)
+    refresh(tx, record, loaded, now=by.now, reachable_within=reachable_within)
+    judge = judge_of_starter(tx, record, by.read_judge, by.now)
+    return loaded, read_signals(tx, record, loaded, judge, by.now)
 
 
 def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:

@@ -5,7 +5,7 @@ one begins with what that wrote.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -189,7 +189,20 @@ def _apply_moves(
             tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
         loaded.sent.update(sent)
+        if action is Action.MOVE:
+            _note_origins(loaded, sent)
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
+
+
+def _note_origins(loaded: Loaded, sent: Mapping[str, Sent]) -> None:
+    """Note the version that a member has as its first order leaves: that is where it goes back to.
+
+    Others may have moved it since the rollout was created. One that may have the target already keeps what it had.
+    """
+    for client_id, each in sent.items():
+        member = loaded.board[client_id]
+        if member.given_at is None and each.from_version and each.from_version != member.from_version:
+            loaded.board.put(member._replace(from_version=each.from_version))
 
 
 def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:

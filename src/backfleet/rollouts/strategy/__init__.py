@@ -11,7 +11,7 @@ from backfleet.rollouts.model import Decision, Rollout, Signals
 from backfleet.rollouts.states import RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable
 from backfleet.rollouts.strategy.budget import Budget, halt_if_spent, ring_budgets, rollout_budget
-from backfleet.rollouts.strategy.checks import broken_watch, unanswered_watch
+from backfleet.rollouts.strategy.checks import broken_watch, ring_of_manual_check, unanswered_watch
 from backfleet.rollouts.strategy.ends import end_orders, end_verifications
 from backfleet.rollouts.strategy.rings import advance_rings, end_at_deadline, roll_back_members, skip_the_rest
 from backfleet.rollouts.strategy.tally import Tally
@@ -52,6 +52,11 @@ def halts_at_once(rollout: Rollout, board: Board, signals: Signals, timetable: T
     """Return why a rollout that is resumed now would halt in its first decision; "" if it would not. See `decide`."""
     decision = decide(rollout, board, signals, timetable, now)
     return decision.reason if decision.state is _R.HALTED else ""
+
+
+def ring_for_a_person(rollout: Rollout, board: Board, signals: Signals, now: datetime) -> int | None:
+    """Return the ring that a manual check alone keeps from starting; None if there is none. See `decide`."""
+    return ring_of_manual_check(Tally(rollout, board, now), signals)
 
 
 def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
 from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Prometheus, Soak, Webhook
+from backfleet.rollouts.states import RingState
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
@@ -31,6 +32,17 @@ def check_before(tally: Tally, signals: Signals, ring: int) -> Answer:
             return answer
         earliest = answer.until or earliest
     return Answer(True)
+
+
+def ring_of_manual_check(tally: Tally, signals: Signals) -> int | None:
+    """Return the next ring if a manual check of it is the first that does not hold; the rings before are through."""
+    ring = next((number for number, run in enumerate(tally.rings) if run.state is RingState.PENDING), None)
+    if ring is None or any(run.state is not RingState.FINISHED for run in tally.rings[:ring]):
+        return None
+    for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
+        if not answer_of(tally, signals, ring, position, check).holds:
+            return ring if isinstance(check, Manual) else None
+    return None
 
 
 def broken_watch(tally: Tally, signals: Signals) -> str:

@@ -163,7 +163,7 @@ def roll_back_members(tally: Tally) -> None:
             move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
             tally.move(member, move)
             slots -= 1
-    if waits or tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+    if waits or tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK):
         _wait_for_ends(tally)
     elif tally.has_moved:
         tally.wake_now()  # an order ended just now: its host may have the new version, and goes back next
