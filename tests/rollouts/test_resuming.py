@@ -146,3 +146,35 @@ def test_a_resume_that_is_sent_twice_confirms_no_gate_that_nobody_waits_for(host
     assert hosts.show(rollout)["WaitsFor"].startswith("manual: ")
     hosts.ask("ResumeRollout", RolloutId=rollout)
     assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_a_member_whose_roll_back_a_pause_holds_up_goes_back_by_a_resume(hosts: Fleet) -> None:
+    """Its failure halts the rollout then; it is counted while it waits; once it is back it can be tried again."""
+    hosts.grow(4)
+    more = '[verify]\nfirst_run_hours = 48\n[failure]\nmax_failed = 0\nthen = "roll-back-member"'
+    rollout = hosts.roll_out(more)
+    hosts.run(rollout, 2)
+    bad, good = [each for each, found in hosts.members(rollout).items() if found["Ring"] == "canary"]
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    hosts.step(60)
+    hosts.back_up(bad, "failed")
+    hosts.back_up(good)
+    hosts.step()
+    found = hosts.show(rollout)
+    assert (found["State"], found["Failures"], found["FailuresLeft"]) == ("paused", 1, 0)
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "halted"
+    hosts.step()
+    assert hosts.members(rollout)[bad]["State"] == "rolled_back"
+    assert hosts.try_to("ResumeRollout", RolloutId=rollout)[0] == 409
+    assert hosts.ask("RetryRolloutMembers", RolloutId=rollout)["Retried"] == 1
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    hosts.run(rollout, 3)
+    for client in hosts.members(rollout):
+        hosts.back_up(client)
+    for _ in range(4):
+        hosts.run(rollout, 3)
+        for client, member in hosts.members(rollout).items():
+            if member["State"] == "verifying":
+                hosts.back_up(client)
+    assert hosts.show(rollout)["State"] == "completed"

@@ -191,7 +191,10 @@ def _apply_moves(
         loaded.sent.update(sent)
         if action is Action.MOVE:
             _note_origins(loaded, sent)
-    _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
+    due = loaded.board.due()
+    waiting = [member.client_id for member in due if member.state is MemberState.VERIFYING]  # its failed backup counts
+    changed = dict.fromkeys([*(move.client_id for move in decision.moves), *waiting])
+    _store.change_members(tx, record.id, [loaded.record_of(client_id) for client_id in changed])
 
 
 def _note_origins(loaded: Loaded, sent: Mapping[str, Sent]) -> None:

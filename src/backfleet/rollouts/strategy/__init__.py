@@ -7,8 +7,9 @@ with its reason, and the next instant at which to ask again. It reads no clock, 
 from datetime import datetime
 
 from backfleet.rollouts.board import Board
-from backfleet.rollouts.model import Decision, Rollout, Signals
-from backfleet.rollouts.states import RolloutState
+from backfleet.rollouts.model import Decision, FirstRun, Rollout, Signals
+from backfleet.rollouts.policy import Then
+from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable
 from backfleet.rollouts.strategy.budget import Budget, halt_if_spent, ring_budgets, rollout_budget
 from backfleet.rollouts.strategy.checks import broken_watch, ring_of_manual_check, unanswered_watch
@@ -49,9 +50,15 @@ def decide(rollout: Rollout, board: Board, signals: Signals, timetable: Timetabl
 
 
 def halts_at_once(rollout: Rollout, board: Board, signals: Signals, timetable: Timetable, now: datetime) -> str:
-    """Return why a rollout that is resumed now would halt in its first decision; "" if it would not. See `decide`."""
+    """Return why a rollout that is resumed now would halt in its first decision; "" if it would not. See `decide`.
+
+    A halt that lets a member go back, whose order a pause held up, does something: then a resume is no vain one.
+    """
+    lets_go_back = rollout.policy.failure.then is not Then.HOLD and any(
+        member.state is MemberState.VERIFYING and member.first_run is FirstRun.FAILED for member in board.due()
+    )
     decision = decide(rollout, board, signals, timetable, now)
-    return decision.reason if decision.state is _R.HALTED else ""
+    return decision.reason if decision.state is _R.HALTED and not lets_go_back else ""
 
 
 def ring_for_a_person(rollout: Rollout, board: Board, signals: Signals, now: datetime) -> int | None:
