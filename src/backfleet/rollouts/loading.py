@@ -153,10 +153,12 @@ def _refresh_elsewhere(tx: Transaction, record: RolloutRecord, loaded: Loaded) -
     may_go_back = _may_go_back(record, loaded.board)
     if not may_go_back:
         return
-    versions = fleet.known_versions(tx, record.account_id, record.region, record.package)
+    found = fleet.ids_by_version(tx, record.account_id, record.region, record.package)
+    found.pop(record.target_version, None)
+    versions = {client_id: version for version, ids in found.items() for client_id in ids}
     for member in may_go_back:
         version = versions.get(member.client_id, "")
-        elsewhere = "" if version in (record.target_version, member.from_version) else version
+        elsewhere = "" if version == member.from_version else version
         if elsewhere != member.elsewhere:
             loaded.board.put(member._replace(elsewhere=elsewhere))
 
