@@ -191,3 +191,22 @@ def test_a_halted_rollout_says_how_many_had_failed_by_then(sqlite_hosts: Fleet) 
         found = hosts.show(rollout)
         assert (found["State"], found["Failures"]) == ("halted", number)
         assert found["Reason"] == "1 member of the rollout had failed by then; the budget allows 0"
+
+
+def test_a_roll_back_brings_what_a_member_had_when_its_order_left(hosts: Fleet) -> None:
+    """Not what it had when the rollout was created: the version of an older rollout that went back meanwhile."""
+    hosts.env.release("3.0")
+    hosts.grow(6)
+    old = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(old)["State"] == "completed"
+    new = hosts.ask("CreateRollout", Policy=hosts.policy(text=GATED).replace("2.0", "3.0"), Start="true")["RolloutId"]
+    hosts.run(new, 5)
+    hosts.ask("RollBackRollout", RolloutId=old)
+    assert hosts.run(old)["Reason"].startswith("the rollout was rolled back: 4 members; 2 members had another version")
+    hosts.ask("ResumeRollout", RolloutId=new)
+    assert hosts.run(new)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=new)
+    assert hosts.run(new)["State"] == "rolled_back"
+    had = {"canary": "2.0", "rest": "1.0"}
+    for client, member in hosts.members(new).items():
+        assert (hosts.helpers.client(client).version, member["FromVersion"]) == (had[member["Ring"]],) * 2

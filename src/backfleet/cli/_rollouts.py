@@ -16,6 +16,7 @@ from backfleet.cli._previews import HEADINGS, first_of, say_what_holds
 from backfleet.cli._previews import rows as rows_of
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._rollout_members import members_named
+from backfleet.cli._rollout_steps import NEEDS_SOMEBODY, next_step
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
 from backfleet.cli._waiting import Poller, stoppable
@@ -23,12 +24,6 @@ from backfleet_host.texts import counted, printable
 
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
-NEEDS_SOMEBODY = {
-    "draft": "`backfleet rollout start {id}` starts it",
-    "paused": "`backfleet rollout resume {id}` lets it go on",
-    "halted": "why: `backfleet rollout show {id} --members`. Then `roll-back {id}` rolls back who has it, `retry {id}` "
-    "and `resume {id}` go on, `cancel {id}` ends it",
-}
 _TOO_NEW = {"ExpectedEndTime": None, "ExpectedEndReason": ""}  # what changes all the time, where nothing is drawn over
 BAR = 24  # characters
 
@@ -136,7 +131,7 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     if as_json:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
-    print_text(_picture(found))
+    print_text("\n".join(filter(None, (_picture(found), next_step(found)))))
     if members:
         print_table(
             ("HOST", "CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
@@ -223,8 +218,8 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
     else:
         if sys.stdout.isatty():
             print_text(_picture(found))
-        if found["State"] in NEEDS_SOMEBODY:
-            say(NEEDS_SOMEBODY[found["State"]].format(id=rollout_id))
+        if next_step(found):
+            say(next_step(found))
     raise SystemExit(0 if found["State"] == "completed" else 1)
 
 
@@ -280,7 +275,13 @@ def cancel(api: Client, rollout_id: str, as_json: bool) -> None:
 @calls_the_api
 def approve(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> None:
     """Approve a ring. The policy's author and whoever started the rollout cannot."""
-    _print_state(api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring), as_json)
+    found = api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring)
+    if as_json:
+        print_json(found)
+        return
+    before = "; you had approved it before, and count once" if found["CountedBefore"] else ""
+    agreed, wanted = counted(found["Agreed"], "person"), found["Wanted"]
+    say(f"{rollout_id}: ring {found['Ring']}: {agreed} agreed, {wanted} must{before}")
 
 
 @rollout.command(name="roll-back")
@@ -302,6 +303,9 @@ def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> Done:
     """Let members that ended without success begin again."""
     ids = members_named(api, rollout_id, clients) if clients else None
     found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=ids)
+    if not found["Retried"]:
+        which = "none of these members" if clients else "no member"
+        return found, f"{rollout_id}: {which} ended without success, so nothing is to be tried again"
     return found, f"{rollout_id}: {counted(found['Retried'], 'member')} to begin again"
 
 

@@ -1,7 +1,7 @@
 """The only SQL on rollouts, their members, events, approvals and answers."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,10 +11,10 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, heads, members, rollouts, tokens
 from backfleet.rollouts.events import Event
-from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd
+from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_ended, write_ended
-from backfleet.rollouts.states import MemberState, RolloutState
+from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
@@ -221,6 +221,15 @@ def latest(tx: Transaction, *, ended_after: datetime, limit: int) -> list[Rollou
     return [_known(row) for row in tx.rows(query.limit(limit))]
 
 
+def that_can_go_back(tx: Transaction, rollout_ids: Sequence[str], ring: int | None = None) -> frozenset[str]:
+    """Return which of these rollouts have members that an order could take back: of one ring, or of all."""
+    of, by_order = members.c, [state.value for state in MAY_GO_BACK]
+    may = sa.or_(of.state == MemberState.UPGRADING.value, sa.and_(of.state.in_(by_order), of.given_at.is_not(None)))
+    here = [of.rollout_id == rollouts.c.id, may, of.is_held.is_(False)] + ([] if ring is None else [of.ring == ring])
+    query = sa.select(rollouts.c.id).where(rollouts.c.id.in_(rollout_ids), sa.exists().where(*here))
+    return frozenset(row.id for row in tx.rows(query)) if rollout_ids else frozenset()
+
+
 def items_under_way(tx: Transaction, rollout_id: str) -> list[str]:
     """Return the items of the orders of members that are being moved."""
     mine = sa.and_(members.c.rollout_id == rollout_id, members.c.state == MemberState.UPGRADING.value)
@@ -327,39 +336,6 @@ def members_and_rings(tx: Transaction, rollout_id: str) -> list[tuple[str, int]]
     """Return each member with the number of its ring."""
     query = sa.select(members.c.client_id, members.c.ring).where(members.c.rollout_id == rollout_id)
     return [(row.client_id, row.ring) for row in tx.rows(query)]
-
-
-def approve(tx: Transaction, rollout_id: str, ring: int, person: str, kind: str, now: datetime) -> bool:
-    """Note that a person approved a ring; return whether that is new."""
-    row = {"rollout_id": rollout_id, "ring": ring, "person": person, "at": now, "kind": kind}
-    return tx.add_if_new(approvals, row)
-
-
-def approvals_of(tx: Transaction, rollout_id: str) -> list[tuple[int, str, str]]:
-    """Return ring, person and kind of each approval."""
-    query = sa.select(approvals).where(approvals.c.rollout_id == rollout_id)
-    return [(row.ring, row.person, row.kind) for row in tx.rows(query)]
-
-
-def fresh_answers(
-    tx: Transaction, rollout_id: str, *, now: datetime, within: timedelta
-) -> dict[tuple[int, int], CheckAnswer]:
-    """Return the newest answer of each outside check that is no older than this, by ring and position.
-
-    One that is still to come was given before the clock was set back: how old it is, nobody knows.
-    """
-    is_fresh = sa.and_(answers.c.at > now - within, answers.c.at <= now + CLOCKS_DIFFER)
-    query = sa.select(answers).where(answers.c.rollout_id == rollout_id, is_fresh)
-    return {(row.ring, row.position): CheckAnswer(row.holds, row.why) for row in tx.rows(query)}
-
-
-def put_answers(tx: Transaction, rollout_id: str, found: Mapping[tuple[int, int], CheckAnswer], now: datetime) -> None:
-    """Replace answers of outside checks."""
-    for (ring, position), answer in sorted(found.items()):
-        at = sa.and_(answers.c.rollout_id == rollout_id, answers.c.ring == ring, answers.c.position == position)
-        tx.run(sa.delete(answers).where(at))
-        row = {"rollout_id": rollout_id, "ring": ring, "position": position, "at": now}
-        tx.add(answers, [row | {"holds": answer.holds, "why": answer.why}])
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from backfleet.rollouts.events import Event
 from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
 from backfleet.rollouts.pinning import pins_of
+from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState
+from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState, rollout_may_move
 from backfleet.storage import Transaction
 
 WAITING = "waiting"
@@ -37,13 +38,31 @@ class RolloutView:
     record: RolloutRecord
     rings: tuple[RingView, ...]
     figures: Figures
+    can_go_back: bool  # there are members that may have what it brings, and could be rolled back now
 
 
 def view(tx: Transaction, records: Sequence[RolloutRecord], now: datetime) -> list[RolloutView]:
     """Return rollouts with their rings counted, in a constant number of queries."""
     counts = _store.counts_of(tx, [record.id for record in records])
     figures = figures_of(tx, records, counts, now)
-    return [RolloutView(record, _rings(record, counts[record.id]), figures[record.id]) for record in records]
+    back = that_can_go_back(tx, records)
+    return [
+        RolloutView(record, _rings(record, counts[record.id]), figures[record.id], record.id in back)
+        for record in records
+    ]
+
+
+def that_can_go_back(tx: Transaction, records: Sequence[RolloutRecord]) -> frozenset[str]:
+    """Return the ids of rollouts that can be rolled back, and of which a member may have what it brings."""
+    may = [
+        record.id
+        for record in records
+        if record.kind in GOES_BACK
+        and not record.unreadable
+        and rollout_may_move(record.state, RolloutState.ROLLING_BACK)
+        and not goes_back_whole(record)
+    ]
+    return _store.that_can_go_back(tx, may)
 
 
 def view_latest(tx: Transaction, *, ended_after: datetime, limit: int, now: datetime) -> list[RolloutView]:
@@ -93,6 +112,11 @@ def members(
         for each in found.items
     ]
     return Listing(here, found.total)
+
+
+def goes_back_whole(record: RolloutRecord) -> bool:
+    """Return whether a rollout goes back with all of its rings."""
+    return record.state is RolloutState.ROLLING_BACK and record.roll_back_ring is None
 
 
 def created_before(

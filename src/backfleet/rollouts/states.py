@@ -58,6 +58,10 @@ FAILURES: Final = frozenset({_M.FAILED, _M.ROLLED_BACK, _M.LOST})
 """What a budget counts, beside members that expired after their order had left."""
 
 
+MAY_GO_BACK: Final = (_M.SUCCEEDED, _M.VERIFYING, _M.EXPIRED, _M.LOST, _M.FAILED, _M.SKIPPED, _M.PENDING)
+"""Of these, members go back that may have what the rollout brings."""
+
+
 class RingState(StrEnum):
     """A ring's state."""
 
@@ -90,9 +94,9 @@ ROLLOUT_NEXT: Final[dict[RolloutState, frozenset[RolloutState]]] = {
     _R.AWAITING_APPROVAL: frozenset({_R.SCHEDULED, _R.RUNNING, _R.PAUSED}) | _STOPS,
     _R.SCHEDULED: frozenset({_R.RUNNING, _R.PAUSED}) | _STOPS,
     _R.RUNNING: frozenset({_R.PAUSED, _R.HALTED, _R.ROLLING_BACK, _R.COMPLETED}) | _STOPS,
-    _R.PAUSED: frozenset({_R.RUNNING, _R.HALTED, _R.ROLLING_BACK}) | _STOPS,
+    _R.PAUSED: frozenset({_R.SCHEDULED, _R.RUNNING, _R.HALTED, _R.ROLLING_BACK}) | _STOPS,
     _R.HALTED: frozenset({_R.RUNNING, _R.ROLLING_BACK}) | _STOPS,
-    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED}),
+    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED, _R.ROLLING_BACK}),  # a ring goes back; then all do
     _R.COMPLETED: frozenset({_R.ROLLING_BACK}),
     _R.EXPIRED: frozenset({_R.ROLLING_BACK}),
     _R.CANCELLED: frozenset({_R.ROLLING_BACK}),

@@ -7,7 +7,7 @@ from typing import Final
 from backfleet.rollouts.board import BACKUP_FAILED
 from backfleet.rollouts.model import Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
-from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
 from backfleet.rollouts.strategy.ends import end_unbegun, failed_backup, given_before, may_have_it
@@ -16,16 +16,6 @@ from backfleet_host.texts import counted
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
-_MAY_GO_BACK: Final = (
-    MemberState.SUCCEEDED,
-    MemberState.VERIFYING,
-    MemberState.EXPIRED,
-    MemberState.LOST,
-    MemberState.FAILED,
-    MemberState.SKIPPED,
-    MemberState.PENDING,
-)
-"""Of these, members go back that may have what the rollout brings."""
 
 
 def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
@@ -179,7 +169,7 @@ def roll_back_members(tally: Tally) -> None:
             move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
             tally.move(member, move)
             slots -= 1
-    if waits or tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+    if waits or tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK):
         _wait_for_ends(tally)
     elif tally.has_moved:
         tally.wake_now()  # an order ended just now: its host may have the new version, and goes back next
@@ -195,7 +185,7 @@ def _rings_back(tally: Tally) -> Sequence[int]:
 def _going_back(tally: Tally) -> Iterator[Member]:
     """Return the members of what goes back that may have the new version."""
     for ring in _rings_back(tally):
-        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
+        for member in tally.board.in_state(ring, *MAY_GO_BACK):
             if may_have_it(tally.rollout.policy, member):
                 yield member
 

@@ -36,7 +36,7 @@ ACTIONS: Final = {
 OFFERED: Final = {
     "draft": ("start", "cancel"),
     "awaiting_approval": ("approve", "pause", "cancel"),
-    "scheduled": ("start", "pause", "cancel"),
+    "scheduled": ("pause", "cancel"),
     "running": ("approve", "pause", "roll-back", "cancel"),
     "paused": ("resume", "roll-back", "cancel"),
     "halted": ("resume", "retry", "roll-back", "cancel"),
@@ -46,10 +46,6 @@ OFFERED: Final = {
     "rolled_back": ("roll-back",),
 }
 """The buttons of each state; the server decides what may be done."""
-
-
-STILL_THERE: Final = ("Succeeded", "Verifying", "Lost", "Expired", "Failed")
-"""The counts of members that may have what the rollout gave them."""
 
 
 async def show_rollouts(visit: Visit) -> web.StreamResponse:
@@ -89,11 +85,9 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
 
 
 def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the buttons for a rollout: only one that changed clients can be rolled back."""
+    """Return the buttons for a rollout: it is rolled back only where a member could go back."""
     offered = OFFERED.get(rollout["State"], ())
-    if rollout["State"] == "rolled_back" and not any(ring[name] for ring in rollout["Rings"] for name in STILL_THERE):
-        return ()  # all of it went back, and not one ring of several
-    return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] in ("upgrade", "settings"))
+    return tuple(each for each in offered if each != "roll-back" or rollout["CanGoBack"])
 
 
 async def act(visit: Visit) -> web.StreamResponse:
