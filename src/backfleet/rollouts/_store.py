@@ -12,7 +12,8 @@ from backfleet.paging import Listing, Page
 from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, heads, members, rollouts, tokens
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
-from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.policy import GOES_BACK
+from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_ended, write_ended
 from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RolloutState
 from backfleet.storage import Transaction
 
@@ -261,8 +262,15 @@ def drop_members(tx: Transaction, rollout_id: str, client_ids: Sequence[str]) ->
 
 
 def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) -> dict[str, str]:
-    """Return the other rollout that each of these clients is an unfinished member of, where there is one."""
+    """Return which other rollout may still move each of these clients, or take it back, where there is one."""
     unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
+    to_go_back = sa.and_(
+        rollouts.c.state == RolloutState.ROLLING_BACK,
+        rollouts.c.kind.in_(GOES_BACK),
+        sa.or_(rollouts.c.roll_back_ring.is_(None), rollouts.c.roll_back_ring == members.c.ring),
+        members.c.given_at.is_not(None),
+        members.c.rolled_back_once.is_(False),
+    )
     found: dict[str, str] = {}
     for start in range(0, len(client_ids), AT_ONCE):
         query = (
@@ -271,7 +279,7 @@ def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) 
             .where(
                 members.c.client_id.in_(client_ids[start : start + AT_ONCE]),
                 members.c.rollout_id != except_for,
-                members.c.state.in_(unfinished),
+                sa.or_(members.c.state.in_(unfinished), to_go_back),
                 rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
             )
         )
@@ -353,6 +361,7 @@ def _member_row(record: MemberRecord) -> dict[str, Any]:
     values["domains"] = json.dumps(record.member.domains)
     values["end"] = "" if record.member.end is None else record.member.end.value
     values["first_run"] = record.member.first_run.value
+    values["ended"] = write_ended(record.member.ended)
     return values | {"task_id": record.task_id, "item_id": record.item_id}
 
 
@@ -363,4 +372,5 @@ def _member(row: sa.Row[Any]) -> MemberRecord:
     known["domains"] = tuple((key, value) for key, value in json.loads(row.domains))
     known["end"] = OrderEnd(row.end) if row.end else None
     known["first_run"] = FirstRun(row.first_run)
+    known["ended"] = read_ended(row.ended)
     return MemberRecord(Member(**known), row.task_id, row.item_id)

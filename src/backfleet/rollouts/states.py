@@ -30,8 +30,9 @@ _M = MemberState
 _ENDS: Final = frozenset({_M.SUCCEEDED, _M.ALREADY_THERE, _M.SKIPPED, _M.FAILED, _M.ROLLED_BACK, _M.EXPIRED, _M.LOST})
 
 NEXT: Final[dict[MemberState, frozenset[MemberState]]] = {
-    # Rolling back, or lost: one that is tried again, where an order before may have reached its host.
-    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED, _M.ROLLING_BACK, _M.LOST}),
+    # Rolling back, or lost: one that is tried again, where an order before may have reached its host. Failed, or rolled
+    # back: one that had ended so before it was to be tried again, and to which nothing was done since.
+    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED, _M.ROLLING_BACK, _M.LOST, _M.FAILED, _M.ROLLED_BACK}),
     # Pending again: the host was busy, or the order was withdrawn before it was handed out.
     _M.UPGRADING: frozenset({_M.PENDING, _M.VERIFYING}) | _ENDS,
     _M.VERIFYING: frozenset({_M.SUCCEEDED, _M.FAILED, _M.EXPIRED, _M.ROLLING_BACK, _M.SKIPPED}),

@@ -51,6 +51,14 @@ def given_before(policy: Policy) -> str:
     return f"by an order before, its host may have the new {what}"
 
 
+def end_unbegun(member: Member, to: MemberState, why: str) -> Move:
+    """Return how a member ends to which nothing was done: as it had ended where it was to be tried again, else `to`."""
+    if member.ended is None:
+        return Move(member.client_id, to, why)
+    before = member.ended
+    return Move(member.client_id, before.state, f"{before.reason}; it was to be tried again, but {why}", before.code)
+
+
 def failed_backup(policy: Policy) -> str:
     """Return how a first backup failed, for people; where nothing can go back, also what to do."""
     return f"{first_backup(policy)} failed{_STAYS if policy.kind is Kind.INSTALL else ''}"
@@ -122,8 +130,9 @@ def _again(tally: Tally, timetable: Timetable, member: Member) -> Move:
     has_ended, goes_back = tally.rollout.state in ENDED, tally.rollout.state is RolloutState.ROLLING_BACK
     if has_ended or goes_back:
         if not may_have_it(tally.rollout.policy, member):
-            why = f"the rollout is {tally.rollout.state.replace('_', ' ')}; it never began"
-            return Move(member.client_id, MemberState.SKIPPED, why)
+            why = f"the rollout is {tally.rollout.state.replace('_', ' ')}"
+            never = "" if member.ended else "; it never began"
+            return end_unbegun(member, MemberState.SKIPPED, f"{why}{never}")
         why = f"its order was withdrawn; {given_before(tally.rollout.policy)}"
         return Move(member.client_id, MemberState.LOST if has_ended else MemberState.PENDING, why)
     if member.end is OrderEnd.WITHDRAWN:
@@ -167,10 +176,16 @@ def _without_run(policy: Policy, member: Member) -> Move:
 def _end_failed_backup(tally: Tally, member: Member) -> None:
     """Fail a member whose first backup failed, or roll it back where the policy says so and the pace lets it.
 
+    Where its client was given another version since, by somebody else, it keeps that.
+
     A pause holds its order back like any other; until that leaves, the member counts as failed.
     """
     why = failed_backup(tally.rollout.policy)
     if tally.rollout.policy.failure.then is Then.HOLD:
+        tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
+        return
+    if member.elsewhere:
+        why = f"{why}; its client has version {member.elsewhere} by now, not of this rollout, and keeps it"
         tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
         return
     slots, _ = tally.free_in_flight()

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED
-from backfleet.rollouts.model import TRIED_AGAIN, Action, FirstRun, Member, Move, Signals
+from backfleet.rollouts.model import Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
-from backfleet.rollouts.strategy.ends import failed_backup, given_before, may_have_it
+from backfleet.rollouts.strategy.ends import end_unbegun, failed_backup, given_before, may_have_it
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
@@ -113,7 +113,11 @@ def end_at_deadline(tally: Tally) -> bool:
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
         why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
         why = f"{why}: {member.pinned}" if member.pinned and not begun else why
-        if not begun and may_have_it(tally.rollout.policy, member):
+        may_have = may_have_it(tally.rollout.policy, member)
+        if not begun and member.ended and not may_have:
+            tally.move(member, end_unbegun(member, MemberState.EXPIRED, why))
+            continue
+        if not begun and may_have:
             why = f"{why} again; {given_before(tally.rollout.policy)}"
         tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
     if tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
@@ -136,14 +140,16 @@ def skip_the_rest(tally: Tally) -> None:
 
 
 def _end_pending(tally: Tally, why: str) -> None:
-    """End the members that have not begun: as skipped, unless an order before may have reached their hosts."""
+    """End the members that have not begun: as skipped, or as they had ended before.
+
+    Those whose hosts an order before may have reached are lost.
+    """
     policy = tally.rollout.policy
     for member in tally.board.all_in_state(MemberState.PENDING):
-        before = f"; it was {member.reason}" if member.attempts and member.reason.startswith(TRIED_AGAIN) else ""
         if may_have_it(policy, member):
             move = Move(member.client_id, MemberState.LOST, f"{why}; {given_before(policy)}")
         else:
-            move = Move(member.client_id, MemberState.SKIPPED, f"{why}{before}")
+            move = end_unbegun(member, MemberState.SKIPPED, why)
         tally.move(member, move)
 
 
