@@ -30,6 +30,7 @@ def shown(state: str, waits_for: str = "", **more: Any) -> dict[str, Any]:
     [
         (shown("running", "approval: 0 of 1 persons agreed"), "`backfleet rollout approve ro-1 --ring rest`"),
         (shown("running", "manual: a person must resume the rollout"), "ring rest waits for a person: `backfleet"),
+        (shown("running", "ring canary has no member that succeeded, so ..."), "`backfleet rollout retry ro-1` tries"),
         (shown("halted", CanGoBack=True), "`roll-back ro-1` rolls back who has it, `retry ro-1` and `resume ro-1`"),
         (shown("halted"), "`roll-back ro-1` rolls back who has it"),
         (shown("paused", CanGoBack=False), "`backfleet rollout resume ro-1` lets it go on"),

@@ -4,6 +4,7 @@ from collections import Counter
 
 from rollouts.fleet import Fleet, refuses, rolls_back
 from rollouts.test_halts import AT_ONCE
+from rollouts.test_judging import ALLOW, deny, tighten
 
 SOAKED = 'name = "rest"\ngates = [{ kind = "soak", hours = 0.01 }]'
 VERIFIED = "[verify]\nfirst_run_hours = 48"
@@ -153,3 +154,37 @@ def test_a_held_member_that_verifies_stays_and_holds_nothing_up(hosts: Fleet) ->
     hosts.back_up(held)
     hosts.step()
     assert states(hosts, rollout) == {"rolled_back": 2, "succeeded": 1}
+
+
+def test_where_the_starter_may_move_nobody_any_more_whoever_asks_takes_it_back(hosts: Fleet) -> None:
+    """They are judged for it, too; where neither may, it is refused with both reasons, and nothing is tried in vain."""
+    hosts.grow(4)
+    alice, bob = hosts.env.user_with("alice", ALLOW), hosts.env.user_with("bob", ALLOW, deny())
+    rollout = hosts.roll_out(caller=alice)
+    assert hosts.run(rollout)["State"] == "completed"
+    tighten(hosts, "alice", deny())
+    status, body = hosts.try_to("RollBackRollout", bob, RolloutId=rollout)
+    assert (status, body["Code"]) == (409, "IncorrectRolloutState")
+    assert "Custom/later" in body["Message"]
+    assert "nor may you" in body["Message"]
+    assert "Custom/bob-policy" in body["Message"]
+    assert hosts.show(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["Reason"] == "the rollout was rolled back: 4 members"
+
+
+def test_a_name_that_is_taken_by_one_that_goes_back_says_what_to_wait_for(hosts: Fleet) -> None:
+    """It cannot be cancelled; one that runs can."""
+    hosts.grow(4)
+    rollout = hosts.roll_out()
+
+    def taken() -> str:
+        status, body = hosts.try_to("CreateRollout", Policy=hosts.policy("# another"), Start="true")
+        assert (status, body["Code"]) == (409, "RolloutNameInUse")
+        message: str = body["Message"]
+        return message
+
+    assert "has not ended. Cancel it, or change the name" in taken()
+    hosts.run(rollout)
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert "goes back. Wait for its end, or change the name" in taken()

@@ -178,3 +178,26 @@ def test_a_member_whose_roll_back_a_pause_holds_up_goes_back_by_a_resume(hosts: 
             if member["State"] == "verifying":
                 hosts.back_up(client)
     assert hosts.show(rollout)["State"] == "completed"
+
+
+def test_after_the_deadline_nothing_is_resumed(hosts: Fleet) -> None:
+    """It would end as expired; the refusal says so instead."""
+    hosts.grow(4)
+    rollout = hosts.ask("CreateRollout", Policy=hosts.policy(hours=1), Start="true")["RolloutId"]
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    hosts.at += 3700
+    status, body = hosts.try_to("ResumeRollout", RolloutId=rollout)
+    assert (status, "its deadline was " in body["Message"], "rollout resume" in body["Message"]) == (409, True, False)
+
+
+def test_what_it_waited_for_is_not_said_of_the_state_after(hosts: Fleet) -> None:
+    """The answer of a cancel, or a resume, comes before the worker decides."""
+    hosts.silent |= {hosts.instance_of(each) for each in hosts.grow(4)}
+    rollout = hosts.roll_out()
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    hosts.step()
+    assert hosts.show(rollout)["WaitsFor"] == "somebody who resumes or cancels it"
+    assert hosts.ask("ResumeRollout", RolloutId=rollout)["WaitsFor"] == ""
+    hosts.ask("PauseRollout", RolloutId=rollout)
+    hosts.step()
+    assert hosts.ask("CancelRollout", RolloutId=rollout)["WaitsFor"] == ""

@@ -15,7 +15,10 @@ _ASKS: Final = {
     "approval:": "ring {ring} waits for an approval: `backfleet rollout approve {id} --ring {ring}`, by somebody who "
     "neither wrote the policy nor started it",
     "manual:": "ring {ring} waits for a person: `backfleet rollout resume {id}` lets it start",
+    "ring ": "`backfleet rollout retry {id}` tries again who ended without success, `hold {id} NAME --release` lets in "
+    "who is held, `cancel {id}` ends it",
 }
+"""By how what a running rollout waits for begins."""
 
 
 def next_step(found: dict[str, Any]) -> str:

@@ -131,7 +131,9 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     if as_json:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
-    print_text("\n".join(filter(None, (_picture(found), next_step(found)))))
+    print_text(_picture(found))
+    if found["State"] in NEEDS_SOMEBODY:
+        say(next_step(found))
     if members:
         print_table(
             ("HOST", "CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
@@ -158,6 +160,7 @@ def _picture(found: dict[str, Any]) -> str:
     lines = [
         f"{found['RolloutId']}: {found['Name']} to {goal_of(found)}: {found['State']}{why}",
         *([f"waits for {found['WaitsFor']}"] if found["WaitsFor"] else []),
+        *([next_step(found)] if found["State"] == "running" and next_step(found) else []),
         f"deadline {moment(found['Deadline'])}{_end_and_budget(found)}",
     ]
     rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
@@ -218,7 +221,7 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
     else:
         if sys.stdout.isatty():
             print_text(_picture(found))
-        if next_step(found):
+        if found["State"] in NEEDS_SOMEBODY:
             say(next_step(found))
     raise SystemExit(0 if found["State"] == "completed" else 1)
 

@@ -21,7 +21,7 @@ AT_ONCE: Final = 500  # rows named in one statement
 CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a moment that is further ahead is of a clock that was set back
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
-_NOT_STORED: Final = ("is_reachable", "pinned", "elsewhere", "size")
+_NOT_STORED: Final = ("is_reachable", "pinned", "moved_by", "elsewhere", "size")
 _MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in _NOT_STORED)
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
@@ -263,6 +263,27 @@ def drop_members(tx: Transaction, rollout_id: str, client_ids: Sequence[str]) ->
 
 def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) -> dict[str, str]:
     """Return which other rollout may still move each of these clients, or take it back, where there is one."""
+    found: dict[str, str] = {}
+    for start in range(0, len(client_ids), AT_ONCE):
+        some = members.c.client_id.in_(client_ids[start : start + AT_ONCE])
+        query = _open_members().where(some, members.c.rollout_id != except_for)
+        found |= {row.client_id: row.rollout_id for row in tx.rows(query)}
+    return found
+
+
+def open_in_older(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
+    """Return which rollout that was created before this one may still move each of its members that have not begun."""
+    mine = members.alias("mine")
+    pending = sa.and_(mine.c.rollout_id == record.id, mine.c.state == MemberState.PENDING)
+    of = rollouts.c
+    is_older = sa.or_(of.created_at < record.created_at, sa.and_(of.created_at == record.created_at, of.id < record.id))
+    here = members.c.client_id.in_(sa.select(mine.c.client_id).where(pending))
+    query = _open_members().where(here, is_older).order_by(of.created_at.desc(), of.id.desc())  # the oldest is last
+    return {row.client_id: row.rollout_id for row in tx.rows(query)}
+
+
+def _open_members() -> sa.Select[Any]:
+    """Return the query of client and rollout of each member that its rollout may still move, or take back."""
     unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
     to_go_back = sa.and_(
         rollouts.c.state == RolloutState.ROLLING_BACK,
@@ -271,20 +292,14 @@ def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) 
         members.c.given_at.is_not(None),
         members.c.rolled_back_once.is_(False),
     )
-    found: dict[str, str] = {}
-    for start in range(0, len(client_ids), AT_ONCE):
-        query = (
-            sa.select(members.c.client_id, members.c.rollout_id)
-            .join(rollouts, rollouts.c.id == members.c.rollout_id)
-            .where(
-                members.c.client_id.in_(client_ids[start : start + AT_ONCE]),
-                members.c.rollout_id != except_for,
-                sa.or_(members.c.state.in_(unfinished), to_go_back),
-                rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
-            )
+    return (
+        sa.select(members.c.client_id, members.c.rollout_id)
+        .join(rollouts, rollouts.c.id == members.c.rollout_id)
+        .where(
+            sa.or_(members.c.state.in_(unfinished), to_go_back),
+            rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
         )
-        found |= {row.client_id: row.rollout_id for row in tx.rows(query)}
-    return found
+    )
 
 
 def rollouts_of_client(tx: Transaction, client_id: str, limit: int) -> list[tuple[str, MemberRecord]]:

@@ -19,6 +19,7 @@ from backfleet.rollouts.reading_policies import read_for
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, RolloutState, rollout_may_move
+from backfleet.rollouts.waiting import write_waits
 from backfleet.storage import Transaction
 
 
@@ -72,7 +73,7 @@ def moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what
     ended = by.now if to in ENDED else None  # one that goes back has not ended
     named = f"{of} of {record.name}" if of else record.name
     events = [by_person(tx, by, what, named), NewEvent("rollout", record.id, to.value, why)]
-    found = replace(found, ended_at=ended)
+    found = replace(found, ended_at=ended, waits_for="", waits=write_waits({}))  # as of the state before
     traces.record_end(tx, record.state, found)
     return happened(tx, found, events, by.now)
 

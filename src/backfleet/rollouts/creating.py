@@ -57,7 +57,7 @@ def create(
     if other is not None:
         if other.policy_sha256 == digest:
             return other, False
-        raise NameTaken(other.id)
+        raise NameTaken(other.id, goes_back=other.state is RolloutState.ROLLING_BACK)
     rollout_id = new_id("ro", draw)
     found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
     judge = judge_for(by.judge(tx), policy.kind)

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Final
 
+from backfleet.identity import write_caller
 from backfleet.paging import Page
 from backfleet.rollouts import _store
 from backfleet.rollouts.by import By, moved, must_be_readable, not_now
 from backfleet.rollouts.errors import NotNow
 from backfleet.rollouts.installing import NO_WAY_BACK
+from backfleet.rollouts.judging import judge_for, judge_of_starter
 from backfleet.rollouts.policy import GOES_BACK, Kind
 from backfleet.rollouts.reading import goes_back_whole
 from backfleet.rollouts.records import RolloutRecord
@@ -25,7 +27,7 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     While a ring goes back, all of it can be told to.
 
     Raises:
-        NotNow: its state or its kind do not allow it, or nobody would go back.
+        NotNow: its state or its kind do not allow it, nobody would go back, or nobody may move its clients.
     """
     must_be_readable(record)
     if record.kind == Kind.INSTALL:
@@ -39,12 +41,28 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     is_possible = rollout_may_move(record.state, RolloutState.ROLLING_BACK)
     if is_possible and not _store.that_can_go_back(tx, [record.id], ring):
         raise not_now(tx, record, _nobody(record, of), but="" if of else "roll-back")
+    record = _with_somebody_who_may(tx, record, by)
     withdraw_orders(tx, record.id, by.now)
     found = moved(tx, record, RolloutState.ROLLING_BACK, by, "rolls back", of)
     _store.change_members(tx, record.id, to_go_back_again(_store.members_of(tx, record.id), ring))
     found = replace(found, roll_back_ring=ring)
     _store.update(tx, found)
     return found
+
+
+def _with_somebody_who_may(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
+    """Return a rollout whose orders are judged as its starter; as whoever takes it back, where the starter may not.
+
+    Raises:
+        NotNow: neither of them may.
+    """
+    refused = judge_of_starter(tx, record, by.read_judge, by.now).starting(record.id)
+    if not refused:
+        return record
+    too = judge_for(by.judge(tx), record.kind).starting(record.id)
+    if too:
+        raise NotNow(f"whoever started it may not move clients now: {refused}; nor may you: {too}")
+    return replace(record, starter=write_caller(by.caller))
 
 
 def _nobody(record: RolloutRecord, of: str) -> str:

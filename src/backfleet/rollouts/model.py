@@ -67,6 +67,7 @@ class Member(NamedTuple):
     is_reachable: bool = True
     is_held: bool = False
     pinned: str = ""  # why a pin keeps it from moving, as of the last look; "" = none does
+    moved_by: str = ""  # another rollout, which has not ended with it, and which it waits for; not stored
     not_before: datetime | None = None  # it was busy: asked again then
     needs_seconds: int = 900  # that its order may take
     end: OrderEnd | None = None  # of its last order; None while that runs

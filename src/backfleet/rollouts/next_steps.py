@@ -17,11 +17,11 @@ def next_steps(record: RolloutRecord, *, can_go_back: bool, but: str = "") -> st
     state = record.state
     possible = {
         "start": state is _R.DRAFT,
-        "resume": state in (_R.PAUSED, _R.HALTED),
         "retry": state in (_R.PAUSED, _R.HALTED),
+        "resume": state in (_R.PAUSED, _R.HALTED),
         "pause": rollout_may_move(state, _R.PAUSED),
         "roll-back": can_go_back,
-        "cancel": rollout_may_move(state, _R.CANCELLED),
+        "cancel": rollout_may_move(state, _R.CANCELLED) and (state is not _R.ROLLING_BACK or bool(record.unreadable)),
     }
     if record.unreadable:
         possible |= {"start": False, "resume": False, "retry": False, "roll-back": False}

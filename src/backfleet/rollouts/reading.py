@@ -10,6 +10,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
+from backfleet.rollouts.overlapping import movers_of
 from backfleet.rollouts.pinning import pins_of
 from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
@@ -102,11 +103,14 @@ def members(
     found = _store.members_page(tx, record.id, ring, wanted, page)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
     pinned = pins_of(tx, record, [each.member for each in found.items], now=now)
+    movers = {} if record.unreadable else movers_of(tx, record)
     here = [
         replace(
             each,
             member=each.member._replace(
-                is_reachable=each.member.instance_id not in away, pinned=pinned.get(each.member.client_id, "")
+                is_reachable=each.member.instance_id not in away,
+                pinned=pinned.get(each.member.client_id, ""),
+                moved_by=movers.get(each.member.client_id, ""),
             ),
         )
         for each in found.items
@@ -175,9 +179,10 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
         return ""
     for applies, text in (
         (bool(record.unreadable), record.unreadable),
-        (record.state is not RolloutState.RUNNING, f"the rollout is {record.state.replace('_', ' ')}: {record.reason}"),
+        (record.state is not RolloutState.RUNNING, _state_and_reason(record)),
         (member.is_held, "it is held"),
         (bool(member.pinned), member.pinned),
+        (bool(member.moved_by), f"rollout {member.moved_by} moves it, and has not ended with it"),
         (member.not_before is not None and member.not_before > now, member.reason),
         (not member.is_reachable, "its host cannot be reached"),
         (
@@ -188,6 +193,11 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
         if applies:
             return text
     return record.waits_for or "its turn, by pace, window and domains"
+
+
+def _state_and_reason(record: RolloutRecord) -> str:
+    reason = f": {record.reason}" if record.reason else ""
+    return f"the rollout is {record.state.replace('_', ' ')}{reason}"
 
 
 def _rings(record: RolloutRecord, counts: dict[tuple[int, str], int]) -> tuple[RingView, ...]:

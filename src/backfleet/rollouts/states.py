@@ -96,7 +96,8 @@ ROLLOUT_NEXT: Final[dict[RolloutState, frozenset[RolloutState]]] = {
     _R.RUNNING: frozenset({_R.PAUSED, _R.HALTED, _R.ROLLING_BACK, _R.COMPLETED}) | _STOPS,
     _R.PAUSED: frozenset({_R.SCHEDULED, _R.RUNNING, _R.HALTED, _R.ROLLING_BACK}) | _STOPS,
     _R.HALTED: frozenset({_R.RUNNING, _R.ROLLING_BACK}) | _STOPS,
-    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED, _R.ROLLING_BACK}),  # a ring goes back; then all do
+    # Rolling back again: a ring goes back, and then all do. Cancelled: where its policy cannot be read any more.
+    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED, _R.ROLLING_BACK, _R.CANCELLED}),
     _R.COMPLETED: frozenset({_R.ROLLING_BACK}),
     _R.EXPIRED: frozenset({_R.ROLLING_BACK}),
     _R.CANCELLED: frozenset({_R.ROLLING_BACK}),

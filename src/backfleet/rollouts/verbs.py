@@ -69,13 +69,16 @@ def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: 
         reachable_within: see `planning.plan`.
 
     Raises:
-        NotNow: it is neither paused nor halted, nor waits for a manual check, or it would halt again at once.
+        NotNow: it is neither paused nor halted, nor waits for a manual check, its deadline has come, or it would halt
+            again at once.
     """
     must_be_readable(record)
     if record.state is _R.RUNNING:
         return _confirmed(tx, record, by, reachable_within)
     if record.state not in (_R.PAUSED, _R.HALTED):
         raise not_now(tx, record, f"it is {record.state}; only one that is paused or halted can be resumed")
+    if by.now >= record.deadline:
+        raise not_now(tx, record, f"its deadline was {record.deadline:%Y-%m-%d %H:%M} UTC", but="resume")
     _answers.forget_answers(tx, record.id)
     is_early = record.started_at is None and record.start_at is not None and record.start_at > by.now
     to = _R.SCHEDULED if is_early else _R.RUNNING
@@ -115,8 +118,10 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """End it: nothing new begins, orders that no host has yet are withdrawn, the others end by themselves.
 
     Raises:
-        NotNow: it has ended.
+        NotNow: it has ended, or goes back by a policy that can be read.
     """
+    if record.state is _R.ROLLING_BACK and not record.unreadable:
+        raise not_now(tx, record, f"it is {record.state}")
     withdraw_orders(tx, record.id, by.now)
     return moved(tx, record, _R.CANCELLED, by, "cancelled")
 

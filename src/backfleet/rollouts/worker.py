@@ -20,6 +20,7 @@ from backfleet.rollouts.judging import Judge, ReadJudge, judge_of_starter
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision
 from backfleet.rollouts.newcomers import take_in
+from backfleet.rollouts.overlapping import refresh_overlaps
 from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import RolloutRecord, counted
@@ -123,10 +124,10 @@ def decide_once(
     _store.drop_members(tx, record.id, gone)
     came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
-    rollout = record.rollout()
+    refresh_overlaps(tx, record, loaded)
+    rollout, timetable = record.rollout(), timetable_of(tx, record)
     judge = judge_of_starter(tx, record, context.read_judge, now)
     signals = read_signals(tx, record, loaded, judge, now)
-    timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     _apply_moves(tx, record, loaded, decision, judge, context)
     moved = _with_waits(record.with_rollout(moved_rollout(rollout, decision, now)), loaded, decision, timetable, now)

@@ -108,7 +108,8 @@ def test_a_gate_that_does_not_watch_is_not_asked_again() -> None:
     ("check", "signals", "members", "reason"),
     [
         row(Backups("", 0, watches=True), {"failed_runs_above_baseline": 1}, DONE,
-            "backups: 1 more failed than before the rollout, 0 are allowed", id="failed runs jump while a ring runs"),
+            "backups: 1 more failed than before the rollout, 0 are allowed; no retry mends that: cancel it, and apply "
+            "its policy again, which counts from then on", id="failed runs jump while a ring runs"),
         row(Backups("", 0, watches=True), {"failed_runs_above_baseline": None}, DONE,
             "backups: it is not known how many failed under this version",
             id="failed runs cannot be counted any more"),

@@ -58,6 +58,7 @@ def halt_if_spent(tally: Tally) -> bool:
         only = ring if then is Then.ROLL_BACK_RING else None
         of = "" if only is None else f"; ring {tally.rollout.policy.rings[only].name} goes back"
         tally.move_rollout(RolloutState.ROLLING_BACK, f"{why}{of}", ring=only)
+        tally.wake_now()  # the first orders back leave at once
     else:
         tally.move_rollout(RolloutState.HALTED, why)
     return True

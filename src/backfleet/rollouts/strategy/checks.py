@@ -12,6 +12,7 @@ from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
 NO_ANSWER: Final = CheckAnswer(False, "no answer yet")
+_COUNTED_ANEW: Final = "; no retry mends that: cancel it, and apply its policy again, which counts from then on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,11 @@ def _while_it_runs(tally: Tally, signals: Signals, ring: int, position: int, che
         case Backups():
             is_to_come = not ring and signals.failed_runs_above_baseline is None  # nobody ran the version before
             answer = Answer(True) if is_to_come else _baseline(signals, check)
+            if not answer.holds:
+                is_counted = signals.failed_runs_above_baseline is not None
+                return Answer(False, f"{answer.why}{_COUNTED_ANEW if is_counted else ''}")
             failed = sum(tally.board.first_runs[each, FirstRun.FAILED] for each in range(ring + 1))
-            if answer.holds and check.first_run == "each" and failed:
+            if check.first_run == "each" and failed:
                 return Answer(False, f"backups: the first backup of {counted(failed, 'member')} failed")
             return answer
         case _:

@@ -24,6 +24,15 @@ _ENDS: Final = {
     OrderEnd.REFUSED: (MemberState.SKIPPED, "the host refused"),
     OrderEnd.LOST: (MemberState.LOST, "the host has not reported"),
 }
+_DONE: Final = {
+    Kind.UPGRADE: "upgraded",
+    Kind.INSTALL: "installed",
+    Kind.ROLL_BACK: "it has the older version",
+    Kind.PRECHECK: "the precheck found nothing in the way",
+    Kind.STAGE: "downloaded and verified",
+    Kind.SETTINGS: "it has the settings",
+}
+"""What is said of a success where the host says nothing."""
 
 
 def first_run_hours(policy: Policy, ring: int) -> float:
@@ -119,7 +128,7 @@ def _after_order(
     if end is OrderEnd.SUCCEEDED or is_there_by_us:
         if waits and tally.rollout.policy.kind in _OBSERVED:
             return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
-        return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
+        return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or _DONE[tally.rollout.policy.kind])
     if end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and not late:
         return _again(tally, timetable, member)
     to, why = _ENDS.get(end or OrderEnd.FAILED, _ENDS[OrderEnd.FAILED])

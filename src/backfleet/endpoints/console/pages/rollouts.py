@@ -37,8 +37,8 @@ OFFERED: Final = {
     "draft": ("start", "cancel"),
     "awaiting_approval": ("approve", "pause", "cancel"),
     "scheduled": ("pause", "cancel"),
-    "running": ("approve", "pause", "roll-back", "cancel"),
-    "paused": ("resume", "roll-back", "cancel"),
+    "running": ("resume", "pause", "retry", "roll-back", "cancel"),
+    "paused": ("resume", "retry", "roll-back", "cancel"),
     "halted": ("resume", "retry", "roll-back", "cancel"),
     "completed": ("roll-back",),
     "cancelled": ("roll-back",),
@@ -46,6 +46,10 @@ OFFERED: Final = {
     "rolled_back": ("roll-back",),
 }
 """The buttons of each state; the server decides what may be done."""
+
+
+TRIED_AGAIN: Final = ("Failed", "RolledBack", "Lost", "Skipped", "Expired")
+"""The counts of members that ended without success."""
 
 
 async def show_rollouts(visit: Visit) -> web.StreamResponse:
@@ -85,9 +89,13 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
 
 
 def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the buttons for a rollout: it is rolled back only where a member could go back."""
-    offered = OFFERED.get(rollout["State"], ())
-    return tuple(each for each in offered if each != "roll-back" or rollout["CanGoBack"])
+    """Return the buttons for a rollout: those that would do something, as far as its counts tell. Pure."""
+    fits = {
+        "roll-back": rollout["CanGoBack"],
+        "retry": any(ring[name] for ring in rollout["Rings"] for name in TRIED_AGAIN),
+        "resume": rollout["State"] != "running" or rollout["WaitsFor"].startswith("manual:"),
+    }
+    return tuple(each for each in OFFERED.get(rollout["State"], ()) if fits.get(each, True))
 
 
 async def act(visit: Visit) -> web.StreamResponse:
@@ -159,7 +167,7 @@ def gates_of(policy: str) -> dict[str, list[dict[str, str]]]:
 def approvable(rollout: Mapping[str, Any], gates: Mapping[str, list[dict[str, str]]]) -> set[str]:
     """Return the rings that wait for an approval, or will. Pure."""
     waiting = {ring["Name"] for ring in rollout["Rings"] if ring["State"] == "pending"}
-    if "approve" not in OFFERED.get(rollout["State"], ()):
+    if rollout["State"] not in ("awaiting_approval", "running"):
         return set()
     return {name for name in waiting if any(gate["kind"] == "approval" for gate in gates.get(name, []))}
 
