@@ -10,6 +10,7 @@ from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import RolloutState
 from backfleet.storage import Transaction
 
+
 def withdraw_orders(tx: Transaction, rollout_id: str, now: datetime) -> None:
     """Withdraw the orders of a rollout that no host has yet, in the transaction that stops it."""
     upgrades.withdraw(tx, _store.items_under_way(tx, rollout_id), now=now)
@@ -27,7 +28,9 @@ def keep_still(tx: Transaction, record: RolloutRecord, *, now: datetime, again_a
         again_at: when to look again: another version of this program may read it.
     """
     if record.state is not RolloutState.RUNNING:
-        waits_for = "a version that can read its policy" if record.state is RolloutState.ROLLING_BACK else record.waits_for
+        waits_for = (
+            "a version that can read its policy" if record.state is RolloutState.ROLLING_BACK else record.waits_for
+        )
         _store.update(tx, replace(record, decide_at=again_at, waits_for=waits_for))
         return
     withdraw_orders(tx, record.id, now)
