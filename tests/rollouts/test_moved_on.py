@@ -7,6 +7,7 @@ import pytest
 from backfleet import rollouts
 from rollouts.fleet import POLICY, Fleet, rolls_back
 from rollouts.test_halts import AT_ONCE
+from upgrades.helpers import report_of
 
 GATED = POLICY.replace('name = "rest"', 'name = "rest"\ngates = [{{ kind = "manual" }}]')
 
@@ -210,3 +211,15 @@ def test_a_roll_back_brings_what_a_member_had_when_its_order_left(hosts: Fleet) 
     had = {"canary": "2.0", "rest": "1.0"}
     for client, member in hosts.members(new).items():
         assert (hosts.helpers.client(client).version, member["FromVersion"]) == (had[member["Ring"]],) * 2
+
+
+def test_members_that_had_it_already_are_counted_by_the_roll_back(hosts: Fleet) -> None:
+    """They keep it: somebody else brought it, or the same rollout before its database was restored."""
+    clients = hosts.grow(3)
+    hosts.answers[hosts.instance_of(clients[0])] = lambda item: report_of(item, code="AlreadyCurrent")
+    rollout = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["Reason"] == (
+        "the rollout was rolled back: 2 members; 1 member had it already, and kept it"
+    )

@@ -205,7 +205,9 @@ def _end_roll_back(tally: Tally) -> None:
     back = (each for ring in _rings_back(tally) for each in tally.board.in_state(ring, MemberState.ROLLED_BACK))
     number = sum(each.size for each in back if each.rolled_back_once)
     _end_pending(tally, "the rollout was rolled back")
+    there = sum(tally.count(ring, MemberState.ALREADY_THERE) for ring in _rings_back(tally))
     notes = [
+        f"; {counted(there, 'member')} had it already, and kept it" if there else "",
         f"; {counted(elsewhere, 'member')} had another version by then, and kept it" if elsewhere else "",
         f"; {counted(held, 'member')} on hold stayed: `rollout hold --release`, and roll back again" if held else "",
         f"; {failed} could not be rolled back, see the members; to try them again, roll back again" if failed else "",
