@@ -202,3 +202,18 @@ def test_what_it_waited_for_is_not_said_of_the_state_after(hosts: Fleet) -> None
     hosts.ask("PauseRollout", RolloutId=rollout)
     hosts.step()
     assert hosts.ask("CancelRollout", RolloutId=rollout)["WaitsFor"] == ""
+
+
+def test_a_manual_check_is_not_confirmed_before_the_rings_before_showed_anything(hosts: Fleet) -> None:
+    """No canary has succeeded: who confirms now would confirm what is still to be seen."""
+    hosts.answers = {hosts.instance_of(each): rolls_back for each in hosts.grow(4)}
+    gate = 'name = "rest"\ngates = [{ kind = "manual" }]'
+    text = hosts.policy("[failure]\nmax_failed = 3").replace('name = "rest"', gate)
+    rollout = hosts.ask("CreateRollout", Policy=text, Start="true")["RolloutId"]
+    hosts.run(rollout, 5)
+    assert hosts.show(rollout)["WaitsFor"].startswith("ring canary has no member that succeeded")
+    assert hosts.try_to("ResumeRollout", RolloutId=rollout)[0] == 409
+    hosts.answers = {}
+    hosts.ask("RetryRolloutMembers", RolloutId=rollout)
+    hosts.run(rollout, 5)
+    assert hosts.show(rollout)["WaitsFor"].startswith("manual: ")

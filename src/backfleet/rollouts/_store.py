@@ -12,7 +12,6 @@ from backfleet.paging import Listing, Page
 from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, heads, members, rollouts, tokens
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
-from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_ended, write_ended
 from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RolloutState
 from backfleet.storage import Transaction
@@ -143,13 +142,13 @@ def add_members(tx: Transaction, rollout_id: str, added: Sequence[MemberRecord])
 
 def members_of(tx: Transaction, rollout_id: str) -> list[MemberRecord]:
     """Return every member of a rollout."""
-    return [_member(row) for row in tx.rows(sa.select(members).where(members.c.rollout_id == rollout_id))]
+    return [member_of_row(row) for row in tx.rows(sa.select(members).where(members.c.rollout_id == rollout_id))]
 
 
 def member(tx: Transaction, rollout_id: str, client_id: str) -> MemberRecord | None:
     """Return one member."""
     row = tx.first(sa.select(members).where(members.c.rollout_id == rollout_id, members.c.client_id == client_id))
-    return None if row is None else _member(row)
+    return None if row is None else member_of_row(row)
 
 
 def members_page(
@@ -164,7 +163,7 @@ def members_page(
     query = sa.select(members).where(chosen).order_by(members.c.ring, members.c.rank, members.c.client_id)
     rows = tx.rows(query.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(members).where(chosen))
-    return Listing([_member(row) for row in rows], total)
+    return Listing([member_of_row(row) for row in rows], total)
 
 
 def counts_of(tx: Transaction, rollout_ids: Sequence[str]) -> dict[str, dict[tuple[int, str], int]]:
@@ -261,47 +260,6 @@ def drop_members(tx: Transaction, rollout_id: str, client_ids: Sequence[str]) ->
         tx.run(sa.delete(members).where(members.c.rollout_id == rollout_id, members.c.client_id.in_(some)))
 
 
-def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) -> dict[str, str]:
-    """Return which other rollout may still move each of these clients, or take it back, where there is one."""
-    found: dict[str, str] = {}
-    for start in range(0, len(client_ids), AT_ONCE):
-        some = members.c.client_id.in_(client_ids[start : start + AT_ONCE])
-        query = _open_members().where(some, members.c.rollout_id != except_for)
-        found |= {row.client_id: row.rollout_id for row in tx.rows(query)}
-    return found
-
-
-def open_in_older(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
-    """Return which rollout that was created before this one may still move each of its members that have not begun."""
-    mine = members.alias("mine")
-    pending = sa.and_(mine.c.rollout_id == record.id, mine.c.state == MemberState.PENDING)
-    of = rollouts.c
-    is_older = sa.or_(of.created_at < record.created_at, sa.and_(of.created_at == record.created_at, of.id < record.id))
-    here = members.c.client_id.in_(sa.select(mine.c.client_id).where(pending))
-    query = _open_members().where(here, is_older).order_by(of.created_at.desc(), of.id.desc())  # the oldest is last
-    return {row.client_id: row.rollout_id for row in tx.rows(query)}
-
-
-def _open_members() -> sa.Select[Any]:
-    """Return the query of client and rollout of each member that its rollout may still move, or take back."""
-    unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
-    to_go_back = sa.and_(
-        rollouts.c.state == RolloutState.ROLLING_BACK,
-        rollouts.c.kind.in_(GOES_BACK),
-        sa.or_(rollouts.c.roll_back_ring.is_(None), rollouts.c.roll_back_ring == members.c.ring),
-        members.c.given_at.is_not(None),
-        members.c.rolled_back_once.is_(False),
-    )
-    return (
-        sa.select(members.c.client_id, members.c.rollout_id)
-        .join(rollouts, rollouts.c.id == members.c.rollout_id)
-        .where(
-            sa.or_(members.c.state.in_(unfinished), to_go_back),
-            rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
-        )
-    )
-
-
 def rollouts_of_client(tx: Transaction, client_id: str, limit: int) -> list[tuple[str, MemberRecord]]:
     """Return the rollouts that a client was in, newest first."""
     query = (
@@ -310,7 +268,7 @@ def rollouts_of_client(tx: Transaction, client_id: str, limit: int) -> list[tupl
         .where(members.c.client_id == client_id)
         .order_by(rollouts.c.created_at.desc())
     )
-    return [(row.rollout_id, _member(row)) for row in tx.rows(query.limit(limit))]
+    return [(row.rollout_id, member_of_row(row)) for row in tx.rows(query.limit(limit))]
 
 
 # --- Events, approvals, answers -------------------------------------------------------------------------------------
@@ -380,7 +338,8 @@ def _member_row(record: MemberRecord) -> dict[str, Any]:
     return values | {"task_id": record.task_id, "item_id": record.item_id}
 
 
-def _member(row: sa.Row[Any]) -> MemberRecord:
+def member_of_row(row: sa.Row[Any]) -> MemberRecord:
+    """Return a member as its row says."""
     values = row._mapping
     known = {name: values[name] for name in _MEMBER_FIELDS}
     known["state"] = MemberState(row.state)

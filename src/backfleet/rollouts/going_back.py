@@ -5,7 +5,7 @@ from typing import Final
 
 from backfleet.identity import write_caller
 from backfleet.paging import Page
-from backfleet.rollouts import _store
+from backfleet.rollouts import _some_members, _store
 from backfleet.rollouts.by import By, moved, must_be_readable, not_now
 from backfleet.rollouts.errors import NotNow
 from backfleet.rollouts.installing import NO_WAY_BACK
@@ -44,7 +44,7 @@ def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | Non
     record = _with_somebody_who_may(tx, record, by)
     withdraw_orders(tx, record.id, by.now)
     found = moved(tx, record, RolloutState.ROLLING_BACK, by, "rolls back", of)
-    _store.change_members(tx, record.id, to_go_back_again(_store.members_of(tx, record.id), ring))
+    _store.change_members(tx, record.id, to_go_back_again(_some_members.sent_back(tx, record.id), ring))
     found = replace(found, roll_back_ring=ring)
     _store.update(tx, found)
     return found

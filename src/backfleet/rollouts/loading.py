@@ -1,13 +1,13 @@
 """The members of rollouts, kept in memory between decisions, and refreshed by what changed in the world."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import backups, fleet, upgrades
 from backfleet.fleet import Client
-from backfleet.rollouts import _store
+from backfleet.rollouts import _some_members, _store
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.orders import ended
@@ -66,7 +66,17 @@ class Boards:
 
 def load_members(tx: Transaction, record: RolloutRecord) -> Loaded:
     """Return a rollout's members with their orders, read anew."""
-    found = _store.members_of(tx, record.id)
+    return _loaded(record, _store.members_of(tx, record.id))
+
+
+def load_outline(tx: Transaction, record: RolloutRecord) -> Loaded:
+    """Return what tells whether a rollout halts now: its members in outline, with the ends that are known since."""
+    loaded = _loaded(record, _some_members.outline(tx, record.id))
+    _refresh_ends(tx, record, loaded)
+    return loaded
+
+
+def _loaded(record: RolloutRecord, found: Sequence[MemberRecord]) -> Loaded:
     sent = {each.member.client_id: Sent(each.task_id, each.item_id) for each in found if each.item_id}
     return Loaded(record.revision, Board(record.document, (each.member for each in found)), sent)
 
@@ -80,10 +90,7 @@ def refresh(
         Members whose client is no more: they are dropped from the board.
     """
     board = loaded.board
-    _refresh_orders(tx, loaded)
-    _refresh_lost(tx, record, loaded)
-    _refresh_first_runs(tx, record, loaded)
-    _refresh_elsewhere(tx, record, loaded)
+    _refresh_ends(tx, record, loaded)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
     for member in list(board.all_in_state(MemberState.PENDING)):
         is_reachable = member.instance_id not in away
@@ -97,6 +104,13 @@ def refresh(
         board.drop(client_id)
         loaded.sent.pop(client_id, None)
     return gone
+
+
+def _refresh_ends(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
+    _refresh_orders(tx, loaded)
+    _refresh_lost(tx, record, loaded)
+    _refresh_first_runs(tx, record, loaded)
+    _refresh_elsewhere(tx, record, loaded)
 
 
 def _refresh_orders(tx: Transaction, loaded: Loaded) -> None:

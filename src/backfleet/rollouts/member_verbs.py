@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from backfleet.rollouts import _store
+from backfleet.rollouts import _some_members, _store
 from backfleet.rollouts.by import By, by_person, happened, not_now
 from backfleet.rollouts.errors import MemberMissing
 from backfleet.rollouts.reading import that_can_go_back
@@ -12,6 +13,8 @@ from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.retrying import again, having_it
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move
 from backfleet.storage import Transaction
+
+_TRIED_AGAIN: Final = frozenset(state for state in FINAL if may_move(state, MemberState.PENDING))
 
 
 def hold(tx: Transaction, record: RolloutRecord, by: By, client_id: str, *, is_held: bool) -> RolloutRecord:
@@ -45,12 +48,16 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
         raise not_now(tx, record, f"it is {record.state}")
     if record.state is RolloutState.ROLLING_BACK:
         raise not_now(tx, record, f"it is {record.state}; nothing begins again until that is over")
-    found = {each.member.client_id: each for each in _store.members_of(tx, record.id)}
-    for client_id in client_ids:
-        if client_id not in found:
-            raise MemberMissing(client_id)
-    meant = [found[client_id] for client_id in dict.fromkeys(client_ids or found)]
-    ended = [each for each in meant if each.member.state in FINAL and may_move(each.member.state, MemberState.PENDING)]
+    if client_ids:
+        wanted = list(dict.fromkeys(client_ids))
+        found = {each.member.client_id: each for each in _some_members.named(tx, record.id, wanted)}
+        for client_id in wanted:
+            if client_id not in found:
+                raise MemberMissing(client_id)
+        meant = [found[client_id] for client_id in wanted]
+    else:
+        meant = _some_members.in_states(tx, record.id, _TRIED_AGAIN)
+    ended = [each for each in meant if each.member.state in _TRIED_AGAIN]
     has_it = having_it(tx, record, [each.member for each in ended])
     chosen = [_again(each, by.now, has_it=each.member.client_id in has_it) for each in ended]
     if not chosen:

@@ -5,7 +5,7 @@ from typing import Final
 
 from backfleet import fleet, releases
 from backfleet.ids import Draw
-from backfleet.rollouts import _store
+from backfleet.rollouts import _overlaps, _store
 from backfleet.rollouts.assignment import Candidate, matches, ring_of_newcomer
 from backfleet.rollouts.events import NewEvent
 from backfleet.rollouts.installing import clients_meant, with_clients
@@ -46,7 +46,7 @@ def take_in(
     loaded.newcomers_at = now
     _store.take_turn(tx, record.account_id, record.region)
     found = _newcomers(tx, record, loaded, now, now - reachable_within)
-    busy = _store.open_elsewhere(tx, [each.client_id for each in found], record.id)
+    busy = _overlaps.open_elsewhere(tx, [each.client_id for each in found], record.id)
     sizes = [loaded.board.ring_size(ring) for ring in range(len(policy.rings))]
     taken: list[Member] = []
     for candidate in sorted(found, key=lambda each: each.client_id):
@@ -59,7 +59,9 @@ def take_in(
             break
     if policy.kind is Kind.INSTALL:
         made = with_clients(tx, record.account_id, record.region, policy, taken, now=now, draw=draw)
-        busy = _store.open_elsewhere(tx, [each.client_id for each in made], record.id)  # just made by another rollout
+        busy = _overlaps.open_elsewhere(
+            tx, [each.client_id for each in made], record.id
+        )  # just made by another rollout
         taken = [each for each in made if each.client_id not in busy]
     _store.add_members(tx, record.id, [MemberRecord(member) for member in taken])
     for member in taken:

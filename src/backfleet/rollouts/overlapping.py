@@ -1,6 +1,9 @@
-"""Members that other rollouts still move: they wait for the one that was created first, where the policy says so."""
+"""Members that other rollouts still move: they wait for those that started before, so that no two wait for each other.
 
-from backfleet.rollouts import _store
+A policy that refuses such rollouts waits, too: one may have begun to go back, or have been started for a later time.
+"""
+
+from backfleet.rollouts import _overlaps
 from backfleet.rollouts.loading import Loaded
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import MemberState
@@ -17,8 +20,5 @@ def refresh_overlaps(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> 
 
 
 def movers_of(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
-    """Return, by client, the rollout that a member waits for. One that waits goes after all that were created before.
-
-    So no two wait for each other.
-    """
-    return _store.open_in_older(tx, record) if record.document.overlap == "wait" else {}
+    """Return, by client, the rollout that a member waits for."""
+    return _overlaps.open_in_older(tx, record)

@@ -9,7 +9,7 @@ from typing import Final
 
 from backfleet import fleet, notifications, releases
 from backfleet.fleet import Client, Instance, Pin
-from backfleet.rollouts import _store
+from backfleet.rollouts import _overlaps
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.installing import MeantClient, clients_meant
 from backfleet.rollouts.model import Member
@@ -281,7 +281,7 @@ def overlaps(tx: Transaction, policy: Policy, client_ids: Sequence[str], rollout
     """Return as faults which other rollouts that have not ended move some of these clients."""
     if policy.overlap == "wait":
         return []
-    others = _store.open_elsewhere(tx, client_ids, rollout_id)
+    others = _overlaps.open_elsewhere(tx, client_ids, rollout_id)
     return [
         Fault(
             0,

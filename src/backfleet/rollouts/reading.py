@@ -103,7 +103,7 @@ def members(
     found = _store.members_page(tx, record.id, ring, wanted, page)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
     pinned = pins_of(tx, record, [each.member for each in found.items], now=now)
-    movers = {} if record.unreadable else movers_of(tx, record)
+    movers = movers_of(tx, record)
     here = [
         replace(
             each,

@@ -46,4 +46,5 @@ def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int 
     checks = (check for ring in record.document.rings for check in ring.checks)
     if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
         return 0
-    return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
+    has_begun = bool(loaded.sent) or loaded.board.most_begun_within(timedelta.max) > 0
+    return failed_runs_above_baseline(tx, record, has_begun=has_begun)

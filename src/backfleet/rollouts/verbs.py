@@ -1,15 +1,15 @@
 """What persons do to a whole rollout: start it, let it pause, resume it, cancel it."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from backfleet.identity import write_caller
-from backfleet.rollouts import _answers, _store
+from backfleet.rollouts import _answers, _some_members, _store
 from backfleet.rollouts.by import By, by_person, happened, moved, must_be_readable, not_now
 from backfleet.rollouts.errors import NotNow, RolloutMissing
 from backfleet.rollouts.judging import judge_for, judge_of_starter, start_fault
-from backfleet.rollouts.loading import Loaded, load_members, refresh
+from backfleet.rollouts.loading import Loaded, load_outline
 from backfleet.rollouts.model import Signals
 from backfleet.rollouts.planning import overlaps
 from backfleet.rollouts.policy import PolicyRefused
@@ -37,8 +37,7 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
     if (start_at or by.now) >= record.deadline:
         raise NotNow(f"its deadline is {record.deadline:%Y-%m-%d %H:%M} UTC; apply a policy with a later one")
     faults = start_fault(judge_for(by.judge(tx), record.kind), record.id, "have it started by somebody who may")
-    client_ids = [each.member.client_id for each in _store.members_of(tx, record.id)]
-    faults += overlaps(tx, record.document, client_ids, record.id)
+    faults += overlaps(tx, record.document, _some_members.ids_of(tx, record.id), record.id)
     if faults:
         raise PolicyRefused(faults)
     return started(tx, record, by, start_at=start_at)
@@ -57,16 +56,10 @@ def pause(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     return moved(tx, record, _R.PAUSED, by, "paused")
 
 
-def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: timedelta) -> RolloutRecord:
+def resume(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """Let a paused or halted rollout go on, and confirm the manual check that it waits for.
 
     Outside checks are asked anew. One that was paused before its time has come waits for that again.
-
-    Args:
-        tx: the transaction to write in.
-        record: the rollout.
-        by: who resumes it.
-        reachable_within: see `planning.plan`.
 
     Raises:
         NotNow: it is neither paused nor halted, nor waits for a manual check, its deadline has come, or it would halt
@@ -74,7 +67,7 @@ def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: 
     """
     must_be_readable(record)
     if record.state is _R.RUNNING:
-        return _confirmed(tx, record, by, reachable_within)
+        return _confirmed(tx, record, by)
     if record.state not in (_R.PAUSED, _R.HALTED):
         raise not_now(tx, record, f"it is {record.state}; only one that is paused or halted can be resumed")
     if by.now >= record.deadline:
@@ -82,15 +75,15 @@ def resume(tx: Transaction, record: RolloutRecord, by: By, *, reachable_within: 
     _answers.forget_answers(tx, record.id)
     is_early = record.started_at is None and record.start_at is not None and record.start_at > by.now
     to = _R.SCHEDULED if is_early else _R.RUNNING
-    why = _halts_again(tx, record.in_state(to, "", by.now), by, reachable_within)
+    why = _halts_again(tx, record.in_state(to, "", by.now), by)
     if why:
         raise not_now(tx, record, f"it would halt again at once: {why}", but="resume")
     return moved(tx, record, to, by, "resumed")
 
 
-def _confirmed(tx: Transaction, record: RolloutRecord, by: By, reachable_within: timedelta) -> RolloutRecord:
+def _confirmed(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """Confirm the manual check that a rollout waits for. Raises NotNow: it waits for none."""
-    loaded, signals = _as_of_now(tx, record, by, reachable_within)
+    loaded, signals = _as_of_now(tx, record, by)
     ring = waiting_ring(record)
     if ring in signals.resumed:
         return record  # sent twice
@@ -101,15 +94,14 @@ def _confirmed(tx: Transaction, record: RolloutRecord, by: By, reachable_within:
     return happened(tx, record, [event], by.now)
 
 
-def _halts_again(tx: Transaction, resumed: RolloutRecord, by: By, reachable_within: timedelta) -> str:
+def _halts_again(tx: Transaction, resumed: RolloutRecord, by: By) -> str:
     """Return why a rollout that is resumed would halt by what is known now, its orders' ends included; "" if not."""
-    loaded, signals = _as_of_now(tx, resumed, by, reachable_within)
+    loaded, signals = _as_of_now(tx, resumed, by)
     return halts_at_once(resumed.rollout(), loaded.board, signals, timetable_of(tx, resumed), by.now)
 
 
-def _as_of_now(tx: Transaction, record: RolloutRecord, by: By, reachable_within: timedelta) -> tuple[Loaded, Signals]:
-    loaded = load_members(tx, record)
-    refresh(tx, record, loaded, now=by.now, reachable_within=reachable_within)
+def _as_of_now(tx: Transaction, record: RolloutRecord, by: By) -> tuple[Loaded, Signals]:
+    loaded = load_outline(tx, record)
     judge = judge_of_starter(tx, record, by.read_judge, by.now)
     return loaded, read_signals(tx, record, loaded, judge, by.now)
 

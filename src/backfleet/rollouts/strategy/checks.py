@@ -7,7 +7,7 @@ from typing import Final
 
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
 from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Prometheus, Soak, Webhook
-from backfleet.rollouts.states import RingState
+from backfleet.rollouts.states import MemberState, RingState
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
@@ -40,10 +40,17 @@ def ring_of_manual_check(tally: Tally, signals: Signals) -> int | None:
     ring = next((number for number, run in enumerate(tally.rings) if run.state is RingState.PENDING), None)
     if ring is None or any(run.state is not RingState.FINISHED for run in tally.rings[:ring]):
         return None
+    if (ring and not has_arrived(tally, ring)) or unanswered_watch(tally, signals):
+        return None
     for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
         if not answer_of(tally, signals, ring, position, check).holds:
             return ring if isinstance(check, Manual) else None
     return None
+
+
+def has_arrived(tally: Tally, ring: int) -> bool:
+    """Return whether the rings before one showed that the version works anywhere."""
+    return any(tally.count(each, MemberState.SUCCEEDED, MemberState.ALREADY_THERE) for each in range(ring))
 
 
 def broken_watch(tally: Tally, signals: Signals) -> str:

@@ -9,12 +9,11 @@ from backfleet.rollouts.model import Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
-from backfleet.rollouts.strategy.checks import check_before
+from backfleet.rollouts.strategy.checks import check_before, has_arrived
 from backfleet.rollouts.strategy.ends import end_unbegun, failed_backup, given_before, may_have_it
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
-_ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
 
 
@@ -33,7 +32,7 @@ def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
 
 
 def _start(tally: Tally, signals: Signals, ring: int) -> bool:
-    if ring and not _has_arrived(tally, ring):
+    if ring and not has_arrived(tally, ring):
         name = tally.rollout.policy.rings[ring - 1].name
         has = "has no member that succeeded" if tally.board.ring_size(ring - 1) else "has no members any more"
         what = "these settings" if tally.rollout.policy.kind is Kind.SETTINGS else "this version"
@@ -46,11 +45,6 @@ def _start(tally: Tally, signals: Signals, ring: int) -> bool:
         return False
     tally.move_ring(ring, RingState.RUNNING, "its checks hold")
     return True
-
-
-def _has_arrived(tally: Tally, ring: int) -> bool:
-    """Return whether the rings before showed that the version works anywhere."""
-    return any(tally.count(each, *_ARRIVED) for each in range(ring))
 
 
 def _is_through(tally: Tally, ring: int, timetable: Timetable) -> bool:

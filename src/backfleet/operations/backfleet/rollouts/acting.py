@@ -6,7 +6,7 @@ from typing import Any
 
 from backfleet import rollouts
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
-from backfleet.operations.backfleet.rollouts.creating import by, one_rollout, reachable_within
+from backfleet.operations.backfleet.rollouts.creating import by, one_rollout
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutRingNotFound, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.rollouts import RolloutRecord
@@ -89,11 +89,7 @@ def resume_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
 
     One that would halt again at once is refused: its failures count until they are tried again (RetryRolloutMembers).
     """
-
-    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
-        return rollouts.resume(tx, record, by(call), reachable_within=reachable_within(call))
-
-    return _act(call, asked.rollout_id, act)
+    return _act(call, asked.rollout_id, lambda tx, record: rollouts.resume(tx, record, by(call)))
 
 
 @operation(
