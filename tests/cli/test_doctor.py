@@ -292,3 +292,22 @@ def test_no_code_is_made_that_no_host_could_use(monkeypatch: pytest.MonkeyPatch)
     assert (done.exit_code, called) == (1, ["DescribeServer"])
     assert "the server has no host program" in done.stderr
     assert "curl" not in done.output
+
+
+def test_an_address_with_the_wrong_scheme_says_what_to_write(cli: Cli, server: Installation) -> None:
+    """Every command says it, at once, and so does the doctor: for a plain listener, and for one with TLS."""
+    admin, (http, https) = server.admin(), server.ports
+    key = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": admin["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": admin["access_key_secret"],
+    }
+    for given, called, found, write in (
+        (f"127.0.0.1:{http}", f"https://127.0.0.1:{http}", "it speaks plain HTTP", f"http://127.0.0.1:{http}"),
+        (f"http://127.0.0.1:{https}", f"http://127.0.0.1:{https}", "it speaks TLS", f"https://127.0.0.1:{https}"),
+    ):
+        shown = cli("rollout", "list", "--endpoint", given, **key)
+        assert (shown.exit_code, shown.stdout, shown.stderr.count("\n")) == (1, "", 1), shown.output
+        assert shown.stderr.startswith(f"backfleet: {called} cannot be called so: {found}; write {write}")
+        assert f"write {write}" in cli("doctor", "--endpoint", given, **key).stdout
+    right = cli("rollout", "list", "--endpoint", f"http://127.0.0.1:{http}", "--csv", **key)
+    assert right.exit_code == 0, right.output

@@ -72,3 +72,11 @@ def test_members_begin_again_by_the_names_of_their_hosts(many: Fleet, rollout: s
     assert done.exit_code == 0, done.output
     (asked,) = many.calls("RetryRolloutMembers")
     assert len(set(asked["ClientIds"])) == 2
+
+
+def test_trying_nobody_again_is_said(many: Fleet, rollout: str) -> None:
+    """With members named, and without."""
+    said = "ended without success, so nothing is to be tried again"
+    assert many.run("rollout", "retry", rollout).stdout == f"{rollout}: no member {said}\n"
+    done = many.run("rollout", "retry", rollout, "--client", "till-1")
+    assert (done.exit_code, done.stdout) == (0, f"{rollout}: none of these members {said}\n")

@@ -74,4 +74,27 @@ def test_members_without_a_way_to_the_version_are_named_with_the_version_that_th
     found = many.run_json("rollout", "preview", str(file))["NotToBeHad"]
     assert [(each["FromVersion"], each["Hosts"], each["Reason"]) for each in found] == [("1.7", 1, why)]
     table = many.run("rollout", "preview", str(file), "--csv").output.splitlines()
-    assert table == ["what,name,number,why", "ring,all,2,", f'cannot have it,linux-amd64 with 1.7,1,"{why}"']
+    assert table[0] == "what,name,number,why,first"
+    assert table[1].startswith("ring,all,2,,c-")
+    assert table[2:] == [f'cannot have it,linux-amd64 with 1.7,1,"{why}",']
+
+
+def test_a_list_says_what_the_text_says(many: Fleet, tmp_path: Path) -> None:
+    """How many have it already, the first clients of each ring, those in no ring, and who decides what comes in."""
+    many.env.release("2.5")
+    for version in ("1.0", "1.0", "1.0", "2.5"):
+        many.add("db", version, role="db")
+    file = tmp_path / "db.toml"
+    selects = 'select = { tags = { role = "db" }, dynamic = true }\nring = [{ name = "few", count = 2 }]'
+    file.write_text(POLICY.replace('ring = [{ name = "all" }]', selects).replace('version = "2.0"', 'version = "2.5"'))
+    found = many.run_json("rollout", "preview", str(file))
+    first, left_out = found["Rings"][0]["Clients"], found["LeftOut"]
+    assert (len(first), len(left_out), found["AlreadyThere"]) == (2, 1, 1)
+    table = many.run("rollout", "preview", str(file), "--csv").output.splitlines()
+    assert table[:4] == [
+        "what,name,number,why,first", f"ring,few,2,,{' '.join(first)}", "already there,2.5,1,,",
+        f"in no ring,,1,,{left_out[0]}",
+    ]  # fmt: skip
+    assert table[4] == 'tag setter,the account itself,,"may set tags, and so decides what is taken in",'
+    chosen = many.run("rollout", "preview", str(file), "--columns", "what,number")
+    assert [line.split() for line in chosen.output.splitlines()[1:3]] == [["ring", "2"], ["already", "there", "1"]]

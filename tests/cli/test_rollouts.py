@@ -80,7 +80,7 @@ def test_a_watched_rollout_is_printed_for_each_change_and_says_what_to_do_once_i
     made = json.loads(applied.stdout)["RolloutId"]
     watched = cli("rollout", "watch", made)
     assert watched.exit_code == 1, watched.output
-    assert "halted: 1 member of the rollout failed; the budget allows 0" in watched.stdout
+    assert "halted: 1 member of the rollout had failed by then; the budget allows 0" in watched.stdout
     assert watched.stdout.splitlines()[-1].startswith(f"why: `backfleet rollout show {made} --members`")
     pictures = watched.stdout.split(f"{made}: courier to 1.3")[1:]
     assert len(pictures) == len(set(pictures)), "nothing twice"

@@ -7,7 +7,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,15 @@ def start(site: Site, upstream: str = "", level: str = "ERROR") -> tuple["subpro
     return process, ready[1]
 
 
+@pytest.fixture
+def plain() -> Iterator[str]:
+    """The address, with https, of a server that speaks plain HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_it_serves_a_host_until_a_signal(site: Site) -> None:
     """And gives its numbers to this machine. Another one on the same folder ends with one line."""
     process, address = start(site)
@@ -58,11 +70,15 @@ def test_it_serves_a_host_until_a_signal(site: Site) -> None:
     assert "another relay uses the folder" in second.stderr
 
 
-def test_a_wrong_server_is_named_at_the_start(site: Site) -> None:
-    """Nobody is there, it is no Backfleet server, or its certificate is not believed; the relay serves all the same."""
+def test_a_wrong_server_is_named_at_the_start(site: Site, plain: str) -> None:
+    """Nobody is there, it is no Backfleet server, its certificate is not believed, or it has none.
+
+    The relay serves all the same.
+    """
     right, nobody = site.server.address, "https://127.0.0.1:9"
     answers = {
         nobody: f"{nobody} cannot be reached",
+        plain: "it speaks no TLS; name the https listener of the server",
         right: "has no releases for hosts; is it a Backfleet server",
         right.replace("127.0.0.1", "localhost.localdomain"): "cannot be reached",
     }

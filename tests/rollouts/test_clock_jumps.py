@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from backfleet.rollouts import _store
+from backfleet.rollouts import _answers, _store
 from backfleet.rollouts.model import CheckAnswer
 from rollouts.fleet import POLICY, Fleet, is_busy
 
@@ -40,10 +40,10 @@ def test_an_answer_of_an_outside_check_from_before_the_clock_was_set_back_opens_
     hosts.grow(4)
     rollout = hosts.roll_out()
     with hosts.helpers.transaction() as tx:
-        _store.put_answers(tx, rollout, {(1, 0): CheckAnswer(True, "yes")}, hosts.now)
+        _answers.put_answers(tx, rollout, {(1, 0): CheckAnswer(True, "yes")}, hosts.now)
         within = timedelta(minutes=5)
-        assert _store.fresh_answers(tx, rollout, now=hosts.now, within=within)
-        assert not _store.fresh_answers(tx, rollout, now=hosts.now - timedelta(seconds=HOURS), within=within)
+        assert _answers.fresh_answers(tx, rollout, now=hosts.now, within=within)
+        assert not _answers.fresh_answers(tx, rollout, now=hosts.now - timedelta(seconds=HOURS), within=within)
 
 
 SOAKED = POLICY.replace('name = "rest"', 'name = "rest"\ngates = [{{ kind = "soak", hours = 2 }}]')

@@ -107,7 +107,7 @@ def test_a_halt_in_a_large_ring_reaches_no_more_hosts_than_the_budget_and_those_
     hosts.decide()
     assert states(hosts, rollout) == ended | {"Skipped": HOSTS - sum(ended.values())}
     assert [each["Reason"] for each in events(hosts, rollout) if each["Change"] == "halted"] == [
-        "11 members of the rollout failed; the budget allows 10"
+        "11 members of the rollout had failed by then; the budget allows 10"
     ]
 
 

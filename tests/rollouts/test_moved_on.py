@@ -7,6 +7,7 @@ import pytest
 from backfleet import rollouts
 from rollouts.fleet import POLICY, Fleet, rolls_back
 from rollouts.test_halts import AT_ONCE
+from upgrades.helpers import report_of
 
 GATED = POLICY.replace('name = "rest"', 'name = "rest"\ngates = [{{ kind = "manual" }}]')
 
@@ -63,7 +64,7 @@ def test_held_members_are_named_apart_from_those_that_could_not_go_back(sqlite_h
 
 
 def test_a_failed_member_that_was_to_be_tried_again_says_how_it_had_ended(sqlite_hosts: Fleet) -> None:
-    """Its rollout goes back before its new order leaves."""
+    """Its rollout goes back before its new order leaves: it is counted as what it is."""
     hosts = sqlite_hosts
     client, _ = hosts.grow(2)
     hosts.answers[hosts.instance_of(client)] = rolls_back
@@ -73,9 +74,8 @@ def test_a_failed_member_that_was_to_be_tried_again_says_how_it_had_ended(sqlite
     hosts.ask("RollBackRollout", RolloutId=rollout)
     assert hosts.run(rollout)["State"] == "rolled_back"
     found = hosts.members(rollout)[client]
-    assert found["State"] == "skipped"
-    assert "before: rolled back: " in found["Reason"]
-    assert "no such option" in found["Reason"]
+    assert (found["State"], found["ErrorCode"]) == ("rolled_back", "RolledBack")
+    assert found["Reason"] == ("it said: no such option; it was to be tried again, but the rollout was rolled back")
 
 
 def test_a_rollout_that_goes_back_has_not_ended(hosts: Fleet) -> None:
@@ -108,3 +108,118 @@ def test_a_rollout_that_has_just_halted_waits_for_somebody(sqlite_hosts: Fleet) 
         if (found := hosts.show(rollout))["State"] == "halted":
             break
     assert (found["State"], found["WaitsFor"]) == ("halted", "somebody who resumes or cancels it")
+
+
+@pytest.mark.parametrize(("version", "state"), [("3.0", "failed"), ("", "rolled_back")], ids=["moved on", "as it was"])
+def test_a_backup_that_failed_takes_back_only_what_the_rollout_brought(
+    sqlite_hosts: Fleet, version: str, state: str
+) -> None:
+    """By `roll-back-member`, while the rollout runs; meanwhile somebody else has moved the client on, or nobody has."""
+    hosts = sqlite_hosts
+    client, other = hosts.grow(2)
+    more = '[verify]\nfirst_run_hours = 48\n[failure]\nmax_failed = "100%"\nthen = "roll-back-member"'
+    rollout = hosts.roll_out(more, text=AT_ONCE)
+    for _ in range(2):
+        hosts.step()
+    assert hosts.members(rollout)[client]["State"] == "verifying"
+    hosts.at += 60
+    hosts.back_up(client, "failed")
+    if version:
+        hosts.env.release(version)
+        asked = hosts.env.ask("2017-09-08", "UpgradeBackupClients", ClientIds=f'["{client}"]', TargetVersion=version)
+        assert asked[0] == 200, asked
+        hosts.helpers.run_worker(hosts.at)
+        hosts._answer()
+        hosts.helpers.run_worker(hosts.at)
+        assert hosts.helpers.client(client).version == version
+    for _ in range(3):
+        hosts.step()
+    found = hosts.members(rollout)[client]
+    assert found["State"] == state, found
+    assert hosts.helpers.client(client).version == (version or "1.0")
+    kept = "; its client has version 3.0 by now, not of this rollout, and keeps it"
+    assert found["Reason"].endswith(kept) is bool(version), found
+    assert hosts.show(rollout)["Failures"] == 1
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    hosts.run(rollout)
+    assert hosts.helpers.client(client).version == (version or "1.0")
+    assert hosts.helpers.client(other).version == "1.0"
+
+
+def going_back(hosts: Fleet, ring: str = "") -> tuple[str, dict[str, str]]:
+    """Return a rollout that goes back one host at a time, none of which answers, and its members' rings."""
+    hosts.grow(4)
+    text = POLICY.replace('in_flight = "100%"', "in_flight = 4")
+    rollout = hosts.roll_out(text=text)
+    assert hosts.run(rollout)["State"] == "completed"
+    rings = {each: found["Ring"] for each, found in hosts.members(rollout).items()}
+    hosts.silent = {hosts.instance_of(each) for each in rings}
+    hosts.ask("RollBackRollout", RolloutId=rollout, **({"Ring": ring} if ring else {}))
+    return rollout, rings
+
+
+@pytest.mark.parametrize("ring", ["", "canary"], ids=["whole", "ring"])
+def test_a_rollout_is_refused_the_members_that_another_one_takes_back(hosts: Fleet, ring: str) -> None:
+    """Whether their orders have left or not; not those of a ring that stays, nor once they have gone back."""
+    first, rings = going_back(hosts, ring)
+    hosts.env.release("3.0")
+    policy = hosts.policy(text=AT_ONCE.replace("2.0", "3.0"))
+    number = sum(each == ring for each in rings.values()) if ring else len(rings)
+    expected = f"{number} clients are members of rollout {first}"
+    assert [each["Found"] for each in hosts.ask("PreviewRollout", Policy=policy)["Faults"]] == [expected]
+    status, refused = hosts.try_to("CreateRollout", Policy=policy)
+    assert (status, expected in refused["Message"]) == (400, True), refused
+    hosts.step()
+    assert [each["Found"] for each in hosts.ask("PreviewRollout", Policy=policy)["Faults"]] == [expected]
+    hosts.silent = set()
+    assert hosts.run(first)["State"] == "rolled_back"
+    assert hosts.ask("PreviewRollout", Policy=policy)["Faults"] == []
+
+
+def test_a_halted_rollout_says_how_many_had_failed_by_then(sqlite_hosts: Fleet) -> None:
+    """Orders that hosts had may still fail after it: the count goes on, and the reason does not contradict it."""
+    hosts = sqlite_hosts
+    instances = [hosts.instance_of(each) for each in hosts.grow(4)]
+    rollout = hosts.roll_out(text=AT_ONCE)
+    hosts._hear()
+    hosts.decide()
+    hosts.helpers.run_worker(hosts.at)
+    fetched = [(each, hosts.helpers.claim(each, hosts.at).run[0].task_id) for each in instances]
+    for number, (instance, command) in enumerate(fetched, 1):
+        hosts.report(instance, command, rolls_back(hosts._item_of(command)))
+        hosts.helpers.run_worker(hosts.at)
+        hosts.decide()
+        found = hosts.show(rollout)
+        assert (found["State"], found["Failures"]) == ("halted", number)
+        assert found["Reason"] == "1 member of the rollout had failed by then; the budget allows 0"
+
+
+def test_a_roll_back_brings_what_a_member_had_when_its_order_left(hosts: Fleet) -> None:
+    """Not what it had when the rollout was created: the version of an older rollout that went back meanwhile."""
+    hosts.env.release("3.0")
+    hosts.grow(6)
+    old = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(old)["State"] == "completed"
+    new = hosts.ask("CreateRollout", Policy=hosts.policy(text=GATED).replace("2.0", "3.0"), Start="true")["RolloutId"]
+    hosts.run(new, 5)
+    hosts.ask("RollBackRollout", RolloutId=old)
+    assert hosts.run(old)["Reason"].startswith("the rollout was rolled back: 4 members; 2 members had another version")
+    hosts.ask("ResumeRollout", RolloutId=new)
+    assert hosts.run(new)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=new)
+    assert hosts.run(new)["State"] == "rolled_back"
+    had = {"canary": "2.0", "rest": "1.0"}
+    for client, member in hosts.members(new).items():
+        assert (hosts.helpers.client(client).version, member["FromVersion"]) == (had[member["Ring"]],) * 2
+
+
+def test_members_that_had_it_already_are_counted_by_the_roll_back(hosts: Fleet) -> None:
+    """They keep it: somebody else brought it, or the same rollout before its database was restored."""
+    clients = hosts.grow(3)
+    hosts.answers[hosts.instance_of(clients[0])] = lambda item: report_of(item, code="AlreadyCurrent")
+    rollout = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["Reason"] == (
+        "the rollout was rolled back: 2 members; 1 member had it already, and kept it"
+    )

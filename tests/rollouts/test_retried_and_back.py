@@ -3,10 +3,13 @@
 What the orders before them did to their hosts is not forgotten.
 """
 
+from datetime import timedelta
+
+import pytest
 import sqlalchemy as sa
 
 from backfleet.commands._tables import invocations
-from rollouts.fleet import Fleet, is_busy, succeeds
+from rollouts.fleet import Fleet, is_busy, refuses, succeeds
 from rollouts.test_halts import AT_ONCE
 from upgrades.helpers import report_of
 
@@ -130,3 +133,77 @@ def test_a_member_that_could_not_be_rolled_back_and_is_tried_again(sqlite_hosts:
     assert {each: found["State"] for each, found in hosts.members(rollout).items()} == {
         client: "rolled_back", other: "skipped",
     }  # fmt: skip
+
+
+def failed_ones(hosts: Fleet, rollout: str) -> tuple[int, int, int]:
+    """Return how many of a rollout's members failed, were skipped, and how many failures it counts."""
+    found = hosts.show(rollout)
+    (ring,) = found["Rings"]
+    return ring["Failed"], ring["Skipped"], found["Failures"]
+
+
+def failed_and_retried(hosts: Fleet) -> tuple[str, str]:
+    """Return a rollout that halted for its one member that failed, which is to be tried again, and that member."""
+    client, _ = hosts.grow(2)
+    hosts.answers[hosts.instance_of(client)] = lambda item: report_of(
+        item, "failed", code="InternalError", message="no space is left"
+    )
+    rollout = hosts.roll_out(text=AT_ONCE)
+    assert hosts.run(rollout)["State"] == "halted"
+    assert failed_ones(hosts, rollout) == (1, 0, 1)
+    assert hosts.ask("RetryRolloutMembers", RolloutId=rollout)["Retried"] == 1
+    return rollout, client
+
+
+@pytest.mark.parametrize("verb", ["CancelRollout", "RollBackRollout"])
+def test_a_failed_member_whose_new_order_never_left_has_failed(hosts: Fleet, verb: str) -> None:
+    """It counts as failed, with its code, as nothing was done to it since."""
+    rollout, client = failed_and_retried(hosts)
+    hosts.ask(verb, RolloutId=rollout)
+    hosts.run(rollout)
+    found = hosts.members(rollout)[client]
+    ended = {"CancelRollout": "cancelled", "RollBackRollout": "rolled back"}[verb]
+    assert (found["State"], found["ErrorCode"], found["Reason"]) == (
+        "failed", "InternalError", f"no space is left; it was to be tried again, but the rollout was {ended}",
+    )  # fmt: skip
+    assert failed_ones(hosts, rollout) == (1, 0, 1)
+
+
+def test_a_failed_member_whose_new_order_was_withdrawn_has_failed(sqlite_hosts: Fleet) -> None:
+    """Its host did not fetch it before the rollout was cancelled."""
+    hosts = sqlite_hosts
+    rollout, client = failed_and_retried(hosts)
+    hosts.silent = {hosts.instance_of(client)}
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    hosts.decide()
+    hosts.helpers.run_worker(hosts.at)
+    assert hosts.members(rollout)[client]["State"] == "upgrading"
+    hosts.ask("CancelRollout", RolloutId=rollout)
+    for _ in range(3):
+        hosts.step()
+    found = hosts.members(rollout)[client]
+    assert (found["State"], found["Reason"].partition(";")[0]) == ("failed", "no space is left"), found
+    assert failed_ones(hosts, rollout) == (1, 0, 1)
+
+
+def test_a_failed_member_for_whose_new_order_the_deadline_came_first_has_failed(sqlite_hosts: Fleet) -> None:
+    hosts = sqlite_hosts
+    rollout, client = failed_and_retried(hosts)
+    hosts.at += timedelta(days=11).total_seconds()
+    hosts.step()
+    assert hosts.show(rollout)["State"] == "expired"
+    found = hosts.members(rollout)[client]
+    assert (found["State"], found["ErrorCode"]) == ("failed", "InternalError"), found
+
+
+def test_a_new_order_that_did_something_counts_instead(sqlite_hosts: Fleet) -> None:
+    """What the member had ended as before is forgotten then."""
+    hosts = sqlite_hosts
+    rollout, client = failed_and_retried(hosts)
+    hosts.answers[hosts.instance_of(client)] = refuses
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    hosts.run(rollout)
+    found = hosts.members(rollout)[client]
+    assert (found["State"], found["ErrorCode"]) == ("skipped", "ManagedElsewhere"), found

@@ -9,7 +9,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts._tables import rollouts as table
 from backfleet.rollouts.outside.asking import questions_of
 from backfleet.storage import Transaction
-from rollouts.fleet import Fleet
+from rollouts.fleet import POLICY, Fleet
 
 OF_ANOTHER_VERSION = {
     "a key that is not known": lambda text: text.replace("ramp = false", "ramp = false\nsurge = 3"),
@@ -134,3 +134,36 @@ def _record(tx: Transaction, rollout: str) -> Any:
     found = _store.lock(tx, rollout)
     assert found is not None
     return found
+
+
+def test_one_that_goes_back_goes_on_back_once_its_policy_can_be_read(hosts: Fleet) -> None:
+    """Nobody has to resume it: that would be forwards. Meanwhile it says what it waits for."""
+    hosts.grow(6)
+    text = POLICY.replace('in_flight = "100%"', "in_flight = 2")
+    rollout = hosts.roll_out(text=text)
+    hosts.run(rollout)
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    hosts.step()
+    good = policy_of(hosts, rollout)
+    store(hosts, rollout, OF_ANOTHER_VERSION["a key that is not known"](good))
+    hosts.worker = None
+    hosts.step()
+    found = hosts.show(rollout)
+    assert (found["State"], found["WaitsFor"]) == ("rolling_back", "a version that can read its policy")
+    assert "cannot read its policy" in found["Reason"]
+    store(hosts, rollout, good)
+    hosts.at += 300
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert {hosts.helpers.client(each).version for each in hosts.members(rollout)} == {"1.0"}
+
+
+def test_one_that_goes_back_can_be_cancelled_only_where_nobody_reads_its_policy(sqlite_hosts: Fleet) -> None:
+    """Otherwise it would be neither here nor there."""
+    hosts = sqlite_hosts
+    hosts.grow(4)
+    rollout = hosts.roll_out()
+    hosts.run(rollout)
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert "wait until it has gone back" in hosts.try_to("CancelRollout", RolloutId=rollout)[1]["Message"]
+    store(hosts, rollout, OF_ANOTHER_VERSION["a key that is not known"](policy_of(hosts, rollout)))
+    assert hosts.ask("CancelRollout", RolloutId=rollout)["State"] == "cancelled"

@@ -29,7 +29,7 @@ def test_one_failure_more_than_the_budget_halts(hosts: Fleet) -> None:
         hosts.answers[hosts.instance_of(canary)] = rolls_back
     found = hosts.run(rollout)
     assert found["State"] == "halted"
-    assert "2 members of the rollout failed; the budget allows 0" in found["Reason"]
+    assert "2 members of the rollout had failed by then; the budget allows 0" in found["Reason"]
     assert (found["Rings"][0]["RolledBack"], found["Rings"][1]["Pending"]) == (2, 6)
     assert hosts.env.tasks() == 1
 

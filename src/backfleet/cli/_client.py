@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from backfleet.cli._credentials import Connection
 from backfleet.cli._print import say, wants_json
 from backfleet.cli._repeats import Repeats, how_to_find_out, repeats_of, with_token
+from backfleet.cli._schemes import wrong_scheme
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
@@ -80,7 +81,7 @@ class CallFailed(Exception):
 
 
 class CallRefusedHere(CallFailed):
-    """The call cannot be made from here: the address is none, or the server's certificate is not trusted."""
+    """The call cannot be made from here: a wrong address or scheme, or the server's certificate is not trusted."""
 
     @property
     def may_pass(self) -> bool:
@@ -258,12 +259,8 @@ class Client:
                 retries=False,
                 redirect=False,
             )
-        except _INTERRUPTIONS as problem:
-            raise CallInterrupted(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         except urllib3.exceptions.HTTPError as problem:
-            is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
-            kind = CallRefusedHere if is_ours else CallFailed
-            raise kind(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
+            raise _unanswered(self.connection.endpoint, problem) from None
         if answer.headers.get(HELD):
             note_held()
         try:
@@ -358,6 +355,18 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
             raise CallFailed(SignatureDoesNotMatch.advice, answer, status)
         raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer, status)
     return answer
+
+
+def _unanswered(endpoint: str, problem: urllib3.exceptions.HTTPError) -> CallFailed:
+    """Return what is raised where a call got no answer."""
+    interrupted = isinstance(problem, _INTERRUPTIONS)
+    is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
+    may_be_scheme = not is_ours and isinstance(problem, urllib3.exceptions.ProtocolError | urllib3.exceptions.SSLError)
+    wrong = wrong_scheme(endpoint) if may_be_scheme else None
+    if wrong is not None:
+        return CallRefusedHere(f"{endpoint} cannot be called so: {wrong.found}; {wrong.advice}")
+    kind = CallInterrupted if interrupted else CallRefusedHere if is_ours else CallFailed
+    return kind(f"{endpoint} does not answer: {_reason(problem)}")
 
 
 def _reason(problem: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from backfleet.checks import Finding, Severity, worst
-from backfleet.cli._client import CallFailed, Client
+from backfleet.cli._client import CallFailed, CallRefusedHere, Client
 from backfleet.cli._credentials import (
     Connection,
     ConnectionFlags,
@@ -143,4 +143,6 @@ def _refused(connection: Connection, problem: CallFailed) -> Finding:
         return Finding("Permissions", Severity.ERROR, found, advice)
     if code.startswith(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurityToken")):
         return Finding("Key", Severity.ERROR, found, "`backfleet configure` again, or ask for a new key")
-    return Finding("Server", Severity.ERROR, found, "see /readyz and the server's log")
+    is_ours = isinstance(problem, CallRefusedHere)
+    advice = "correct --endpoint, or the profile that names it" if is_ours else "see /readyz and the server's log"
+    return Finding("Server", Severity.ERROR, found, advice)

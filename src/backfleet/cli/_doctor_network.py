@@ -16,6 +16,7 @@ from cryptography import x509
 
 from backfleet.checks import Finding, Severity, in_time, named_some
 from backfleet.checks.certificates import check_times, is_for, names_in
+from backfleet.cli._schemes import wrong_scheme
 from backfleet.clock import Clock
 
 RESOLVE_SECONDS: Final = 3.0
@@ -72,8 +73,9 @@ def check_served_certificate(address: str, trust: ssl.SSLContext, now: datetime)
         content = _served(host, port)
         certificate = x509.load_der_x509_certificate(content)
     except (OSError, ValueError) as problem:
-        advice = "is it a Backfleet server, and its https listener? Without TLS: --endpoint http://HOST:PORT"
-        return Finding(code, Severity.ERROR, f"{address} does not speak TLS: {problem}", advice)
+        asks = "is it a Backfleet server, and its https listener? Without TLS: --endpoint http://HOST:PORT"
+        found, advice = wrong_scheme(address) or (str(problem), asks)
+        return Finding(code, Severity.ERROR, f"{address} does not speak TLS: {found}", advice)
     timely = check_times(code, certificate, now, "restart `backfleet serve`, which renews it")
     if timely.severity is Severity.ERROR:
         return timely

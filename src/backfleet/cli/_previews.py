@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from backfleet.cli._print import moment, say
 
-SHOWN: Final = 5  # pinned members, each with its pin
-HEADINGS: Final = ("WHAT", "NAME", "NUMBER", "WHY")
+SHOWN: Final = 5  # first members of a ring; pinned members, each with its pin
+HEADINGS: Final = ("WHAT", "NAME", "NUMBER", "WHY", "FIRST")
 
 
 def say_what_holds(found: Mapping[str, Any]) -> None:
@@ -27,14 +27,26 @@ def say_what_holds(found: Mapping[str, Any]) -> None:
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
-    """Return a preview as a table: its rings, who cannot have the version, who is pinned, and the faults."""
-    lacking = found.get("NotToBeHad", [])
+    """Return a preview as a table: all that is said of it in words, with the first members of each ring."""
+    lacking, pins, left_out = found.get("NotToBeHad", []), found.get("Pins", []), found["LeftOut"]
+    there = found["AlreadyThere"]
+    setters = ["the account itself", *found["TagSetters"]] if found["Dynamic"] else []
+    decides = "may set tags, and so decides what is taken in"
     return [
-        *(("ring", ring["Name"], ring["Members"], "") for ring in found["Rings"]),
-        *(("cannot have it", _place(each), each["Hosts"], each["Reason"]) for each in lacking),
-        *(("pinned", pin["Host"], 1, f"{pin['Owner']}: {pin['Reason']}") for pin in found.get("Pins", [])),
-        *(("fault", each["Key"], "", f"{each['Found']}; {each['Wanted']}") for each in found["Faults"]),
+        *(("ring", ring["Name"], ring["Members"], "", " ".join(first_of(found, ring))) for ring in found["Rings"]),
+        *([("already there", found.get("TargetVersion", ""), there, "", "")] if there else []),
+        *(("cannot have it", _place(each), each["Hosts"], each["Reason"], "") for each in lacking),
+        *(("pinned", pin["Host"], 1, f"{pin['Owner']}: {pin['Reason']}", pin["ClientId"]) for pin in pins),
+        *([("in no ring", "", len(left_out), "", " ".join(left_out[:SHOWN]))] if left_out else []),
+        *(("tag setter", setter, "", decides, "") for setter in setters),
+        *(("fault", each["Key"], "", f"{each['Found']}; {each['Wanted']}", "") for each in found["Faults"]),
     ]
+
+
+def first_of(found: Mapping[str, Any], ring: Mapping[str, Any]) -> list[str]:
+    """Return the first members of a ring: clients, or for an install the hosts that get one."""
+    named: list[str] = ring["Instances" if found.get("Kind") == "install" else "Clients"]
+    return named[:SHOWN]
 
 
 def _place(each: Mapping[str, Any]) -> str:

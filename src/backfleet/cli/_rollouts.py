@@ -12,10 +12,11 @@ from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import Done, calls_the_api, json_option, print_faults, prints_the_answer
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._previews import HEADINGS, say_what_holds
+from backfleet.cli._previews import HEADINGS, first_of, say_what_holds
 from backfleet.cli._previews import rows as rows_of
 from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._rollout_members import members_named
+from backfleet.cli._rollout_steps import NEEDS_SOMEBODY, next_step
 from backfleet.cli._simulations import simulate_policy
 from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
 from backfleet.cli._waiting import Poller, stoppable
@@ -23,12 +24,6 @@ from backfleet_host.texts import counted, printable
 
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
-NEEDS_SOMEBODY = {
-    "draft": "`backfleet rollout start {id}` starts it",
-    "paused": "`backfleet rollout resume {id}` lets it go on",
-    "halted": "why: `backfleet rollout show {id} --members`. Then `roll-back {id}` rolls back who has it, `retry {id}` "
-    "and `resume {id}` go on, `cancel {id}` ends it",
-}
 _TOO_NEW = {"ExpectedEndTime": None, "ExpectedEndReason": ""}  # what changes all the time, where nothing is drawn over
 BAR = 24  # characters
 
@@ -57,10 +52,9 @@ def preview(api: Client, file: Path, output: Output) -> None:
     if output.form != "table" or output.columns or output.sort:
         output.show(HEADINGS, rows_of(found), found)
     else:
-        is_install = found.get("Kind") == "install"
-        verb, named = ("install", "Instances") if is_install else ("to", "Clients")
+        verb = "install" if found.get("Kind") == "install" else "to"
         say(f"{verb} {goal_of(found)}: {counted(found['Members'], 'member')}; {found['AlreadyThere']} have it already")
-        rows = [(ring["Name"], ring["Members"], " ".join(ring[named][:5])) for ring in found["Rings"]]
+        rows = [(ring["Name"], ring["Members"], " ".join(first_of(found, ring))) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"
@@ -138,6 +132,8 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
     print_text(_picture(found))
+    if found["State"] in NEEDS_SOMEBODY:
+        say(next_step(found))
     if members:
         print_table(
             ("HOST", "CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
@@ -164,6 +160,7 @@ def _picture(found: dict[str, Any]) -> str:
     lines = [
         f"{found['RolloutId']}: {found['Name']} to {goal_of(found)}: {found['State']}{why}",
         *([f"waits for {found['WaitsFor']}"] if found["WaitsFor"] else []),
+        *([next_step(found)] if found["State"] == "running" and next_step(found) else []),
         f"deadline {moment(found['Deadline'])}{_end_and_budget(found)}",
     ]
     rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
@@ -225,7 +222,7 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
         if sys.stdout.isatty():
             print_text(_picture(found))
         if found["State"] in NEEDS_SOMEBODY:
-            say(NEEDS_SOMEBODY[found["State"]].format(id=rollout_id))
+            say(next_step(found))
     raise SystemExit(0 if found["State"] == "completed" else 1)
 
 
@@ -281,7 +278,13 @@ def cancel(api: Client, rollout_id: str, as_json: bool) -> None:
 @calls_the_api
 def approve(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> None:
     """Approve a ring. The policy's author and whoever started the rollout cannot."""
-    _print_state(api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring), as_json)
+    found = api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring)
+    if as_json:
+        print_json(found)
+        return
+    before = "; you had approved it before, and count once" if found["CountedBefore"] else ""
+    agreed, wanted = counted(found["Agreed"], "person"), found["Wanted"]
+    say(f"{rollout_id}: ring {found['Ring']}: {agreed} agreed, {wanted} must{before}")
 
 
 @rollout.command(name="roll-back")
@@ -303,6 +306,9 @@ def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> Done:
     """Let members that ended without success begin again."""
     ids = members_named(api, rollout_id, clients) if clients else None
     found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=ids)
+    if not found["Retried"]:
+        which = "none of these members" if clients else "no member"
+        return found, f"{rollout_id}: {which} ended without success, so nothing is to be tried again"
     return found, f"{rollout_id}: {counted(found['Retried'], 'member')} to begin again"
 
 

@@ -218,9 +218,9 @@ def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) 
     return _store.clients.ids_of_package(tx, account_id, region, package)
 
 
-def known_versions(tx: Transaction, account_id: str, region: str, package: str) -> dict[str, str]:
-    """Return which version each client of a package has, by its id, where that is known and not in doubt."""
-    return _store.clients.known_versions(tx, account_id, region, package)
+def ids_by_version(tx: Transaction, account_id: str, region: str, package: str) -> dict[str, list[str]]:
+    """Return the ids of the clients of a package by their version, where that is known and not in doubt."""
+    return _store.clients.ids_by_version(tx, account_id, region, package)
 
 
 def _tags(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -108,4 +108,7 @@ class Upstream:
                     raise Away(f"{self.address} answered {path} with HTTP status {answer.status}")
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise Away(f"{self.address} cannot be reached: {problem or type(problem).__name__}") from None
+            is_plain = "WRONG_VERSION_NUMBER" in str(problem)  # it answered, and not with TLS
+            plain = "it speaks no TLS; name the https listener of the server"
+            why = plain if is_plain else problem or type(problem).__name__
+            raise Away(f"{self.address} cannot be reached: {why}") from None

@@ -17,7 +17,10 @@ Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approv
 
 from backfleet.idempotency import TokenReused
 from backfleet.rollouts._calendars import CalendarRecord
+from backfleet.rollouts.approving import approve
+from backfleet.rollouts.by import By
 from backfleet.rollouts.calendars import calendar, calendars, delete_calendar, put_calendar
+from backfleet.rollouts.creating import create, preview
 from backfleet.rollouts.errors import (
     CalendarInUse,
     CalendarMissing,
@@ -30,7 +33,9 @@ from backfleet.rollouts.errors import (
 )
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.evidence import EvidenceKey
+from backfleet.rollouts.going_back import roll_back
 from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.member_verbs import hold, retry
 from backfleet.rollouts.notifying import notifying
 from backfleet.rollouts.outside import Asker
 from backfleet.rollouts.planning import PinnedMember, Plan
@@ -52,21 +57,7 @@ from backfleet.rollouts.simulating import Prepared, prepare_simulation, simulate
 from backfleet.rollouts.simulation import FailuresRefused
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.timetable import LONGEST_CALENDAR, MOST_EVENTS, CalendarRefused, as_calendar
-from backfleet.rollouts.verbs import (
-    By,
-    approve,
-    cancel,
-    create,
-    find,
-    hold,
-    pause,
-    preview,
-    purge,
-    resume,
-    retry,
-    roll_back,
-    start,
-)
+from backfleet.rollouts.verbs import cancel, find, pause, purge, resume, start
 from backfleet.rollouts.worker import Worker
 
 __all__ = [

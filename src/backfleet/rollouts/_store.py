@@ -1,7 +1,7 @@
 """The only SQL on rollouts, their members, events, approvals and answers."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,16 +11,17 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, heads, members, rollouts, tokens
 from backfleet.rollouts.events import Event
-from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd
-from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.states import MemberState, RolloutState
+from backfleet.rollouts.model import FirstRun, Member, OrderEnd
+from backfleet.rollouts.policy import GOES_BACK
+from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_ended, write_ended
+from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
 CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a moment that is further ahead is of a clock that was set back
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
-_NOT_STORED: Final = ("is_reachable", "pinned", "elsewhere", "size")
+_NOT_STORED: Final = ("is_reachable", "pinned", "moved_by", "elsewhere", "size")
 _MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in _NOT_STORED)
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
@@ -220,6 +221,15 @@ def latest(tx: Transaction, *, ended_after: datetime, limit: int) -> list[Rollou
     return [_known(row) for row in tx.rows(query.limit(limit))]
 
 
+def that_can_go_back(tx: Transaction, rollout_ids: Sequence[str], ring: int | None = None) -> frozenset[str]:
+    """Return which of these rollouts have members that an order could take back: of one ring, or of all."""
+    of, by_order = members.c, [state.value for state in MAY_GO_BACK]
+    may = sa.or_(of.state == MemberState.UPGRADING.value, sa.and_(of.state.in_(by_order), of.given_at.is_not(None)))
+    here = [of.rollout_id == rollouts.c.id, may, of.is_held.is_(False)] + ([] if ring is None else [of.ring == ring])
+    query = sa.select(rollouts.c.id).where(rollouts.c.id.in_(rollout_ids), sa.exists().where(*here))
+    return frozenset(row.id for row in tx.rows(query)) if rollout_ids else frozenset()
+
+
 def items_under_way(tx: Transaction, rollout_id: str) -> list[str]:
     """Return the items of the orders of members that are being moved."""
     mine = sa.and_(members.c.rollout_id == rollout_id, members.c.state == MemberState.UPGRADING.value)
@@ -252,22 +262,44 @@ def drop_members(tx: Transaction, rollout_id: str, client_ids: Sequence[str]) ->
 
 
 def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) -> dict[str, str]:
-    """Return the other rollout that each of these clients is an unfinished member of, where there is one."""
-    unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
+    """Return which other rollout may still move each of these clients, or take it back, where there is one."""
     found: dict[str, str] = {}
     for start in range(0, len(client_ids), AT_ONCE):
-        query = (
-            sa.select(members.c.client_id, members.c.rollout_id)
-            .join(rollouts, rollouts.c.id == members.c.rollout_id)
-            .where(
-                members.c.client_id.in_(client_ids[start : start + AT_ONCE]),
-                members.c.rollout_id != except_for,
-                members.c.state.in_(unfinished),
-                rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
-            )
-        )
+        some = members.c.client_id.in_(client_ids[start : start + AT_ONCE])
+        query = _open_members().where(some, members.c.rollout_id != except_for)
         found |= {row.client_id: row.rollout_id for row in tx.rows(query)}
     return found
+
+
+def open_in_older(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
+    """Return which rollout that was created before this one may still move each of its members that have not begun."""
+    mine = members.alias("mine")
+    pending = sa.and_(mine.c.rollout_id == record.id, mine.c.state == MemberState.PENDING)
+    of = rollouts.c
+    is_older = sa.or_(of.created_at < record.created_at, sa.and_(of.created_at == record.created_at, of.id < record.id))
+    here = members.c.client_id.in_(sa.select(mine.c.client_id).where(pending))
+    query = _open_members().where(here, is_older).order_by(of.created_at.desc(), of.id.desc())  # the oldest is last
+    return {row.client_id: row.rollout_id for row in tx.rows(query)}
+
+
+def _open_members() -> sa.Select[Any]:
+    """Return the query of client and rollout of each member that its rollout may still move, or take back."""
+    unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
+    to_go_back = sa.and_(
+        rollouts.c.state == RolloutState.ROLLING_BACK,
+        rollouts.c.kind.in_(GOES_BACK),
+        sa.or_(rollouts.c.roll_back_ring.is_(None), rollouts.c.roll_back_ring == members.c.ring),
+        members.c.given_at.is_not(None),
+        members.c.rolled_back_once.is_(False),
+    )
+    return (
+        sa.select(members.c.client_id, members.c.rollout_id)
+        .join(rollouts, rollouts.c.id == members.c.rollout_id)
+        .where(
+            sa.or_(members.c.state.in_(unfinished), to_go_back),
+            rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
+        )
+    )
 
 
 def rollouts_of_client(tx: Transaction, client_id: str, limit: int) -> list[tuple[str, MemberRecord]]:
@@ -321,39 +353,6 @@ def members_and_rings(tx: Transaction, rollout_id: str) -> list[tuple[str, int]]
     return [(row.client_id, row.ring) for row in tx.rows(query)]
 
 
-def approve(tx: Transaction, rollout_id: str, ring: int, person: str, kind: str, now: datetime) -> bool:
-    """Note that a person approved a ring; return whether that is new."""
-    row = {"rollout_id": rollout_id, "ring": ring, "person": person, "at": now, "kind": kind}
-    return tx.add_if_new(approvals, row)
-
-
-def approvals_of(tx: Transaction, rollout_id: str) -> list[tuple[int, str, str]]:
-    """Return ring, person and kind of each approval."""
-    query = sa.select(approvals).where(approvals.c.rollout_id == rollout_id)
-    return [(row.ring, row.person, row.kind) for row in tx.rows(query)]
-
-
-def fresh_answers(
-    tx: Transaction, rollout_id: str, *, now: datetime, within: timedelta
-) -> dict[tuple[int, int], CheckAnswer]:
-    """Return the newest answer of each outside check that is no older than this, by ring and position.
-
-    One that is still to come was given before the clock was set back: how old it is, nobody knows.
-    """
-    is_fresh = sa.and_(answers.c.at > now - within, answers.c.at <= now + CLOCKS_DIFFER)
-    query = sa.select(answers).where(answers.c.rollout_id == rollout_id, is_fresh)
-    return {(row.ring, row.position): CheckAnswer(row.holds, row.why) for row in tx.rows(query)}
-
-
-def put_answers(tx: Transaction, rollout_id: str, found: Mapping[tuple[int, int], CheckAnswer], now: datetime) -> None:
-    """Replace answers of outside checks."""
-    for (ring, position), answer in sorted(found.items()):
-        at = sa.and_(answers.c.rollout_id == rollout_id, answers.c.ring == ring, answers.c.position == position)
-        tx.run(sa.delete(answers).where(at))
-        row = {"rollout_id": rollout_id, "ring": ring, "position": position, "at": now}
-        tx.add(answers, [row | {"holds": answer.holds, "why": answer.why}])
-
-
 # --- Rows -----------------------------------------------------------------------------------------------------------
 
 _FIXED: Final = ("client_id", "instance_id", "rank")
@@ -377,6 +376,7 @@ def _member_row(record: MemberRecord) -> dict[str, Any]:
     values["domains"] = json.dumps(record.member.domains)
     values["end"] = "" if record.member.end is None else record.member.end.value
     values["first_run"] = record.member.first_run.value
+    values["ended"] = write_ended(record.member.ended)
     return values | {"task_id": record.task_id, "item_id": record.item_id}
 
 
@@ -387,4 +387,5 @@ def _member(row: sa.Row[Any]) -> MemberRecord:
     known["domains"] = tuple((key, value) for key, value in json.loads(row.domains))
     known["end"] = OrderEnd(row.end) if row.end else None
     known["first_run"] = FirstRun(row.first_run)
+    known["ended"] = read_ended(row.ended)
     return MemberRecord(Member(**known), row.task_id, row.item_id)

@@ -67,6 +67,7 @@ members = sa.Table(
     sa.Column("from_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("rolled_back_once", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("given_at", Moment),  # when the first order left that may have given it what the rollout brings
+    sa.Column("ended", sa.Text, nullable=False, server_default=""),  # JSON: how one had that is tried again
     sa.Column("task_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("item_id", sa.String(64), nullable=False, server_default=""),  # of its last order
     sa.Index("ix_rollout_members_state", "rollout_id", "state", "ring", "rank"),

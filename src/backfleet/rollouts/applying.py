@@ -35,6 +35,7 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
         "not_before": move.not_before,
         "rolled_back_once": member.rolled_back_once or to is _M.ROLLING_BACK,
         "given_at": given_at(member, to),
+        "ended": member.ended if to in (_M.PENDING, _M.UPGRADING) else None,
     }
     if to in _SENDS:
         facts |= {"end": None, "end_text": "", "begun_at": now}

@@ -246,7 +246,7 @@ class Board:
 
     @staticmethod
     def _may_begin(member: Member) -> bool:
-        is_free = not member.is_held and not member.pinned
+        is_free = not member.is_held and not member.pinned and not member.moved_by
         return member.state is MemberState.PENDING and member.is_reachable and is_free
 
     def _place(self, member: Member) -> None:

@@ -16,6 +16,10 @@ class NotNow(Exception):
 class NameTaken(Exception):
     """Another rollout of this name, with another policy, has not ended. The text is its id."""
 
+    def __init__(self, rollout_id: str, *, goes_back: bool) -> None:
+        super().__init__(rollout_id)
+        self.goes_back = goes_back
+
 
 class NotAnApprover(Exception):
     """This person may not approve; the text says why."""

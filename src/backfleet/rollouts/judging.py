@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from backfleet.identity import Caller
+from backfleet.identity import Caller, read_caller
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind
+from backfleet.rollouts.records import RolloutRecord
 from backfleet.storage import Transaction
 from backfleet_host.texts import counted
 
@@ -42,6 +43,18 @@ def judge_for(judge: Judge, kind: str) -> Judge:
 
 ReadJudge = Callable[[Transaction, Caller, str, datetime], Judge]
 """Reads what a caller may do: (transaction, caller, region, now)."""
+
+
+def judge_of_starter(tx: Transaction, record: RolloutRecord, read_judge: ReadJudge, now: datetime) -> Judge:
+    """Return what whoever started a rollout may do by it now; of one that nobody has started, its author."""
+    starter = read_caller(record.starter or record.author)
+    return judge_for(read_judge(tx, starter, record.region, now), record.kind)
+
+
+def start_fault(judge: Judge, rollout_id: str, wanted: str) -> list[Fault]:
+    """Return that a caller may not start a rollout, as a fault with what to do; nothing where they may."""
+    refused = judge.starting(rollout_id)
+    return [Fault(0, "start", refused, wanted)] if refused else []
 
 
 def faults_of(judge: Judge, members: Iterable[Member], kind: str) -> list[Fault]:

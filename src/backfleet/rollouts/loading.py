@@ -11,7 +11,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.orders import ended
-from backfleet.rollouts.policy import Kind
+from backfleet.rollouts.policy import Kind, Then
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import Sent
 from backfleet.rollouts.states import MemberState, RolloutState
@@ -83,8 +83,7 @@ def refresh(
     _refresh_orders(tx, loaded)
     _refresh_lost(tx, record, loaded)
     _refresh_first_runs(tx, record, loaded)
-    if record.state is RolloutState.ROLLING_BACK and record.kind != Kind.SETTINGS:
-        _refresh_elsewhere(tx, record, loaded)
+    _refresh_elsewhere(tx, record, loaded)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
     for member in list(board.all_in_state(MemberState.PENDING)):
         is_reachable = member.instance_id not in away
@@ -151,12 +150,28 @@ def _refresh_first_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) 
 
 def _refresh_elsewhere(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
     """Find out which members others have moved on: what they have now is not this rollout's to take back."""
-    versions = fleet.known_versions(tx, record.account_id, record.region, record.package)
-    for member in [each for each in loaded.board if each.given_at is not None]:
+    may_go_back = _may_go_back(record, loaded.board)
+    if not may_go_back:
+        return
+    found = fleet.ids_by_version(tx, record.account_id, record.region, record.package)
+    found.pop(record.target_version, None)
+    versions = {client_id: version for version, ids in found.items() for client_id in ids}
+    for member in may_go_back:
         version = versions.get(member.client_id, "")
-        elsewhere = "" if version in (record.target_version, member.from_version) else version
+        elsewhere = "" if version == member.from_version else version
         if elsewhere != member.elsewhere:
             loaded.board.put(member._replace(elsewhere=elsewhere))
+
+
+def _may_go_back(record: RolloutRecord, board: Board) -> list[Member]:
+    """Return the members that this decision may take back. Settings are of no version: nobody brings others."""
+    if record.kind == Kind.SETTINGS:
+        return []
+    if record.state is RolloutState.ROLLING_BACK:
+        return [each for each in board if each.given_at is not None]
+    if record.document.failure.then is Then.HOLD:
+        return []
+    return [each for each in board.all_in_state(MemberState.VERIFYING) if each.first_run is FirstRun.FAILED]
 
 
 def _end_by_version(member: Member, target: str, clients: Mapping[str, Client]) -> OrderEnd | None:

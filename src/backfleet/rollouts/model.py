@@ -38,6 +38,14 @@ class FirstRun(StrEnum):
     UNKNOWN = "unknown"  # it ended, and nobody can tell how: never counts as well
 
 
+class Ended(NamedTuple):
+    """How a member had ended before it was tried again."""
+
+    state: MemberState
+    code: str
+    reason: str
+
+
 class Member(NamedTuple):
     """One client in a rollout, with what is known of its host. A tuple: there may be a million, and they change often.
 
@@ -59,6 +67,7 @@ class Member(NamedTuple):
     is_reachable: bool = True
     is_held: bool = False
     pinned: str = ""  # why a pin keeps it from moving, as of the last look; "" = none does
+    moved_by: str = ""  # another rollout, which has not ended with it, and which it waits for; not stored
     not_before: datetime | None = None  # it was busy: asked again then
     needs_seconds: int = 900  # that its order may take
     end: OrderEnd | None = None  # of its last order; None while that runs
@@ -69,7 +78,8 @@ class Member(NamedTuple):
     from_version: str = ""
     rolled_back_once: bool = False  # an order to roll back was sent; it is not sent again by itself
     given_at: datetime | None = None  # when the first order left that may have given it what it is to get
-    elsewhere: str = ""  # while its rollout goes back: another version that it was given since; not stored
+    ended: Ended | None = None  # how it had, while it is tried again and no order of that has done anything
+    elsewhere: str = ""  # where it may go back: another version that it was given since; not stored
     size: int = 1
 
     def changed(self, facts: Mapping[str, Any]) -> "Member":

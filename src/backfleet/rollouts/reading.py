@@ -10,9 +10,11 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
+from backfleet.rollouts.overlapping import movers_of
 from backfleet.rollouts.pinning import pins_of
+from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState
+from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState, rollout_may_move
 from backfleet.storage import Transaction
 
 WAITING = "waiting"
@@ -37,13 +39,31 @@ class RolloutView:
     record: RolloutRecord
     rings: tuple[RingView, ...]
     figures: Figures
+    can_go_back: bool  # there are members that may have what it brings, and could be rolled back now
 
 
 def view(tx: Transaction, records: Sequence[RolloutRecord], now: datetime) -> list[RolloutView]:
     """Return rollouts with their rings counted, in a constant number of queries."""
     counts = _store.counts_of(tx, [record.id for record in records])
     figures = figures_of(tx, records, counts, now)
-    return [RolloutView(record, _rings(record, counts[record.id]), figures[record.id]) for record in records]
+    back = that_can_go_back(tx, records)
+    return [
+        RolloutView(record, _rings(record, counts[record.id]), figures[record.id], record.id in back)
+        for record in records
+    ]
+
+
+def that_can_go_back(tx: Transaction, records: Sequence[RolloutRecord]) -> frozenset[str]:
+    """Return the ids of rollouts that can be rolled back, and of which a member may have what it brings."""
+    may = [
+        record.id
+        for record in records
+        if record.kind in GOES_BACK
+        and not record.unreadable
+        and rollout_may_move(record.state, RolloutState.ROLLING_BACK)
+        and not goes_back_whole(record)
+    ]
+    return _store.that_can_go_back(tx, may)
 
 
 def view_latest(tx: Transaction, *, ended_after: datetime, limit: int, now: datetime) -> list[RolloutView]:
@@ -83,16 +103,24 @@ def members(
     found = _store.members_page(tx, record.id, ring, wanted, page)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
     pinned = pins_of(tx, record, [each.member for each in found.items], now=now)
+    movers = {} if record.unreadable else movers_of(tx, record)
     here = [
         replace(
             each,
             member=each.member._replace(
-                is_reachable=each.member.instance_id not in away, pinned=pinned.get(each.member.client_id, "")
+                is_reachable=each.member.instance_id not in away,
+                pinned=pinned.get(each.member.client_id, ""),
+                moved_by=movers.get(each.member.client_id, ""),
             ),
         )
         for each in found.items
     ]
     return Listing(here, found.total)
+
+
+def goes_back_whole(record: RolloutRecord) -> bool:
+    """Return whether a rollout goes back with all of its rings."""
+    return record.state is RolloutState.ROLLING_BACK and record.roll_back_ring is None
 
 
 def created_before(
@@ -151,9 +179,10 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
         return ""
     for applies, text in (
         (bool(record.unreadable), record.unreadable),
-        (record.state is not RolloutState.RUNNING, f"the rollout is {record.state.replace('_', ' ')}: {record.reason}"),
+        (record.state is not RolloutState.RUNNING, _state_and_reason(record)),
         (member.is_held, "it is held"),
         (bool(member.pinned), member.pinned),
+        (bool(member.moved_by), f"rollout {member.moved_by} moves it, and has not ended with it"),
         (member.not_before is not None and member.not_before > now, member.reason),
         (not member.is_reachable, "its host cannot be reached"),
         (
@@ -164,6 +193,11 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
         if applies:
             return text
     return record.waits_for or "its turn, by pace, window and domains"
+
+
+def _state_and_reason(record: RolloutRecord) -> str:
+    reason = f": {record.reason}" if record.reason else ""
+    return f"the rollout is {record.state.replace('_', ' ')}{reason}"
 
 
 def _rings(record: RolloutRecord, counts: dict[tuple[int, str], int]) -> tuple[RingView, ...]:

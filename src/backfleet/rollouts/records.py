@@ -8,9 +8,9 @@ from typing import Final
 
 from backfleet.rollouts.applying import check_move
 from backfleet.rollouts.elapsed import read_gaps, with_gap, write_gaps
-from backfleet.rollouts.model import Member, RingRun, Rollout
+from backfleet.rollouts.model import Ended, Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
-from backfleet.rollouts.states import RingState, RolloutState
+from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.waiting import Waits, read_waits
 
 SHOWN: Final = 3  # faults of a policy that cannot be read
@@ -191,3 +191,16 @@ def _text(moment: datetime | None) -> str | None:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def read_ended(text: str) -> Ended | None:
+    """Return how a member had ended that is tried again; None if it is not."""
+    if not text:
+        return None
+    state, code, reason = json.loads(text)
+    return Ended(MemberState(state), code, reason)
+
+
+def write_ended(ended: Ended | None) -> str:
+    """Return it as it is stored."""
+    return "" if ended is None else json.dumps(ended)

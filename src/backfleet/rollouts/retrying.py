@@ -8,7 +8,7 @@ from typing import Final
 from backfleet import fleet
 from backfleet.fleet import Preferences
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
-from backfleet.rollouts.model import TRIED_AGAIN, FirstRun, Member
+from backfleet.rollouts.model import TRIED_AGAIN, Ended, FirstRun, Member
 from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.states import FINAL, MemberState
@@ -16,6 +16,8 @@ from backfleet.rollouts.strategy.ends import first_run_hours
 from backfleet.storage import Transaction
 
 LONGEST_REASON: Final = 500  # characters
+_STAY: Final = (MemberState.FAILED, MemberState.ROLLED_BACK, MemberState.SKIPPED)
+"""Who is tried again from these, and then is not, ends as before. What became of the others nobody knows."""
 _AWAITED_IN_VAIN: Final = (BACKUP_FAILED, NO_BACKUP_SEEN)
 
 
@@ -65,6 +67,7 @@ def again(member: Member, now: datetime, *, has_it: bool) -> Member:
             rolled_back_once=False,
         )
     ended = f"{member.state.value.replace('_', ' ')}: {member.reason}"
+    stays = Ended(member.state, member.code, member.reason[:LONGEST_REASON]) if member.state in _STAY else None
     return member._replace(
         state=MemberState.PENDING,
         since=now,
@@ -73,5 +76,6 @@ def again(member: Member, now: datetime, *, has_it: bool) -> Member:
         end=None,
         begun_at=None,
         not_before=None,
+        ended=stays,
         rolled_back_once=False,  # by its next order, or without one where it may have what the rollout brings
     )

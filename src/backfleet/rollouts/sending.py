@@ -44,6 +44,7 @@ class Sent:
 
     task_id: str
     item_id: str
+    from_version: str = ""  # of its client when the order left; "" = it was not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def send_orders(
         for start in range(0, len(alike), MOST_TARGETS):
             new = _task(record, action, alike[start : start + MOST_TARGETS], brings)
             task = upgrades.start(tx, new, now=now, draw=draw, settings=settings)
-            sent |= {item.client_id: Sent(task.id, item.id) for item in task.items}
+            sent |= {item.client_id: Sent(task.id, item.id, item.from_version) for item in task.items}
     return sent
 
 

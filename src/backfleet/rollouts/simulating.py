@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backfleet.rollouts import simulation
+from backfleet.rollouts.by import By
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.past_failures import past_failures
 from backfleet.rollouts.planning import plan
@@ -12,7 +13,6 @@ from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, with_lines
 from backfleet.rollouts.simulation import PAST_FAILURES, Failures, Limits, read_failures
 from backfleet.rollouts.strategy import Timetable
 from backfleet.rollouts.timetables import timetable_for
-from backfleet.rollouts.verbs import By
 from backfleet.storage import Transaction
 
 MOST_MEMBERS: Final = 5_000

@@ -30,8 +30,9 @@ _M = MemberState
 _ENDS: Final = frozenset({_M.SUCCEEDED, _M.ALREADY_THERE, _M.SKIPPED, _M.FAILED, _M.ROLLED_BACK, _M.EXPIRED, _M.LOST})
 
 NEXT: Final[dict[MemberState, frozenset[MemberState]]] = {
-    # Rolling back, or lost: one that is tried again, where an order before may have reached its host.
-    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED, _M.ROLLING_BACK, _M.LOST}),
+    # Rolling back, or lost: one that is tried again, where an order before may have reached its host. Failed, or rolled
+    # back: one that had ended so before it was to be tried again, and to which nothing was done since.
+    _M.PENDING: frozenset({_M.UPGRADING, _M.SKIPPED, _M.EXPIRED, _M.ROLLING_BACK, _M.LOST, _M.FAILED, _M.ROLLED_BACK}),
     # Pending again: the host was busy, or the order was withdrawn before it was handed out.
     _M.UPGRADING: frozenset({_M.PENDING, _M.VERIFYING}) | _ENDS,
     _M.VERIFYING: frozenset({_M.SUCCEEDED, _M.FAILED, _M.EXPIRED, _M.ROLLING_BACK, _M.SKIPPED}),
@@ -55,6 +56,10 @@ FINAL: Final = _ENDS
 OPEN: Final = frozenset(NEXT) - FINAL
 FAILURES: Final = frozenset({_M.FAILED, _M.ROLLED_BACK, _M.LOST})
 """What a budget counts, beside members that expired after their order had left."""
+
+
+MAY_GO_BACK: Final = (_M.SUCCEEDED, _M.VERIFYING, _M.EXPIRED, _M.LOST, _M.FAILED, _M.SKIPPED, _M.PENDING)
+"""Of these, members go back that may have what the rollout brings."""
 
 
 class RingState(StrEnum):
@@ -89,9 +94,10 @@ ROLLOUT_NEXT: Final[dict[RolloutState, frozenset[RolloutState]]] = {
     _R.AWAITING_APPROVAL: frozenset({_R.SCHEDULED, _R.RUNNING, _R.PAUSED}) | _STOPS,
     _R.SCHEDULED: frozenset({_R.RUNNING, _R.PAUSED}) | _STOPS,
     _R.RUNNING: frozenset({_R.PAUSED, _R.HALTED, _R.ROLLING_BACK, _R.COMPLETED}) | _STOPS,
-    _R.PAUSED: frozenset({_R.RUNNING, _R.HALTED, _R.ROLLING_BACK}) | _STOPS,
+    _R.PAUSED: frozenset({_R.SCHEDULED, _R.RUNNING, _R.HALTED, _R.ROLLING_BACK}) | _STOPS,
     _R.HALTED: frozenset({_R.RUNNING, _R.ROLLING_BACK}) | _STOPS,
-    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED}),
+    # Rolling back again: a ring goes back, and then all do. Cancelled: where its policy cannot be read any more.
+    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.HALTED, _R.ROLLING_BACK, _R.CANCELLED}),
     _R.COMPLETED: frozenset({_R.ROLLING_BACK}),
     _R.EXPIRED: frozenset({_R.ROLLING_BACK}),
     _R.CANCELLED: frozenset({_R.ROLLING_BACK}),

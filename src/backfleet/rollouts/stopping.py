@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from backfleet import upgrades
 from backfleet.rollouts import _store
@@ -10,8 +9,6 @@ from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import RolloutState
 from backfleet.storage import Transaction
-
-_MOVES: Final = (RolloutState.RUNNING, RolloutState.ROLLING_BACK)
 
 
 def withdraw_orders(tx: Transaction, rollout_id: str, now: datetime) -> None:
@@ -22,14 +19,19 @@ def withdraw_orders(tx: Transaction, rollout_id: str, now: datetime) -> None:
 def keep_still(tx: Transaction, record: RolloutRecord, *, now: datetime, again_at: datetime) -> None:
     """Halt a rollout whose policy this version cannot read. One that has not started, or was stopped, stays so.
 
+    One that goes back waits, and goes on back once its policy can be read: halted, it would be resumed forwards.
+
     Args:
         tx: the transaction to write in; it has the rollout's lock.
         record: the rollout.
         now: the time.
         again_at: when to look again: another version of this program may read it.
     """
-    if record.state not in _MOVES:
-        _store.update(tx, replace(record, decide_at=again_at))
+    if record.state is not RolloutState.RUNNING:
+        waits_for = (
+            "a version that can read its policy" if record.state is RolloutState.ROLLING_BACK else record.waits_for
+        )
+        _store.update(tx, replace(record, decide_at=again_at, waits_for=waits_for))
         return
     withdraw_orders(tx, record.id, now)
     reason = record.unreadable

@@ -14,18 +14,20 @@ from backfleet.rollouts.strategy import Timetable
 AWAY: Final = "away"
 BUSY: Final = "busy"
 HELD: Final = "held"
+OVERLAP: Final = "overlap"
 PINNED: Final = "pinned"
 WINDOW: Final = "window"
 _TEXTS: Final = {
     AWAY: ("host that cannot be reached", "hosts that cannot be reached"),
     BUSY: ("busy host", "busy hosts"),
     HELD: ("member that is held", "members that are held"),
+    OVERLAP: ("member that another rollout moves", "members that other rollouts move"),
     PINNED: ("member that is pinned", "members that are pinned"),
     WINDOW: ("member whose window is shut", "members whose windows are shut"),
 }
 
 Waits = Mapping[str, int]
-"""How many members wait, by what for: AWAY, BUSY, HELD, PINNED or WINDOW."""
+"""How many members wait, by what for: AWAY, BUSY, HELD, OVERLAP, PINNED or WINDOW."""
 
 
 def waits_of(board: Board, rings: Sequence[RingRun], timetable: Timetable, now: datetime) -> Waits:
@@ -40,6 +42,8 @@ def waits_of(board: Board, rings: Sequence[RingRun], timetable: Timetable, now: 
                 found[HELD] += 1
             elif member.pinned:
                 found[PINNED] += 1
+            elif member.moved_by:
+                found[OVERLAP] += 1
             elif not member.is_reachable:
                 found[AWAY] += 1
             elif member.not_before is not None and member.not_before > now:

@@ -5,29 +5,28 @@ one begins with what that wrote.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import upgrades
 from backfleet.failpoints import failpoint
-from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts import _store, traces
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import Event, chained, events_of, left
-from backfleet.rollouts.health import failed_runs_above_baseline
-from backfleet.rollouts.judging import Judge, ReadJudge, judge_for
+from backfleet.rollouts.judging import Judge, ReadJudge, judge_of_starter
 from backfleet.rollouts.loading import Boards, Loaded, refresh
-from backfleet.rollouts.model import Action, Decision, Signals
+from backfleet.rollouts.model import Action, Decision
 from backfleet.rollouts.newcomers import take_in
-from backfleet.rollouts.people import person_of
+from backfleet.rollouts.overlapping import refresh_overlaps
 from backfleet.rollouts.pinning import refresh_pins
-from backfleet.rollouts.policy import Backups, Kind
+from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import RolloutRecord, counted
 from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
+from backfleet.rollouts.signals import read_signals
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.stopping import keep_still, withdraw_orders
 from backfleet.rollouts.strategy import Timetable, decide
@@ -39,7 +38,6 @@ from backfleet.storage import Conflict, Database, Transaction, Unavailable
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
 SLOWLY: Final = timedelta(minutes=5)  # while nothing of a rollout moves
-ANSWERS_LAST: Final = timedelta(minutes=5)  # an older answer of an outside check is none
 _STOPS: Final = frozenset(
     {RolloutState.HALTED, RolloutState.PAUSED, RolloutState.CANCELLED, RolloutState.ROLLING_BACK, RolloutState.EXPIRED}
 )
@@ -126,10 +124,10 @@ def decide_once(
     _store.drop_members(tx, record.id, gone)
     came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
-    rollout = record.rollout()
-    judge = _judge_of(tx, record, context)
+    refresh_overlaps(tx, record, loaded)
+    rollout, timetable = record.rollout(), timetable_of(tx, record)
+    judge = judge_of_starter(tx, record, context.read_judge, now)
     signals = read_signals(tx, record, loaded, judge, now)
-    timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     _apply_moves(tx, record, loaded, decision, judge, context)
     moved = _with_waits(record.with_rollout(moved_rollout(rollout, decision, now)), loaded, decision, timetable, now)
@@ -164,11 +162,6 @@ def _log(record: RolloutRecord, events: Sequence[Event]) -> None:
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
 
 
-def _judge_of(tx: Transaction, record: RolloutRecord, context: Context) -> Judge:
-    starter = read_caller(record.starter or record.author)
-    return judge_for(context.read_judge(tx, starter, record.region, context.now), record.kind)
-
-
 def _with_waits(
     moved: RolloutRecord, loaded: Loaded, decision: Decision, timetable: Timetable, now: datetime
 ) -> RolloutRecord:
@@ -177,36 +170,6 @@ def _with_waits(
     moves = loaded.board.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK, MemberState.VERIFYING)
     waits_for = decision.waits_for or ("" if moves else text_of(waits))
     return replace(moved, waits_for=waits_for, waits=write_waits(waits))
-
-
-def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge, now: datetime) -> Signals:
-    """Return what the world says to a rollout."""
-    approvals: dict[int, set[str]] = {}
-    resumed = set()
-    excluded = {person_of(tx, read_caller(text)) for text in (record.author, record.starter) if text}
-    for ring, person, kind in _store.approvals_of(tx, record.id):
-        if kind == "resume":
-            resumed.add(ring)
-        elif person not in excluded:
-            approvals.setdefault(ring, set()).add(person)
-    refused = ""
-    if record.state is RolloutState.RUNNING and record.starter:
-        refused = judge.starting(record.id)
-    return Signals(
-        answers=_store.fresh_answers(tx, record.id, now=now, within=ANSWERS_LAST),
-        approvals={ring: frozenset(people) for ring, people in approvals.items()},
-        resumed=frozenset(resumed),
-        failed_runs_above_baseline=_failed_runs(tx, record, loaded),
-        starter_refused=refused,
-    )
-
-
-def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int | None:
-    """Return what `backups` checks compare, where the policy has some."""
-    checks = (check for ring in record.document.rings for check in ring.checks)
-    if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
-        return 0
-    return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
 
 
 def _apply_moves(
@@ -227,7 +190,23 @@ def _apply_moves(
             tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
         loaded.sent.update(sent)
-    _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
+        if action is Action.MOVE:
+            _note_origins(loaded, sent)
+    due = loaded.board.due()
+    waiting = [member.client_id for member in due if member.state is MemberState.VERIFYING]  # its failed backup counts
+    changed = dict.fromkeys([*(move.client_id for move in decision.moves), *waiting])
+    _store.change_members(tx, record.id, [loaded.record_of(client_id) for client_id in changed])
+
+
+def _note_origins(loaded: Loaded, sent: Mapping[str, Sent]) -> None:
+    """Note the version that a member has as its first order leaves: that is where it goes back to.
+
+    Others may have moved it since the rollout was created. One that may have the target already keeps what it had.
+    """
+    for client_id, each in sent.items():
+        member = loaded.board[client_id]
+        if member.given_at is None and each.from_version and each.from_version != member.from_version:
+            loaded.board.put(member._replace(from_version=each.from_version))
 
 
 def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:

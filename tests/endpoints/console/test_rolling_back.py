@@ -1,12 +1,13 @@
 """The button that takes a rollout back: where it is, what it does, and where it is not."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from endpoints.console.site import Browser
 from operations.environment import Environment
-from rollouts.fleet import POLICY, Fleet
+from rollouts.fleet import POLICY, Fleet, rolls_back
 from rollouts.test_installs import ONE_RING, empty, fails
 from rollouts.test_settings import SETTINGS, WANTED, set_cores, settings_of
 from upgrades.helpers import Helpers, report_of
@@ -107,3 +108,37 @@ def test_the_rings_of_a_rollout_that_was_cancelled_do_not_run(admin: Browser, ho
     assert admin.post(path, {"action": "cancel"}).status == 303
     page = admin.get(path).text
     assert (page.count(">not begun</span>"), ">pending</span>" in page) == (2, False)
+
+
+def buttons(admin: Browser, path: str) -> list[str]:
+    """Return the buttons of a rollout as a whole."""
+    form = admin.get(path).text.partition('<form class="row"')[2].partition("</form>")[0]
+    return re.findall(r'name="action" value="([a-z-]+)"', form)
+
+
+def test_the_buttons_are_those_that_would_do_something(admin: Browser, hosts: Fleet) -> None:
+    """Of a rollout that waits for a manual gate, that was paused with a failure, and that halted by one."""
+    hosts.grow(4)
+    gate = 'name = "rest"\ngates = [{ kind = "manual" }]'
+    path = start(admin, hosts.policy().replace('name = "rest"', gate))
+    rollout = path.rpartition("/")[2]
+    assert buttons(admin, path) == ["pause", "cancel"]
+    hosts.run(rollout, 5)
+    assert buttons(admin, path) == ["resume", "pause", "roll-back", "cancel"]
+    for member in hosts.members(rollout).values():
+        hosts.answers[member["InstanceId"]] = rolls_back
+    assert admin.post(path, {"action": "resume"}).status == 303
+    assert hosts.run(rollout)["State"] == "halted"
+    assert buttons(admin, path) == ["resume", "retry", "roll-back", "cancel"]
+    assert admin.post(path, {"action": "retry"}).status == 303
+    assert buttons(admin, path) == ["resume", "roll-back", "cancel"]
+
+
+def test_a_rollout_that_was_paused_with_a_spent_budget_is_tried_again_and_resumed(admin: Browser, hosts: Fleet) -> None:
+    """The refusal of the resume names the retry, and there is a button for it."""
+    hosts.answers = {hosts.instance_of(client): rolls_back for client in hosts.grow(4)}
+    path = start(admin, hosts.policy())
+    hosts.step()
+    assert admin.post(path, {"action": "pause"}).status in (303, 409)
+    hosts.step()
+    assert "retry" in buttons(admin, path)

@@ -154,7 +154,7 @@ BACKFLEET = [
     step("backfleet", "RetryRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "PauseRollout", RolloutId="<rollout>"),
     step("backfleet", "ResumeRollout", RolloutId="<rollout>"),
-    step("backfleet", "RollBackRollout", RolloutId="<rollout>"),
+    Step("backfleet", "RollBackRollout", {"RolloutId": "<rollout>"}, {}, "IncorrectRolloutState"),  # no host is real
     step("backfleet", "ApproveRollout", RolloutId="<others>"),
     step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),

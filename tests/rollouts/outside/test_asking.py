@@ -134,7 +134,7 @@ def test_a_query_holds_only_with_one_number_within_its_bound(
 
 
 def test_an_answer_that_is_too_old_is_none(hosts: Fleet) -> None:
-    """A gate that watches halts the ring when nobody answers any more."""
+    """Where a gate watches, nobody begins until it is asked again; when nobody answers then, the ring halts."""
     with serving(YES) as (port, _):
         gate = Gate(hosts, hook(port, more=", watch = true"))
         hosts.silent |= {hosts.instance_of(client) for client in hosts.members(gate.rollout)}
@@ -142,7 +142,39 @@ def test_an_answer_that_is_too_old_is_none(hosts: Fleet) -> None:
     hosts.at += timedelta(minutes=6).total_seconds()
     hosts.decide()
     found = hosts.show(gate.rollout)
-    assert (found["State"], "no answer yet" in found["Reason"]) == ("halted", True)
+    assert (found["State"], found["WaitsFor"]) == ("running", "webhook: no answer yet")
+    gate.asker.run_once(hosts.now)
+    hosts.decide()
+    found = hosts.show(gate.rollout)
+    assert (found["State"], "webhook: no answer: " in found["Reason"]) == ("halted", True)
+
+
+def test_a_resume_asks_a_gate_that_watches_anew(hosts: Fleet) -> None:
+    """Neither the answer that halted it counts, nor that nobody was asked since: also long after the halt."""
+    with serving(YES) as (port, _):
+        gate = Gate(hosts, hook(port, more=", watch = true"))
+        hosts.silent |= {hosts.instance_of(client) for client in hosts.members(gate.rollout)}
+        assert gate.waits() == ""
+        hosts.at += 61
+        yes, gate.asker = gate.asker, gate.make("elsewhere.example.com")
+        gate.asker.run_once(hosts.now)
+        hosts.decide()
+        assert hosts.show(gate.rollout)["State"] == "halted"
+        hosts.helpers.run_worker(hosts.at)
+        for passed in (1, 3600):
+            hosts.at += passed
+            hosts.ask("ResumeRollout", RolloutId=gate.rollout)
+            hosts.decide()
+            found = hosts.show(gate.rollout)
+            assert (found["State"], found["WaitsFor"]) == ("running", "webhook: no answer yet")
+            gate.asker.run_once(hosts.now)
+            hosts.decide()
+            assert hosts.show(gate.rollout)["State"] == "halted"
+        hosts.ask("ResumeRollout", RolloutId=gate.rollout)
+        yes.run_once(hosts.now)
+        hosts.silent.clear()
+        found = hosts.run(gate.rollout)
+        assert found["State"] == "completed", [each["Reason"] for each in hosts.members(gate.rollout).values()]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "100.100.100.200"])

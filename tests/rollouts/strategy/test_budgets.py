@@ -60,10 +60,11 @@ OWN = (Ring("canary", count=5, max_failed=Amount(1)), Ring("rest"))
     ("members", "reason"),
     [
         row([*some(4), *some(1, M.FAILED)], "", id="a ring's own budget bears its one failure"),
-        row([*some(3), *some(2, M.FAILED)], "2 members of ring canary failed; the budget allows 1",
+        row([*some(3), *some(2, M.FAILED)], "2 members of ring canary had failed by then; the budget allows 1",
             id="a ring's own budget halts with the next"),
         row([*some(4), *some(1, M.FAILED), *some(9, ring=1), *some(1, M.FAILED, ring=1)],
-            "1 member of the rollout failed; the budget allows 0", id="the others use the rollout's budget"),
+            "1 member of the rollout had failed by then; the budget allows 0",
+            id="the others use the rollout's budget"),
         row([*some(4), *some(1, M.FAILED), *some(9, ring=1)], "",
             id="failures of a ring with its own budget do not use the rollout's"),
     ],

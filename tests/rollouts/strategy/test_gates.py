@@ -25,6 +25,7 @@ from rollouts.strategy.decisions import FINISHED, HOUR, NOW, PENDING, RUNNING, M
 OK = FirstRun.SUCCEEDED
 DONE = some(4, M.SUCCEEDED, first_run=OK)
 REST = some(5, ring=1)
+WATCHED_WEBHOOK = Webhook("https://w", watches=True)
 PROMETHEUS, WEBHOOK = Prometheus("http://p", "up", below=1), Webhook("https://w")
 
 
@@ -107,7 +108,8 @@ def test_a_gate_that_does_not_watch_is_not_asked_again() -> None:
     ("check", "signals", "members", "reason"),
     [
         row(Backups("", 0, watches=True), {"failed_runs_above_baseline": 1}, DONE,
-            "backups: 1 more failed than before the rollout, 0 are allowed", id="failed runs jump while a ring runs"),
+            "backups: 1 more failed than before the rollout, 0 are allowed; no retry mends that: cancel it, and apply "
+            "its policy again, which counts from then on", id="failed runs jump while a ring runs"),
         row(Backups("", 0, watches=True), {"failed_runs_above_baseline": None}, DONE,
             "backups: it is not known how many failed under this version",
             id="failed runs cannot be counted any more"),
@@ -123,7 +125,9 @@ def test_a_gate_that_does_not_watch_is_not_asked_again() -> None:
             DONE, "prometheus: 7 is not below 1", id="prometheus says no while the ring runs"),
         row(Prometheus("", "q", below=1, watches=True), {"answers": {(1, 0): CheckAnswer(True, "")}}, DONE, "",
             id="prometheus still says yes"),
-        row(Webhook("https://w", watches=True), {}, DONE, "webhook: no answer yet", id="a webhook has no answer"),
+        row(WATCHED_WEBHOOK, {"answers": {(1, 0): CheckAnswer(False, "no answer: refused")}}, DONE,
+            "webhook: no answer: refused", id="a webhook was asked and did not answer"),
+        row(WATCHED_WEBHOOK, {"answers": {(1, 0): CheckAnswer(True, "")}}, DONE, "", id="a webhook agrees"),
     ],
 )  # fmt: skip
 def test_a_gate_that_watches(check: Check, signals: dict[str, Any], members: list[Member], reason: str) -> None:
@@ -133,6 +137,16 @@ def test_a_gate_that_watches(check: Check, signals: dict[str, Any], members: lis
     assert found.state is (R.HALTED if reason else None)
     assert found.reason == (f"a check that watches does not hold: {reason}" if reason else "")
     assert not (reason and begun(found))
+
+
+@pytest.mark.parametrize("check", [WATCHED_WEBHOOK, Prometheus("", "q", below=1, watches=True)])
+def test_a_gate_that_watches_and_was_not_asked_lately_lets_nobody_begin(check: Check) -> None:
+    """After a resume, or a time in which no server ran: its answer is waited for, and silence halts nothing."""
+    found = decided(behind(check), [*DONE, *REST], FINISHED, RUNNING)
+    assert (found.state, begun(found)) == (None, [])
+    assert found.waits_for == f"{check.kind}: no answer yet"
+    yes = Signals(answers={(1, 0): CheckAnswer(True, "")})
+    assert len(begun(decided(behind(check), [*DONE, *REST], FINISHED, RUNNING, signals=yes))) == 5
 
 
 def test_a_gate_that_watches_does_not_watch_a_ring_that_is_finished() -> None:

@@ -278,7 +278,7 @@ def test_a_budget_of_n_bears_n(situation: Any) -> None:
 
     history = simulate(situation, watch)
     for event in history.events:
-        spent = re.match(r"(\d+) members? of .* failed; the budget allows (\d+)$", event.why)
+        spent = re.match(r"(\d+) members? of .* had failed by then; the budget allows (\d+)$", event.why)
         if spent:
             assert int(spent[1]) > int(spent[2])
 

@@ -11,7 +11,7 @@ from typing import Final
 from backfleet.authorities import believing
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import SECONDS, Destinations, NoAnswer, NotAllowed, Resolve, fetch, resolve, signed
-from backfleet.rollouts import _store
+from backfleet.rollouts import _answers, _store
 from backfleet.rollouts.model import CheckAnswer
 from backfleet.rollouts.outside.questions import query_url, read_consent, read_metric
 from backfleet.rollouts.policy import Prometheus, Webhook
@@ -69,7 +69,7 @@ class Asker:
         """Ask what is due; False: there is no more to do at once."""
         with self._database.reading() as tx:
             records = _store.running(tx)
-            asked = {each.id: _store.fresh_answers(tx, each.id, now=now, within=EVERY) for each in records}
+            asked = {each.id: _answers.fresh_answers(tx, each.id, now=now, within=EVERY) for each in records}
         due = [each for record in records for each in questions_of(record) if _place(each) not in asked[record.id]]
         if not due:
             return False
@@ -85,7 +85,7 @@ class Asker:
             with self._database.transaction() as tx:
                 if _store.lock(tx, rollout_id) is None:
                     return
-                _store.put_answers(tx, rollout_id, {_place(question): answer}, now)
+                _answers.put_answers(tx, rollout_id, {_place(question): answer}, now)
                 _store.wake(tx, [rollout_id], now)
         except Conflict:
             log.info("another replica stored an answer first", extra={"rollout_id": rollout_id})

@@ -7,11 +7,12 @@ with its reason, and the next instant at which to ask again. It reads no clock, 
 from datetime import datetime
 
 from backfleet.rollouts.board import Board
-from backfleet.rollouts.model import Decision, Rollout, Signals
-from backfleet.rollouts.states import RolloutState
+from backfleet.rollouts.model import Decision, FirstRun, Rollout, Signals
+from backfleet.rollouts.policy import Then
+from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable
 from backfleet.rollouts.strategy.budget import Budget, halt_if_spent, ring_budgets, rollout_budget
-from backfleet.rollouts.strategy.checks import broken_watch
+from backfleet.rollouts.strategy.checks import broken_watch, ring_of_manual_check, unanswered_watch
 from backfleet.rollouts.strategy.ends import end_orders, end_verifications
 from backfleet.rollouts.strategy.rings import advance_rings, end_at_deadline, roll_back_members, skip_the_rest
 from backfleet.rollouts.strategy.tally import Tally
@@ -48,6 +49,23 @@ def decide(rollout: Rollout, board: Board, signals: Signals, timetable: Timetabl
     return tally.decision()
 
 
+def halts_at_once(rollout: Rollout, board: Board, signals: Signals, timetable: Timetable, now: datetime) -> str:
+    """Return why a rollout that is resumed now would halt in its first decision; "" if it would not. See `decide`.
+
+    A halt that lets a member go back, whose order a pause held up, does something: then a resume is no vain one.
+    """
+    lets_go_back = rollout.policy.failure.then is not Then.HOLD and any(
+        member.state is MemberState.VERIFYING and member.first_run is FirstRun.FAILED for member in board.due()
+    )
+    decision = decide(rollout, board, signals, timetable, now)
+    return decision.reason if decision.state is _R.HALTED and not lets_go_back else ""
+
+
+def ring_for_a_person(rollout: Rollout, board: Board, signals: Signals, now: datetime) -> int | None:
+    """Return the ring that a manual check alone keeps from starting; None if there is none. See `decide`."""
+    return ring_of_manual_check(Tally(rollout, board, now), signals)
+
+
 def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:
     if end_at_deadline(tally):
         return
@@ -67,8 +85,10 @@ def _go_on(tally: Tally, signals: Signals, timetable: Timetable) -> None:
         why = f"whoever started it may not do this now: {signals.starter_refused}"
         tally.move_rollout(_R.HALTED, f"{why}; have that permitted, or cancel it and have somebody else apply it")
     elif not halt_if_spent(tally):
-        broken = broken_watch(tally, signals)
-        if not broken:
+        broken, unanswered = broken_watch(tally, signals), unanswered_watch(tally, signals)
+        if broken:
+            tally.move_rollout(_R.HALTED, f"a check that watches does not hold: {broken}")
+        elif unanswered:  # it was resumed, or the server was away: nobody begins before the answer is there
+            tally.wait_for(unanswered)
+        else:
             advance_rings(tally, signals, timetable)
-            return
-        tally.move_rollout(_R.HALTED, f"a check that watches does not hold: {broken}")

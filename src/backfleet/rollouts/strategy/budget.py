@@ -51,12 +51,14 @@ def halt_if_spent(tally: Tally) -> bool:
         spent = shared if shared.is_spent else None
     if spent is None:
         return False
-    why = f"{counted(spent.failed, 'member')} of {spent.scope} failed; the budget allows {spent.allowed}"
+    had = f"{counted(spent.failed, 'member')} of {spent.scope} had failed by then"  # more may, whose orders had left
+    why = f"{had}; the budget allows {spent.allowed}"
     then = tally.rollout.policy.failure.then
     if then in (Then.ROLL_BACK_RING, Then.ROLL_BACK_ROLLOUT):
         only = ring if then is Then.ROLL_BACK_RING else None
         of = "" if only is None else f"; ring {tally.rollout.policy.rings[only].name} goes back"
         tally.move_rollout(RolloutState.ROLLING_BACK, f"{why}{of}", ring=only)
+        tally.wake_now()  # the first orders back leave at once
     else:
         tally.move_rollout(RolloutState.HALTED, why)
     return True

@@ -1,15 +1,18 @@
 """Whether the checks before a ring hold (a policy's file calls them gates), and what is missing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
-from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Soak
+from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Prometheus, Soak, Webhook
+from backfleet.rollouts.states import RingState
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
 NO_ANSWER: Final = CheckAnswer(False, "no answer yet")
+_COUNTED_ANEW: Final = "; no retry mends that: cancel it, and apply its policy again, which counts from then on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +35,45 @@ def check_before(tally: Tally, signals: Signals, ring: int) -> Answer:
     return Answer(True)
 
 
+def ring_of_manual_check(tally: Tally, signals: Signals) -> int | None:
+    """Return the next ring if a manual check of it is the first that does not hold; the rings before are through."""
+    ring = next((number for number, run in enumerate(tally.rings) if run.state is RingState.PENDING), None)
+    if ring is None or any(run.state is not RingState.FINISHED for run in tally.rings[:ring]):
+        return None
+    for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
+        if not answer_of(tally, signals, ring, position, check).holds:
+            return ring if isinstance(check, Manual) else None
+    return None
+
+
 def broken_watch(tally: Tally, signals: Signals) -> str:
-    """Return why a check that watches a running ring does not hold any more; "" if all do."""
+    """Return why a check that watches a running ring does not hold any more; "" if all do that have an answer."""
+    for ring, position, check in _watching(tally):
+        answer = _while_it_runs(tally, signals, ring, position, check)
+        if not answer.holds and not _is_unanswered(signals, ring, position, check):
+            return answer.why
+    return ""
+
+
+def unanswered_watch(tally: Tally, signals: Signals) -> str:
+    """Return which check that watches a running ring has no answer that is fresh; "" if all have."""
+    for ring, position, check in _watching(tally):
+        if _is_unanswered(signals, ring, position, check):
+            return answer_of(tally, signals, ring, position, check).why
+    return ""
+
+
+def _watching(tally: Tally) -> Iterator[tuple[int, int, Check]]:
     for ring, run in enumerate(tally.rings):
         if run.started_at is None or run.finished_at is not None:
             continue
         for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
             if check.watches:
-                answer = _while_it_runs(tally, signals, ring, position, check)
-                if not answer.holds:
-                    return answer.why
-    return ""
+                yield ring, position, check
+
+
+def _is_unanswered(signals: Signals, ring: int, position: int, check: Check) -> bool:
+    return isinstance(check, Prometheus | Webhook) and (ring, position) not in signals.answers
 
 
 def answer_of(tally: Tally, signals: Signals, ring: int, position: int, check: Check) -> Answer:
@@ -73,8 +104,11 @@ def _while_it_runs(tally: Tally, signals: Signals, ring: int, position: int, che
         case Backups():
             is_to_come = not ring and signals.failed_runs_above_baseline is None  # nobody ran the version before
             answer = Answer(True) if is_to_come else _baseline(signals, check)
+            if not answer.holds:
+                is_counted = signals.failed_runs_above_baseline is not None
+                return Answer(False, f"{answer.why}{_COUNTED_ANEW if is_counted else ''}")
             failed = sum(tally.board.first_runs[each, FirstRun.FAILED] for each in range(ring + 1))
-            if answer.holds and check.first_run == "each" and failed:
+            if check.first_run == "each" and failed:
                 return Answer(False, f"backups: the first backup of {counted(failed, 'member')} failed")
             return answer
         case _:

@@ -24,6 +24,15 @@ _ENDS: Final = {
     OrderEnd.REFUSED: (MemberState.SKIPPED, "the host refused"),
     OrderEnd.LOST: (MemberState.LOST, "the host has not reported"),
 }
+_DONE: Final = {
+    Kind.UPGRADE: "upgraded",
+    Kind.INSTALL: "installed",
+    Kind.ROLL_BACK: "it has the older version",
+    Kind.PRECHECK: "the precheck found nothing in the way",
+    Kind.STAGE: "downloaded and verified",
+    Kind.SETTINGS: "it has the settings",
+}
+"""What is said of a success where the host says nothing."""
 
 
 def first_run_hours(policy: Policy, ring: int) -> float:
@@ -49,6 +58,14 @@ def given_before(policy: Policy) -> str:
     """Return what is known of a member that ends before it begins again, for people."""
     what = "settings" if policy.kind is Kind.SETTINGS else "version"
     return f"by an order before, its host may have the new {what}"
+
+
+def end_unbegun(member: Member, to: MemberState, why: str) -> Move:
+    """Return how a member ends to which nothing was done: as it had ended where it was to be tried again, else `to`."""
+    if member.ended is None:
+        return Move(member.client_id, to, why)
+    before = member.ended
+    return Move(member.client_id, before.state, f"{before.reason}; it was to be tried again, but {why}", before.code)
 
 
 def failed_backup(policy: Policy) -> str:
@@ -111,7 +128,7 @@ def _after_order(
     if end is OrderEnd.SUCCEEDED or is_there_by_us:
         if waits and tally.rollout.policy.kind in _OBSERVED:
             return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
-        return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
+        return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or _DONE[tally.rollout.policy.kind])
     if end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and not late:
         return _again(tally, timetable, member)
     to, why = _ENDS.get(end or OrderEnd.FAILED, _ENDS[OrderEnd.FAILED])
@@ -122,8 +139,9 @@ def _again(tally: Tally, timetable: Timetable, member: Member) -> Move:
     has_ended, goes_back = tally.rollout.state in ENDED, tally.rollout.state is RolloutState.ROLLING_BACK
     if has_ended or goes_back:
         if not may_have_it(tally.rollout.policy, member):
-            why = f"the rollout is {tally.rollout.state.replace('_', ' ')}; it never began"
-            return Move(member.client_id, MemberState.SKIPPED, why)
+            why = f"the rollout is {tally.rollout.state.replace('_', ' ')}"
+            never = "" if member.ended else "; it never began"
+            return end_unbegun(member, MemberState.SKIPPED, f"{why}{never}")
         why = f"its order was withdrawn; {given_before(tally.rollout.policy)}"
         return Move(member.client_id, MemberState.LOST if has_ended else MemberState.PENDING, why)
     if member.end is OrderEnd.WITHDRAWN:
@@ -167,10 +185,16 @@ def _without_run(policy: Policy, member: Member) -> Move:
 def _end_failed_backup(tally: Tally, member: Member) -> None:
     """Fail a member whose first backup failed, or roll it back where the policy says so and the pace lets it.
 
+    Where its client was given another version since, by somebody else, it keeps that.
+
     A pause holds its order back like any other; until that leaves, the member counts as failed.
     """
     why = failed_backup(tally.rollout.policy)
     if tally.rollout.policy.failure.then is Then.HOLD:
+        tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
+        return
+    if member.elsewhere:
+        why = f"{why}; its client has version {member.elsewhere} by now, not of this rollout, and keeps it"
         tally.move(member, Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED))
         return
     slots, _ = tally.free_in_flight()

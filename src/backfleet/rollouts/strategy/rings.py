@@ -5,27 +5,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED
-from backfleet.rollouts.model import TRIED_AGAIN, Action, FirstRun, Member, Move, Signals
+from backfleet.rollouts.model import Action, FirstRun, Member, Move, Signals
 from backfleet.rollouts.policy import Kind
-from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
-from backfleet.rollouts.strategy.ends import failed_backup, given_before, may_have_it
+from backfleet.rollouts.strategy.ends import end_unbegun, failed_backup, given_before, may_have_it
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 _OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
-_MAY_GO_BACK: Final = (
-    MemberState.SUCCEEDED,
-    MemberState.VERIFYING,
-    MemberState.EXPIRED,
-    MemberState.LOST,
-    MemberState.FAILED,
-    MemberState.SKIPPED,
-    MemberState.PENDING,
-)
-"""Of these, members go back that may have what the rollout brings."""
 
 
 def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
@@ -123,7 +113,11 @@ def end_at_deadline(tally: Tally) -> bool:
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
         why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
         why = f"{why}: {member.pinned}" if member.pinned and not begun else why
-        if not begun and may_have_it(tally.rollout.policy, member):
+        may_have = may_have_it(tally.rollout.policy, member)
+        if not begun and member.ended and not may_have:
+            tally.move(member, end_unbegun(member, MemberState.EXPIRED, why))
+            continue
+        if not begun and may_have:
             why = f"{why} again; {given_before(tally.rollout.policy)}"
         tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
     if tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
@@ -146,14 +140,16 @@ def skip_the_rest(tally: Tally) -> None:
 
 
 def _end_pending(tally: Tally, why: str) -> None:
-    """End the members that have not begun: as skipped, unless an order before may have reached their hosts."""
+    """End the members that have not begun: as skipped, or as they had ended before.
+
+    Those whose hosts an order before may have reached are lost.
+    """
     policy = tally.rollout.policy
     for member in tally.board.all_in_state(MemberState.PENDING):
-        before = f"; it was {member.reason}" if member.attempts and member.reason.startswith(TRIED_AGAIN) else ""
         if may_have_it(policy, member):
             move = Move(member.client_id, MemberState.LOST, f"{why}; {given_before(policy)}")
         else:
-            move = Move(member.client_id, MemberState.SKIPPED, f"{why}{before}")
+            move = end_unbegun(member, MemberState.SKIPPED, why)
         tally.move(member, move)
 
 
@@ -173,7 +169,7 @@ def roll_back_members(tally: Tally) -> None:
             move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
             tally.move(member, move)
             slots -= 1
-    if waits or tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+    if waits or tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK):
         _wait_for_ends(tally)
     elif tally.has_moved:
         tally.wake_now()  # an order ended just now: its host may have the new version, and goes back next
@@ -189,7 +185,7 @@ def _rings_back(tally: Tally) -> Sequence[int]:
 def _going_back(tally: Tally) -> Iterator[Member]:
     """Return the members of what goes back that may have the new version."""
     for ring in _rings_back(tally):
-        for member in tally.board.in_state(ring, *_MAY_GO_BACK):
+        for member in tally.board.in_state(ring, *MAY_GO_BACK):
             if may_have_it(tally.rollout.policy, member):
                 yield member
 
@@ -209,7 +205,9 @@ def _end_roll_back(tally: Tally) -> None:
     back = (each for ring in _rings_back(tally) for each in tally.board.in_state(ring, MemberState.ROLLED_BACK))
     number = sum(each.size for each in back if each.rolled_back_once)
     _end_pending(tally, "the rollout was rolled back")
+    there = sum(tally.count(ring, MemberState.ALREADY_THERE) for ring in _rings_back(tally))
     notes = [
+        f"; {counted(there, 'member')} had it already, and kept it" if there else "",
         f"; {counted(elsewhere, 'member')} had another version by then, and kept it" if elsewhere else "",
         f"; {counted(held, 'member')} on hold stayed: `rollout hold --release`, and roll back again" if held else "",
         f"; {failed} could not be rolled back, see the members; to try them again, roll back again" if failed else "",

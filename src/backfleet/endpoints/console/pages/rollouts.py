@@ -36,9 +36,9 @@ ACTIONS: Final = {
 OFFERED: Final = {
     "draft": ("start", "cancel"),
     "awaiting_approval": ("approve", "pause", "cancel"),
-    "scheduled": ("start", "pause", "cancel"),
-    "running": ("approve", "pause", "roll-back", "cancel"),
-    "paused": ("resume", "roll-back", "cancel"),
+    "scheduled": ("pause", "cancel"),
+    "running": ("resume", "pause", "retry", "roll-back", "cancel"),
+    "paused": ("resume", "retry", "roll-back", "cancel"),
     "halted": ("resume", "retry", "roll-back", "cancel"),
     "completed": ("roll-back",),
     "cancelled": ("roll-back",),
@@ -48,8 +48,8 @@ OFFERED: Final = {
 """The buttons of each state; the server decides what may be done."""
 
 
-STILL_THERE: Final = ("Succeeded", "Verifying", "Lost", "Expired", "Failed")
-"""The counts of members that may have what the rollout gave them."""
+TRIED_AGAIN: Final = ("Failed", "RolledBack", "Lost", "Skipped", "Expired")
+"""The counts of members that ended without success."""
 
 
 async def show_rollouts(visit: Visit) -> web.StreamResponse:
@@ -89,11 +89,13 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
 
 
 def _offered(rollout: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the buttons for a rollout: only one that changed clients can be rolled back."""
-    offered = OFFERED.get(rollout["State"], ())
-    if rollout["State"] == "rolled_back" and not any(ring[name] for ring in rollout["Rings"] for name in STILL_THERE):
-        return ()  # all of it went back, and not one ring of several
-    return tuple(each for each in offered if each != "roll-back" or rollout["Kind"] in ("upgrade", "settings"))
+    """Return the buttons for a rollout: those that would do something, as far as its counts tell. Pure."""
+    fits = {
+        "roll-back": rollout["CanGoBack"],
+        "retry": any(ring[name] for ring in rollout["Rings"] for name in TRIED_AGAIN),
+        "resume": rollout["State"] != "running" or rollout["WaitsFor"].startswith("manual:"),
+    }
+    return tuple(each for each in OFFERED.get(rollout["State"], ()) if fits.get(each, True))
 
 
 async def act(visit: Visit) -> web.StreamResponse:
@@ -165,7 +167,7 @@ def gates_of(policy: str) -> dict[str, list[dict[str, str]]]:
 def approvable(rollout: Mapping[str, Any], gates: Mapping[str, list[dict[str, str]]]) -> set[str]:
     """Return the rings that wait for an approval, or will. Pure."""
     waiting = {ring["Name"] for ring in rollout["Rings"] if ring["State"] == "pending"}
-    if "approve" not in OFFERED.get(rollout["State"], ()):
+    if rollout["State"] not in ("awaiting_approval", "running"):
         return set()
     return {name for name in waiting if any(gate["kind"] == "approval" for gate in gates.get(name, []))}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from backfleet import rollouts
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
-from backfleet.operations.backfleet.rollouts.creating import by, one_rollout
+from backfleet.operations.backfleet.rollouts.creating import by, one_rollout, reachable_within
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutRingNotFound, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.rollouts import RolloutRecord
@@ -85,8 +85,15 @@ def pause_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
     errors=ERRORS,
 )
 def resume_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
-    """Let a paused or halted rollout go on, or confirm the manual gate that it waits for."""
-    return _act(call, asked.rollout_id, lambda tx, record: rollouts.resume(tx, record, by(call)))
+    """Let a paused or halted rollout go on, or confirm the manual gate that it waits for.
+
+    One that would halt again at once is refused: its failures count until they are tried again (RetryRolloutMembers).
+    """
+
+    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
+        return rollouts.resume(tx, record, by(call), reachable_within=reachable_within(call))
+
+    return _act(call, asked.rollout_id, act)
 
 
 @operation(
@@ -107,16 +114,24 @@ def cancel_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
     "ApproveRollout",
     action="backfleet:ApproveRollout",
     resources=one_rollout,
-    answer=ROLLOUT,
+    answer={**ROLLOUT, "Ring": str, "Agreed": int, "Wanted": int, "CountedBefore": bool},
     errors=ERRORS,
 )
 def approve_rollout(call: Call, asked: OneRing) -> dict[str, Any]:
-    """Approve a ring, by default the next one that asks. Author and starter cannot, and one person counts once."""
+    """Approve a ring, by default the next one that asks. Author and starter cannot, and one person counts once.
 
-    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
-        return rollouts.approve(tx, record, by(call), ring=_number_of(record, asked.ring))
-
-    return _act(call, asked.rollout_id, act)
+    The answer has the Ring, how many persons Agreed so far, how many are Wanted, and whether this one CountedBefore.
+    """
+    with refusals(), call.services.database.transaction() as tx:
+        record = rollouts.find(tx, call.account_id, asked.rollout_id, locks=True)
+        done = rollouts.approve(tx, record, by(call), ring=_number_of(record, asked.ring))
+        return {
+            **rollout_answer(rollouts.view(tx, [done.record], call.now)[0]),
+            "Ring": done.ring,
+            "Agreed": done.agreed,
+            "Wanted": done.wanted,
+            "CountedBefore": done.counted_before,
+        }
 
 
 @operation(
@@ -128,7 +143,10 @@ def approve_rollout(call: Call, asked: OneRing) -> dict[str, Any]:
     errors=ERRORS,
 )
 def roll_back_rollout(call: Call, asked: OneRing) -> dict[str, Any]:
-    """Take every member, or those of one ring, back to the version that it had."""
+    """Take every member, or those of one ring, back to the version that it had.
+
+    Refused where no member may have what the rollout brings, as CanGoBack tells.
+    """
 
     def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
         return rollouts.roll_back(tx, record, by(call), ring=_number_of(record, asked.ring))

@@ -48,6 +48,7 @@ ROLLOUT: Final = {
     "Failures": Maybe(int),
     "ExpectedEndTime": Maybe(int),
     "ExpectedEndReason": str,
+    "CanGoBack": bool,
     "Waits": [{"For": str, "Members": int}],
     "Rings": [RING],
 }
@@ -114,6 +115,7 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "Failures": None if figures.budget is None else figures.budget.failed,
         "ExpectedEndTime": seconds(figures.expected.at),
         "ExpectedEndReason": figures.expected.why,
+        "CanGoBack": shown.can_go_back,
         "Waits": [{"For": what, "Members": number} for what, number in record.waiting.items()],
         "Rings": [
             {

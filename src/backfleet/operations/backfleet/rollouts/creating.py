@@ -259,7 +259,10 @@ def _create(tx: Transaction, call: Call, asked: CreateRollout) -> dict[str, Any]
     errors=ERRORS,
 )
 def start_rollout(call: Call, asked: StartRollout) -> dict[str, Any]:
-    """Start a draft, or have it start later. Every member is judged as whoever starts it."""
+    """Start a draft, or have it start later. Every member is judged as whoever starts it.
+
+    Refused with a fault `start`, as CreateRollout with Start is, where whoever starts it may not move its members.
+    """
     with refusals(), call.services.database.transaction() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id, locks=True)
         record = rollouts.start(tx, record, by(call), start_at=moment(asked.start_time))

@@ -74,9 +74,10 @@ class RolloutNameInUse(ApiError):
     code = "RolloutNameInUse"
     status = 409
 
-    def __init__(self, rollout_id: str) -> None:
+    def __init__(self, rollout_id: str, *, goes_back: bool) -> None:
+        state, first = ("goes back", "Wait for its end") if goes_back else ("has not ended", "Cancel it")
         super().__init__(
-            f"Rollout {rollout_id} has this name and another policy, and has not ended. Cancel it, or change the name."
+            f"Rollout {rollout_id} has this name and another policy, and {state}. {first}, or change the name."
         )
 
 
@@ -107,6 +108,6 @@ def refusals() -> Iterator[None]:
     except rollouts.NotNow as problem:
         raise IncorrectRolloutState(str(problem)) from None
     except rollouts.NameTaken as problem:
-        raise RolloutNameInUse(str(problem)) from None
+        raise RolloutNameInUse(str(problem), goes_back=problem.goes_back) from None
     except rollouts.NotAnApprover as problem:
         raise NotAnApprover(str(problem)) from None
