@@ -1,7 +1,7 @@
 """Prepared statements, on both engines alike: they do what SQLAlchemy does with the same statement."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,7 @@ class Kind(StrEnum):
     """Values that are strings of a subclass, as modules store them."""
 
     ONE = "a"
+    MANY = "many"
 
 
 @pytest.fixture
@@ -112,6 +113,27 @@ def test_rows_by_columns_are_added_like_rows_by_name(things: Database, now: date
         tx.add_rows(THINGS, columns, [(now, "f", True), (now, "a", True)])
     with things.reading() as tx:
         assert tx.rows(Prepared(AMONG), {"ids": ["f"]}) == []
+
+
+def test_rows_that_have_much_in_common_are_stored_each(things: Database, now: datetime) -> None:
+    """Equal moments, none, and members of an enumeration beside text: all come back as they are, also many at once."""
+    later = now + timedelta(seconds=1)
+    added = [
+        (Kind.MANY if number == 0 else f"m{number}", [now, later, None][number % 3], number % 2 == 0)
+        for number in range(9)
+    ]
+    with things.transaction() as tx:
+        tx.add_rows(THINGS, ("id", "at", "done"), added)
+    with things.reading() as tx:
+        found = tx.rows(Prepared(AMONG), {"ids": [row[0] for row in added]})
+    assert sorted((row.id, row.at, row.done) for row in found) == sorted((str(id_), *rest) for id_, *rest in added)
+
+
+def test_moments_without_a_zone_are_refused_among_many(things: Database, now: datetime) -> None:
+    """As one alone is."""
+    moments = [now] * 5 + [now.replace(tzinfo=None)]
+    with pytest.raises(ValueError, match="time zone"), things.transaction() as tx:
+        tx.add_rows(THINGS, ("id", "at"), [(f"m{number}", moment) for number, moment in enumerate(moments)])
 
 
 def test_a_missing_value_is_refused(things: Database) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,6 +24,15 @@ def test_a_result_carries_its_request_id() -> None:
     assert found.status == 200
     assert found.headers["x-acs-request-id"] == ID
     assert found.headers["Content-Type"] == "application/json;charset=utf-8"
+
+
+def test_a_field_without_a_value_is_left_out_beside_text_that_looks_like_none() -> None:
+    """Text stays as it is; a list keeps its places; and a mapping of any kind is an object."""
+    result = {"A": "null", "B": None, "C": [None, "null"], "D": MappingProxyType({"E": None, "F": ("null",)})}
+    found = answers.success("Act", result, ID, xml=False)
+    assert json.loads(found.body) == {"RequestId": ID, "A": "null", "C": [None, "null"], "D": {"F": ["null"]}}
+    proxy = answers.success("Act", {"D": MappingProxyType({"F": 1})}, ID, xml=False)
+    assert json.loads(proxy.body) == {"RequestId": ID, "D": {"F": 1}}
 
 
 def test_xml_repeats_the_elements_of_a_list() -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -237,6 +237,12 @@ def test_percent_encoding_can_be_decoded(text: str) -> None:
 def test_percent_encoding_is_that_of_the_protocol() -> None:
     """The four characters that library encoders get wrong, and upper-case hex."""
     assert signing.percent_encode("~ *+/é") == "~%20%2A%2B%2F%C3%A9"
+
+
+@pytest.mark.parametrize("text", ["%", "%25", '["i-1","i-2%"]', "é%é", "%C3%A9", "".join(map(chr, range(256)))])
+def test_percent_encoding_is_that_of_the_library(text: str) -> None:
+    """With few kinds of characters and with many, and where the text is encoded already."""
+    assert signing.percent_encode(text) == quote(text, safe="-_.~")
 
 
 @given(some_parameters)

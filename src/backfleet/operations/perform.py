@@ -6,7 +6,6 @@ body is read: its endpoint calls `admit`, and `run` once the file is there. The 
 without throttling and threads.
 """
 
-import asyncio
 import errno
 import json
 import logging
@@ -32,6 +31,7 @@ from backfleet.operations.errors import RegionNotFound
 from backfleet.operations.refusals import COUNTED, Refusals
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import Transaction, Trouble, Unavailable
+from backfleet.threads import in_thread
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
 from backfleet.wire.parameters import parameters_of
@@ -117,7 +117,7 @@ class Performer:
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run blocking work in one of the threads and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await in_thread(self._threads, work)
 
     def close(self) -> None:
         """Accept no more work."""

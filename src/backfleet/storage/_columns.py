@@ -1,6 +1,6 @@
 """The column types that behave alike on both engines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,19 @@ def to_moment(value: Any) -> datetime | None:
 def to_moments(values: Iterable[Any]) -> list[datetime | None]:
     """Return the moments of what is stored in a column."""
     return [None if value is None else datetime.fromtimestamp(value / 1000, UTC) for value in values]
+
+
+class _Stored(dict[Any, Any]):
+    """Moments as they are stored: rows that are written together have the same ones, mostly."""
+
+    def __missing__(self, value: datetime) -> int | None:
+        found = self[value] = to_milliseconds(value)
+        return found
+
+
+def each_to_milliseconds(values: Iterable[datetime | None]) -> Iterator[int | None]:
+    """Yield the moments of a column as they are stored. Raises ValueError as `to_milliseconds`."""
+    return map(_Stored({None: None}).__getitem__, values)
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

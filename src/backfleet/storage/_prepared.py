@@ -7,6 +7,7 @@ what it found at the first execution: the text, where each value goes, and how v
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from itertools import repeat
 from typing import Any, Final, TypeVar
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
-from backfleet.storage._columns import Moment, to_milliseconds, to_moments
+from backfleet.storage._columns import Moment, each_to_milliseconds, to_milliseconds, to_moments
 
 Values = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -53,12 +54,12 @@ class _Text:
         """Return what the driver is given for rows whose values are in the order of their names."""
         return self._of_columns(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
-    def _of_columns(self, given: Mapping[str, Iterable[Any]]) -> list[Any]:
+    def _of_columns(self, given: Mapping[str, Sequence[Any]]) -> list[Any]:
         named = isinstance(self.constants, dict)
         constants = self.constants if isinstance(self.constants, dict) else dict(enumerate(self.constants))
         columns: dict[Any, Iterable[Any]] = {place: repeat(value) for place, value in constants.items()}
         for place, name, convert in self.places:
-            columns[place] = given[name] if convert is None else map(convert, given[name])
+            columns[place] = _as_driver_takes(given[name]) if convert is None else _each(convert)(given[name])
         rows = zip(*columns.values(), strict=False)  # those of constants have no end
         return [dict(zip(columns, row, strict=True)) for row in rows] if named else list(rows)
 
@@ -188,9 +189,21 @@ def _of_column(kind: Any, dialect: sa.Dialect, code: Any) -> Callable[[Iterable[
     return None if convert is None else partial(map, convert)
 
 
+def _as_driver_takes(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a column with plain text if its first value is a member of an enumeration: drivers adapt each of them."""
+    if not isinstance(values[0], StrEnum):
+        return values
+    return [value.value if isinstance(value, StrEnum) else value for value in values]
+
+
+def _each(convert: Convert) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Return what converts each value of a column."""
+    return each_to_milliseconds if convert is to_milliseconds else partial(map, convert)
+
+
 def _is_watched(connection: sa.Connection) -> bool:
     """Return whether somebody listens to what is executed: then SQLAlchemy executes it, and calls them."""
-    listeners = connection.dispatch
+    listeners = connection.engine.dispatch  # a connection's own has to be made for each one first
     return bool(listeners.before_cursor_execute or listeners.after_cursor_execute)
 
 

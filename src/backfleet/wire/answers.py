@@ -15,6 +15,7 @@ LONGEST_HOST = 255  # characters of HostId
 CARRIAGE_RETURN = {"\r": "&#13;"}  # XML readers take a bare one for a line feed
 PLAIN = frozenset({str, int, bool, float})
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict)  # of a Mapping that is no dict
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -52,11 +53,12 @@ def _render(status: int, root: str, value: Mapping[str, Any], request_id: str, *
         "Content-Type": XML_TYPE if xml else JSON_TYPE,
         "Cache-Control": "no-store",  # answers to a GET may hold secrets
     }
-    kept = _without_none(value)
     if xml:
-        text = f'<?xml version="1.0" encoding="UTF-8"?>{_element(root, kept)}'
+        text = f'<?xml version="1.0" encoding="UTF-8"?>{_element(root, _without_none(value))}'
     else:
-        text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+        text = _JSON.encode(value)
+        if "null" in text:  # rarely: to write an answer twice takes less than to look at each member of all of them
+            text = _JSON.encode(_without_none(value))
     # An error may repeat what came in; half a character in that must not break the answer.
     return WireAnswer(status, text.encode(errors="replace"), headers)
 

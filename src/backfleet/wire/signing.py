@@ -7,6 +7,7 @@ Source: RPC request structure and signature, V1 (SignatureVersion 1.0) and V3 (A
 import base64
 import hashlib
 import hmac
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -27,6 +28,10 @@ MUST_BE_SIGNED: Final = frozenset(
 `host` is not among them: the Java core never signs it, and the cloud takes that.
 """
 
+UNRESERVED: Final = string.ascii_letters.encode() + string.digits.encode() + b"-_.~"
+PERCENT: Final = ord("%")
+FEW_KINDS: Final = 16
+
 EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
 """The value of x-acs-content-sha256 for an empty body."""
 
@@ -44,8 +49,19 @@ class UnknownScheme(MalformedSignature):
 
 
 def percent_encode(text: str) -> str:
-    """Encode a text by RFC 3986: unreserved characters stay, every other byte of the UTF-8 becomes %XX."""
-    return quote(text, safe="-_.~")
+    """Encode a text by RFC 3986: unreserved characters stay, every other byte of the UTF-8 becomes %XX.
+
+    The library does it byte by byte. A list of a hundred ids has thousands of bytes, but only a few kinds of them.
+    """
+    encoded = text.encode()
+    others = set(encoded.translate(None, UNRESERVED))
+    if len(others) > FEW_KINDS:  # each costs a pass over the text
+        return quote(text, safe="-_.~")
+    if PERCENT in others:  # first, for the others bring more
+        encoded = encoded.replace(b"%", b"%25")
+    for byte in others - {PERCENT}:
+        encoded = encoded.replace(bytes((byte,)), b"%%%02X" % byte)
+    return encoded.decode("ascii")
 
 
 def canonical_query(parameters: Parameters) -> str:

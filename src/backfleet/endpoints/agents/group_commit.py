@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.storage import Database, Transaction
+from backfleet.threads import in_thread
 
 MOST_AT_ONCE = 100  # writes in one transaction
 
@@ -61,10 +63,9 @@ class GroupCommit:
             self._running = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            results = await loop.run_in_executor(self._threads, self._write_batch, batch)
+            results = await in_thread(self._threads, partial(self._write_batch, batch))
             for write, result in zip(batch, results, strict=True):
                 if write.result.done():  # the request was cancelled
                     continue

@@ -18,6 +18,7 @@ from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
+from backfleet.threads import in_thread
 
 BODY_SECONDS = 20.0
 
@@ -51,7 +52,7 @@ class Node:
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run blocking work in a thread and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        return await in_thread(self.threads, work)
 
 
 async def read_body(request: web.Request) -> bytes:

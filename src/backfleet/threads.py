@@ -1,0 +1,48 @@
+"""Blocking work of a coroutine, done in a thread."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def in_thread(threads: Executor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+    """Have blocking work done in a thread. The future gets its result, or what it raised.
+
+    It does what `loop.run_in_executor` does, which has the result handed on from one future to another. Work whose
+    future was cancelled when its turn comes is not begun.
+
+    Raises:
+        RuntimeError: the threads accept no more work.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+    threads.submit(_do, [loop, future, work])
+    return future
+
+
+def _do(given: list[Any]) -> None:
+    """Do the work of a future, which no frame of this thread may have then: what is raised has the frames."""
+    loop, future, work = given
+    given.clear()
+    if future.cancelled():
+        return
+    try:
+        result = work()
+    except BaseException as problem:  # noqa: BLE001 - raised again where the work is waited for
+        loop.call_soon_threadsafe(_fail, future, problem)
+        del future
+    else:
+        loop.call_soon_threadsafe(_complete, future, result)
+
+
+def _complete(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():  # else nobody waits for it any more
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", problem: BaseException) -> None:
+    if not future.done():
+        future.set_exception(problem)
