@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from backfleet import rollouts
+from backfleet import fleet, rollouts
 from rollouts.fleet import POLICY, Fleet, rolls_back
 from rollouts.test_halts import AT_ONCE
 from upgrades.helpers import report_of
@@ -223,3 +223,19 @@ def test_members_that_had_it_already_are_counted_by_the_roll_back(hosts: Fleet) 
     assert hosts.run(rollout)["Reason"] == (
         "the rollout was rolled back: 2 members; 1 member had it already, and kept it"
     )
+
+
+def test_a_member_that_is_said_to_have_the_version_goes_back_to_the_one_before(hosts: Fleet) -> None:
+    """Somebody brought it by hand, and the host was set back since, which its record does not say."""
+    hosts.grow(4)
+    rollout = hosts.roll_out(text=GATED)
+    hosts.run(rollout, 5)
+    client = next(each for each, found in hosts.members(rollout).items() if found["Ring"] == "rest")
+    with hosts.helpers.transaction() as tx:
+        fleet.set_clients(tx, [fleet.Change(client, version="2.0")], now=hosts.now)
+    hosts.ask("ResumeRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "completed"
+    assert hosts.members(rollout)[client]["FromVersion"] == "1.0"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    assert hosts.run(rollout)["State"] == "rolled_back"
+    assert hosts.helpers.client(client).version == "1.0"

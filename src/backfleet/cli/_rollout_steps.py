@@ -15,8 +15,8 @@ _ASKS: Final = {
     "approval:": "ring {ring} waits for an approval: `backfleet rollout approve {id} --ring {ring}`, by somebody who "
     "neither wrote the policy nor started it",
     "manual:": "ring {ring} waits for a person: `backfleet rollout resume {id}` lets it start",
-    "ring ": "`backfleet rollout retry {id}` tries again who ended without success, `hold {id} NAME --release` lets in "
-    "who is held, `cancel {id}` ends it",
+    "no success:": "`backfleet rollout retry {id}` tries again who ended without success, `hold {id} NAME --release` "
+    "lets in who is held, `cancel {id}` ends it",
 }
 """By how what a running rollout waits for begins."""
 
@@ -31,5 +31,8 @@ def next_step(found: dict[str, Any]) -> str:
         back = _BACK if found.get("CanGoBack", True) else ""  # an older server does not say it
         return NEEDS_SOMEBODY[found["State"]].format(id=found["RolloutId"], back=back.format(id=found["RolloutId"]))
     waiting = (ring["Name"] for ring in found["Rings"] if ring["State"] == "pending")
-    asks = next((text for begin, text in _ASKS.items() if found["WaitsFor"].startswith(begin)), "")
+    waits_for = found["WaitsFor"]
+    if " has no member that succeeded" in waits_for:
+        waits_for = "no success:"
+    asks = next((text for begin, text in _ASKS.items() if waits_for.startswith(begin)), "")
     return asks.format(id=found["RolloutId"], ring=next(waiting, "")) if found["State"] == "running" else ""

@@ -23,8 +23,14 @@ def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) 
     return found
 
 
-def open_in_older(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
-    """Return which rollout that started before this one may still move each of its members that have not begun."""
+def open_in_older(tx: Transaction, record: RolloutRecord, client_ids: Sequence[str] = ()) -> dict[str, str]:
+    """Return which rollout that started before this one may still move each of its members that have not begun.
+
+    Args:
+        tx: the transaction to read in.
+        record: the rollout.
+        client_ids: ask for these members only, at most a page of them; none = for all.
+    """
     if record.started_at is None:
         return {}
     of, ours = rollouts.c, members.alias("ours")
@@ -40,7 +46,8 @@ def open_in_older(tx: Transaction, record: RolloutRecord) -> dict[str, str]:
     if tx.first(sa.select(of.id).where(older)) is None:  # as nearly always
         return {}
     pending = sa.and_(ours.c.rollout_id == record.id, ours.c.state == MemberState.PENDING)
-    here = members.c.client_id.in_(sa.select(ours.c.client_id).where(pending))
+    named = [ours.c.client_id.in_(client_ids)] if client_ids else []
+    here = members.c.client_id.in_(sa.select(ours.c.client_id).where(pending, *named))
     query = _open_members().where(here, older).order_by(of.started_at.desc(), of.id.desc())  # the oldest is last
     return {row.client_id: row.rollout_id for row in tx.rows(query)}
 

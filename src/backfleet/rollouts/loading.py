@@ -36,6 +36,7 @@ class Loaded:
     revision: int
     board: Board
     sent: dict[str, Sent]
+    movers_at: datetime | None = None  # when other rollouts of its clients were looked for
     newcomers_at: datetime | None = None  # when the fleet was last read for clients that came in
 
     def record_of(self, client_id: str) -> MemberRecord:

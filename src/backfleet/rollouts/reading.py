@@ -6,11 +6,10 @@ from datetime import datetime
 
 from backfleet import fleet
 from backfleet.paging import Listing, Page
-from backfleet.rollouts import _store
+from backfleet.rollouts import _overlaps, _store
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
-from backfleet.rollouts.overlapping import movers_of
 from backfleet.rollouts.pinning import pins_of
 from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
@@ -103,7 +102,7 @@ def members(
     found = _store.members_page(tx, record.id, ring, wanted, page)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
     pinned = pins_of(tx, record, [each.member for each in found.items], now=now)
-    movers = movers_of(tx, record)
+    movers = _overlaps.open_in_older(tx, record, [each.member.client_id for each in found.items])
     here = [
         replace(
             each,

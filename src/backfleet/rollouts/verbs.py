@@ -12,7 +12,7 @@ from backfleet.rollouts.judging import judge_for, judge_of_starter, start_fault
 from backfleet.rollouts.loading import Loaded, load_outline
 from backfleet.rollouts.model import Signals
 from backfleet.rollouts.planning import overlaps
-from backfleet.rollouts.policy import PolicyRefused
+from backfleet.rollouts.policy import Manual, PolicyRefused
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.signals import read_signals
 from backfleet.rollouts.states import RolloutState
@@ -37,6 +37,7 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
     if (start_at or by.now) >= record.deadline:
         raise NotNow(f"its deadline is {record.deadline:%Y-%m-%d %H:%M} UTC; apply a policy with a later one")
     faults = start_fault(judge_for(by.judge(tx), record.kind), record.id, "have it started by somebody who may")
+    _store.take_turn(tx, record.account_id, record.region)
     faults += overlaps(tx, record.document, _some_members.ids_of(tx, record.id), record.id)
     if faults:
         raise PolicyRefused(faults)
@@ -83,11 +84,13 @@ def resume(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 
 def _confirmed(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """Confirm the manual check that a rollout waits for. Raises NotNow: it waits for none."""
-    loaded, signals = _as_of_now(tx, record, by)
     ring = waiting_ring(record)
+    if ring is None or not any(isinstance(check, Manual) for check in record.document.rings[ring].checks):
+        raise not_now(tx, record, "it is running, and waits for no manual gate")
+    loaded, signals = _as_of_now(tx, record, by)
     if ring in signals.resumed:
         return record  # sent twice
-    if ring is None or ring != ring_for_a_person(record.rollout(), loaded.board, signals, by.now):
+    if ring != ring_for_a_person(record.rollout(), loaded.board, signals, by.now):
         raise not_now(tx, record, "it is running, and waits for no manual gate")
     _answers.confirm_ring(tx, record.id, ring, by.now)
     event = by_person(tx, by, "resumed", f"manual check of ring {record.ring_names[ring]}")

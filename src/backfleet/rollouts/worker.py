@@ -124,7 +124,7 @@ def decide_once(
     _store.drop_members(tx, record.id, gone)
     came = take_in(tx, record, loaded, now=now, draw=context.draw, reachable_within=within)
     refresh_pins(tx, record, loaded, now=now)
-    refresh_overlaps(tx, record, loaded)
+    refresh_overlaps(tx, record, loaded, now=now)
     rollout, timetable = record.rollout(), timetable_of(tx, record)
     judge = judge_of_starter(tx, record, context.read_judge, now)
     signals = read_signals(tx, record, loaded, judge, now)
@@ -191,21 +191,23 @@ def _apply_moves(
         )
         loaded.sent.update(sent)
         if action is Action.MOVE:
-            _note_origins(loaded, sent)
+            _note_origins(record, loaded, sent)
     due = loaded.board.due()
     waiting = [member.client_id for member in due if member.state is MemberState.VERIFYING]  # its failed backup counts
     changed = dict.fromkeys([*(move.client_id for move in decision.moves), *waiting])
     _store.change_members(tx, record.id, [loaded.record_of(client_id) for client_id in changed])
 
 
-def _note_origins(loaded: Loaded, sent: Mapping[str, Sent]) -> None:
+def _note_origins(record: RolloutRecord, loaded: Loaded, sent: Mapping[str, Sent]) -> None:
     """Note the version that a member has as its first order leaves: that is where it goes back to.
 
-    Others may have moved it since the rollout was created. One that may have the target already keeps what it had.
+    Others may have moved it since the rollout was created. One that may have the target already, or is said to have it,
+    keeps what it had.
     """
     for client_id, each in sent.items():
         member = loaded.board[client_id]
-        if member.given_at is None and each.from_version and each.from_version != member.from_version:
+        is_new = each.from_version not in ("", member.from_version, record.target_version)
+        if member.given_at is None and is_new:
             loaded.board.put(member._replace(from_version=each.from_version))
 
 

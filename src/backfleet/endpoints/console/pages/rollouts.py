@@ -40,6 +40,7 @@ OFFERED: Final = {
     "running": ("resume", "pause", "retry", "roll-back", "cancel"),
     "paused": ("resume", "retry", "roll-back", "cancel"),
     "halted": ("resume", "retry", "roll-back", "cancel"),
+    "rolling_back": ("roll-back",),
     "completed": ("roll-back",),
     "cancelled": ("roll-back",),
     "expired": ("roll-back",),
