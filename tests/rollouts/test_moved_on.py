@@ -239,3 +239,26 @@ def test_a_member_that_is_said_to_have_the_version_goes_back_to_the_one_before(h
     hosts.ask("RollBackRollout", RolloutId=rollout)
     assert hosts.run(rollout)["State"] == "rolled_back"
     assert hosts.helpers.client(client).version == "1.0"
+
+
+def test_a_client_that_another_rollout_is_moving_goes_back_after_that(hosts: Fleet) -> None:
+    """Its order to go back meets the other one: it is sent again, and the rollout goes on back until then."""
+    hosts.env.release("3.0")
+    clients = hosts.grow(4)
+    first = hosts.roll_out()
+    assert hosts.run(first)["State"] == "completed"
+    hosts.silent |= {hosts.instance_of(client) for client in clients}
+    second = hosts.roll_out(text=AT_ONCE.replace("2.0", "3.0"))
+    hosts.at += 1
+    hosts.decide()
+    hosts.ask("RollBackRollout", RolloutId=first)
+    hosts.step()
+    assert hosts.show(first)["State"] == "rolling_back"
+    found = hosts.members(first)[clients[0]]
+    assert (found["ErrorCode"], "it goes back after that" in found["Reason"]) == ("UpgradeInProgress", True)
+    hosts.ask("CancelRollout", RolloutId=second)  # its orders are withdrawn: nobody has fetched them
+    hosts.silent.clear()
+    for _ in range(4):
+        hosts.step(30)
+    assert hosts.run(first)["Reason"] == "the rollout was rolled back: 4 members"
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}

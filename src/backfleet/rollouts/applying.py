@@ -33,7 +33,7 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
         "reason": move.why,
         "code": move.code,
         "not_before": move.not_before,
-        "rolled_back_once": member.rolled_back_once or to is _M.ROLLING_BACK,
+        "rolled_back_once": _sent_back_once(member, move),
         "given_at": given_at(member, to),
         "ended": member.ended if to in (_M.PENDING, _M.UPGRADING) else None,
     }
@@ -46,6 +46,12 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
     if to is _M.UPGRADING:
         facts |= {"attempts": member.attempts + 1, "first_run": FirstRun.NONE, "rolled_back_once": False}
     return member.changed(facts)
+
+
+def _sent_back_once(member: Member, move: Move) -> bool:
+    """Return whether an order to go back was sent that counts: one that met another task is sent again."""
+    is_sent_again = move.to is _M.FAILED and move.not_before is not None
+    return move.to is _M.ROLLING_BACK or (member.rolled_back_once and not is_sent_again)
 
 
 def given_at(member: Member, to: MemberState) -> datetime | None:

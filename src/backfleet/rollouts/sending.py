@@ -120,7 +120,7 @@ def send_orders(
     found = fleet.resolve(tx, record.account_id, record.region, [], client_ids)
     refusals = _Refusals.read(tx, record, action, found, judge, now)
     targets = []
-    for client_id, goal in goals.items():
+    for client_id, goal in sorted(goals.items()):  # in one order over all tasks: others may lock the same clients
         client = found.clients.get(client_id)
         if client is None:
             targets.append(upgrades.unknown_client(client_id))

@@ -11,6 +11,9 @@ from backfleet.rollouts.strategy.beginning import Timetable, last_begin
 from backfleet.rollouts.strategy.tally import Tally
 
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
+ASK_MOVED_AGAIN: Final = timedelta(minutes=1)
+MOVED_BY_ANOTHER: Final = "UpgradeInProgress"
+"""The code of an order that met another task for its client: that ends within its own time."""
 LONGEST_PAUSE: Final = timedelta(hours=1)  # between two orders for a busy host
 DEFAULT_FIRST_RUN_HOURS: Final = 48.0
 _STAYS: Final = "; the client stays, as there is no version to go back to: `backfleet client uninstall` removes it"
@@ -83,13 +86,13 @@ def end_orders(tally: Tally, timetable: Timetable) -> None:
         elif member.state is MemberState.UPGRADING:
             tally.move(member, _after_order(tally, timetable, member, waits=member.ring in waiting))
         elif member.state is MemberState.ROLLING_BACK:
-            tally.move(member, _after_roll_back(member))
+            tally.move(member, _after_roll_back(tally, member))
         elif member.state is MemberState.VERIFYING:
             why = f"{first_backup(policy)} succeeded"
             tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, why))
         elif _is_known_after_all(policy, member):
             late = (
-                _after_roll_back(member)
+                _after_roll_back(tally, member)
                 if member.rolled_back_once
                 else _after_order(tally, timetable, member, late=True)
             )
@@ -165,11 +168,14 @@ def _longest_pause(tally: Tally, timetable: Timetable, member: Member) -> timede
     return max(ASK_BUSY_AGAIN, min(LONGEST_PAUSE, left / 2))
 
 
-def _after_roll_back(member: Member) -> Move:
+def _after_roll_back(tally: Tally, member: Member) -> Move:
     if member.end in (OrderEnd.SUCCEEDED, OrderEnd.ALREADY_THERE):
         return Move(member.client_id, MemberState.ROLLED_BACK, member.end_text or "rolled back by order", member.code)
     if member.end is OrderEnd.LOST:
         return Move(member.client_id, MemberState.LOST, member.end_text or "the host has not reported", member.code)
+    if member.code == MOVED_BY_ANOTHER and tally.rollout.state is RolloutState.ROLLING_BACK:
+        why, at = f"{member.end_text}; it goes back after that", tally.now + ASK_MOVED_AGAIN
+        return Move(member.client_id, MemberState.FAILED, why, member.code, not_before=at)
     return Move(member.client_id, MemberState.FAILED, f"it could not be rolled back: {member.end_text}", member.code)
 
 

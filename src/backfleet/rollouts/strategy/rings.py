@@ -10,7 +10,7 @@ from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.states import MAY_GO_BACK, MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before, has_arrived
-from backfleet.rollouts.strategy.ends import end_unbegun, failed_backup, given_before, may_have_it
+from backfleet.rollouts.strategy.ends import ASK_MOVED_AGAIN, end_unbegun, failed_backup, given_before, may_have_it
 from backfleet.rollouts.strategy.tally import Tally
 from backfleet_host.texts import counted
 
@@ -151,12 +151,16 @@ def roll_back_members(tally: Tally) -> None:
     """Roll back the members that may have the new version, within the pace; windows do not hold this up."""
     slots, _ = tally.free_in_flight()
     waits = 0
+    later = tally.now + ASK_MOVED_AGAIN
     for member in _going_back(tally):
         if slots <= 0:
             _wait_for_ends(tally)
             return
         may = tally.state_of(member) is member.state and not (member.rolled_back_once or member.is_held)
-        if may and not member.elsewhere and tally.blocked_by(member):
+        if may and member.not_before is not None and tally.now < member.not_before <= later:
+            waits += 1
+            tally.wake_at(member.not_before)
+        elif may and not member.elsewhere and tally.blocked_by(member):
             waits += 1
         elif may and not member.elsewhere:
             why = "the rollout is rolled back"
