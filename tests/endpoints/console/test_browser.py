@@ -78,7 +78,7 @@ def test_a_host_is_found_and_upgraded_and_a_rollout_is_approved_by_a_second_pers
     for button, then in (("Pause", "Resume"), ("Resume", "Pause")):
         bob.page.get_by_role("button", name=button, exact=True).click()
         expect(bob.page.get_by_role("button", name=then, exact=True)).to_be_visible()
-    bob.page.get_by_role("button", name="Approve", exact=True).click()
+    bob.page.get_by_role("button", name="Approve rest", exact=True).click()
     expect(bob.page.get_by_text("approved").first).to_be_visible()
     go_on(hosts, site)
     expect(page.get_by_text("3 members; 3 succeeded")).to_be_visible(timeout=60_000)

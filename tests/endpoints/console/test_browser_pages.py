@@ -130,7 +130,7 @@ def test_everything_but_live_updates_works_without_a_script(
     ann.go("/rollouts/new")
     page.get_by_label("Policy").fill(POLICY)
     page.get_by_role("button", name="Create and start").click()
-    for button in ("Pause", "Resume", "Roll back"):
+    for button in ("Pause", "Resume", "Cancel"):
         page.get_by_role("button", name=button, exact=True).click()
         expect(page.get_by_role("heading", name="courier to 2.0")).to_be_visible()
     ann.go("/explorer/sts/GetCallerIdentity")
