@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from aiohttp import web
@@ -49,6 +49,7 @@ from backfleet.siblings import Siblings, inherited_siblings
 from backfleet.sites import start_sites
 from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
+from backfleet.values import value_object
 from backfleet.workers import Worker, workers
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
@@ -62,7 +63,7 @@ TLS_READ_BYTES = 16 * 1024  # one TLS record
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Listeners:
     """The two bound sockets."""
 

@@ -14,7 +14,6 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from backfleet.values import value_object
 from backfleet_host.files import hold_lock, make_folder, write_file
 
 AUTHORITY_LIFE = timedelta(days=3650)
@@ -33,7 +33,7 @@ LOCK_SECONDS = 30.0  # to wait for another process that makes certificates; it t
 CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Certificates:
     """The files a TLS listener needs, and the one that clients trust."""
 

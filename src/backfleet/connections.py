@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import prometheus_client
 
+from backfleet.values import value_object
+
 RESERVED: Final = 256  # descriptors for the database, files and everything else
 PER_CONNECTION: Final = 4 / 3  # descriptors: a download has its file open, too
 MOST_DESCRIPTORS: Final = 1 << 20  # a higher limit costs memory in the kernel, for nothing
@@ -31,7 +33,7 @@ REFUSED = prometheus_client.Counter(
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Limits:
     """How many connections there may be, in all and from one address."""
 

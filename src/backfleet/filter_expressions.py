@@ -15,10 +15,11 @@ import difflib
 import operator
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Final
 
+from backfleet.values import value_object
 from backfleet_host.versions import SCHEMES, scheme_of
 
 HOST_VERSION: Final = "host_version"  # of the host program, whatever package the subject is of
@@ -51,7 +52,7 @@ class BadExpression(ValueError):
         return f"{self.text}\n{' ' * self.position}^"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Subject:
     """What an expression is asked about: its fields, its tags, and the name of the scheme of its versions."""
 
@@ -60,7 +61,7 @@ class Subject:
     scheme: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Comparison:
     name: str  # of a field, or the key of a tag
     is_tag: bool
@@ -85,7 +86,7 @@ class _Comparison:
         return found in self.values
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Not:
     inner: "_Node"
 
@@ -93,7 +94,7 @@ class _Not:
         return _opposite(self.inner.holds(subject))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _All:
     parts: tuple["_Node", ...]
 
@@ -101,7 +102,7 @@ class _All:
         return _opposite(_any_of([_opposite(part.holds(subject)) for part in self.parts]))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Any:
     parts: tuple["_Node", ...]
 
@@ -112,7 +113,7 @@ class _Any:
 _Node = _Comparison | _Not | _All | _Any
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Expression:
     """An expression that was read."""
 

@@ -9,10 +9,11 @@ do not work and send orders that no host can carry out. So the parts that need i
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+from backfleet.values import value_object
 
 FILE: Final = Path(__file__).parent / "backfleet-host.pyz"
 OLDEST_SUPPORTED: Final = "0.1.0"  # version on hosts: those that are older may fail orders of this server
@@ -39,7 +40,7 @@ def sha256() -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Binary:
     """A host program that needs no Python."""
 

@@ -5,13 +5,13 @@ of a call: `find` what the token is bound to, or do the work and `bind` its resu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from backfleet.storage import Conflict, Moment, Transaction, metadata
+from backfleet.values import value_object
 
 
 class TokenReused(Exception):
@@ -31,7 +31,7 @@ def token_table(name: str, result: sa.Column[Any]) -> sa.Table:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TokenStore:
     """The SQL on one table of ClientTokens; `result` names its column of results."""
 

@@ -1,15 +1,15 @@
 """What ties a process to the others: notifications, figures, and turns at SQLite. Part of the composition root."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from backfleet.figures import OwnFigures, show_all
 from backfleet.pubsub import PubSub, SiblingPubSub, open_pubsub
 from backfleet.siblings import Siblings
 from backfleet.storage import Turns, TurnsBetween
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Links:
     """The ties of one process.
 

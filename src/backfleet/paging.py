@@ -3,9 +3,10 @@
 Any part of the program may use it; it imports nothing of the product. A query takes a `Page` and returns a `Listing`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
+
+from backfleet.values import value_object
 
 LAST_PAGE = 1_000_000  # the highest page number that can be asked for
 
@@ -14,7 +15,7 @@ Position = tuple[datetime | int | str, ...]
 """Where a part of a list ended: what its last item is ordered by. It stays right whatever is added or deleted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Page:
     """The part of a list that is asked for: what comes after a position, or else the page of a number, from 1 on."""
 
@@ -28,7 +29,7 @@ class Page:
         return 0 if self.after is not None else (self.number - 1) * self.size
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Listing(Generic[Item]):
     """The items of one page, the number of items on all pages, and where this one ended if there are more."""
 

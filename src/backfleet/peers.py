@@ -7,12 +7,13 @@ X-Forwarded-Proto as nginx and HAProxy write them.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from backfleet.values import value_object
 
 X_FORWARDED, FORWARDED = "X-Forwarded-For", "Forwarded"
 
@@ -20,7 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Peer:
     """Where a request came from, and whether it came encrypted all the way to the first trusted proxy."""
 
@@ -31,7 +32,7 @@ class Peer:
 _PEER: Final = web.RequestKey("peer", Peer)  # where the middleware leaves what it found
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Hop:
     """What one proxy wrote of the one before it. None where it wrote nothing that can be read."""
 
@@ -39,7 +40,7 @@ class Hop:
     secure: bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Trust:
     """The networks of trusted proxies, and the header that they write."""
 

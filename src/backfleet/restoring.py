@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from backfleet.certificates import authority_file
 from backfleet.copies.model import FOLDERS
 from backfleet.settings import Settings
 from backfleet.storage import BadRows, Database, Transaction, is_new, load, open_database
+from backfleet.values import value_object
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 __all__ = ["Restored", "restore"]
@@ -39,7 +40,7 @@ __all__ = ["Restored", "restore"]
 FILLED: Final = "backfleet.db"  # the name of an SQLite file while it is filled
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Restored:
     """What was restored."""
 

@@ -6,9 +6,11 @@ A flag overrides the environment (`BACKFLEET_*`), which overrides the TOML file,
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
+
+from backfleet.values import value_object
 
 DEFAULT_HTTP, DEFAULT_HTTPS = "127.0.0.1:8080", "0.0.0.0:8443"
 PARTS = ("openapi", "console", "agents", "downloads", "workers")
@@ -30,7 +32,7 @@ class BadSetting(ValueError):
     """A setting cannot be used; the text names it, its value and where that came from."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Settings:
     """The settings in force. `origin` says for each name where its value came from."""
 

@@ -12,14 +12,15 @@ import contextlib
 import os
 import socket
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Final
+
+from backfleet.values import value_object
 
 VARIABLE: Final = "BACKFLEET_SIBLINGS"  # number:count:first descriptor
 LOCKS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Siblings:
     """What one process has of it.
 
@@ -46,7 +47,7 @@ class Siblings:
                 os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Shared:
     """All of it, as the parent holds it."""
 

@@ -6,7 +6,6 @@ import logging
 import socket
 import ssl
 import time
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from backfleet.peers import Trust, read_address
 from backfleet.proxy_protocol import SECONDS, NotProxied, read_header, trust_of
 from backfleet.settings import Settings
 from backfleet.sockets import BACKLOG
+from backfleet.values import value_object
 
 ACCEPTED_AT_ONCE: Final = 64  # so that open connections are served in between
 TLS_SECONDS: Final = 30.0  # for the handshake
@@ -27,7 +27,7 @@ SIBLINGS_SECONDS: Final = 0.2  # for which a full process leaves new connections
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Rules:
     """What holds for every connection of a listener.
 

@@ -16,11 +16,12 @@ import re
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from backfleet.settings import Settings
+from backfleet.values import value_object
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -41,7 +42,7 @@ _NANOSECONDS: Final = 1_000_000_000
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Span:
     """One part of a trace, over. Ids are in hexadecimal digits; a `parent_id` of "" begins the trace."""
 
@@ -56,7 +57,7 @@ class Span:
     is_from_outside: bool = False  # its parent is a caller's
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Parent:
     """A place in a trace that later parts hang from."""
 

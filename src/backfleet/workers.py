@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from backfleet.outbound import Destinations, read_secret
 from backfleet.pubsub import LONGEST_WAIT
 from backfleet.settings import Settings
 from backfleet.storage import Database
+from backfleet.values import value_object
 
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 VISITS = timedelta(seconds=1)  # between two looks for hosts that the server goes to
@@ -43,7 +44,7 @@ DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifi
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Worker:
     """One loop of this process: what it runs, the topic that ends its wait, the longest wait, and further topics."""
 

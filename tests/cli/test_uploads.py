@@ -33,13 +33,16 @@ def read_upload(connection: socket.socket) -> bytes:
     return body
 
 
+TLS_HELLO = b"\x16"  # the first byte of a connection that asks whether TLS is spoken here
+
+
 class Server:
-    """Treats each connection as the next behaviour says, and keeps the hashes of complete uploads."""
+    """Treats each upload as the next behaviour says, and keeps the hashes of complete ones and questions for TLS."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.hashes: list[str] = []
-        self.behaviours: list[Behaviour] = []
+        self.asked_for_tls = 0
         self._thread: threading.Thread | None = None
 
     @property
@@ -49,12 +52,20 @@ class Server:
     def behaves(self, *behaviours: Behaviour) -> None:
         def serve() -> None:
             for behaviour in behaviours:
-                connection, _ = self.listener.accept()
-                with connection:
+                with self.next_upload() as connection:
                     behaviour(connection)
 
         self._thread = threading.Thread(target=serve, daemon=True)
         self._thread.start()
+
+    def next_upload(self) -> socket.socket:
+        """Return the next connection that speaks HTTP. Those that ask for TLS are counted, and closed."""
+        while True:
+            connection, _ = self.listener.accept()
+            if connection.recv(1, socket.MSG_PEEK) != TLS_HELLO:
+                return connection
+            self.asked_for_tls += 1
+            connection.close()
 
     def takes(self, connection: socket.socket) -> None:
         self.hashes.append(hashlib.sha256(read_upload(connection)).hexdigest())
@@ -115,6 +126,7 @@ def test_a_broken_upload_begins_anew(server: Server, file: Path) -> None:
     assert sum(sent) == SIZE
     assert len([step for step in sent if step < 0]) <= len(reasons) == 2
     assert all("does not answer" in reason for reason in reasons)
+    assert server.asked_for_tls == 1, "whether the scheme is right is asked once, not in the way of each try"
 
 
 def test_an_upload_that_always_breaks_fails(server: Server, file: Path) -> None:

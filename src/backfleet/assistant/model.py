@@ -1,12 +1,13 @@
 """The nouns of the assistant: saved commands, invocations, and what became of them on each instance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from backfleet.assistant.schedules import Schedule, read_frequency
 from backfleet.assistant.states import Overall, Status
+from backfleet.values import value_object
 
 
 class Repeat(StrEnum):
@@ -23,7 +24,7 @@ class QuotaExceeded(Exception):
     """The account has as many commands, or has made as many invocations today, as it may."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SavedCommand:
     """A command that can be invoked. RunCommand makes one that is never saved."""
 
@@ -42,7 +43,7 @@ class SavedCommand:
     invoke_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InvocationOptions:
     """Where, when and how a command runs."""
 
@@ -56,7 +57,7 @@ class InvocationOptions:
     termination: str = "Process"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SentFile:
     """A file for instances; `content` as the caller sent it."""
 
@@ -69,7 +70,7 @@ class SentFile:
     overwrite: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Invocation:
     """One call of a command: its options, and the command as it was then."""
 
@@ -103,7 +104,7 @@ class Invocation:
         return read_frequency(self.frequency, since=self.created_at, timeout=timedelta(0), is_new=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Run:
     """One run of an invocation on one instance."""
 
@@ -125,7 +126,7 @@ class Run:
     undelivered: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Record:
     """What became of an invocation on one instance. `run` is the newest run; None before the first."""
 
@@ -143,7 +144,7 @@ class Record:
     run: Run | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CommandFilter:
     """A choice of saved commands; None and empty choose all. `*` in a text stands for any characters."""
 
@@ -154,7 +155,7 @@ class CommandFilter:
     tags: Sequence[tuple[str, str | None]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InvocationFilter:
     """A choice of invocations; None and empty choose all."""
 
@@ -170,7 +171,7 @@ class InvocationFilter:
     tags: Sequence[tuple[str, str | None]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RecordFilter:
     """A choice of records or runs; None and empty choose all."""
 
@@ -181,7 +182,7 @@ class RecordFilter:
     tags: Sequence[tuple[str, str | None]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Usage:
     """How much an instance was used: its last invocation, how many it had, and how many are going on."""
 

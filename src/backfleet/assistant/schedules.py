@@ -10,13 +10,14 @@ Source: ECS 2014-05-26, "Start scheduled or automatic Cloud Assistant tasks".
 import calendar
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
+
+from backfleet.values import value_object
 
 LEAST_RATE, MOST_RATE = timedelta(seconds=60), timedelta(days=7)
 LEAST_GAP = timedelta(seconds=10)  # between two runs by cron
@@ -54,7 +55,7 @@ class Schedule(Protocol):
         """Return the next time after a moment, in UTC; None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Rate:
     """A fixed interval between starts. The first run is one interval after `since`."""
 
@@ -66,7 +67,7 @@ class Rate:
         return self.since + self.every * max(1, (moment - self.since) // self.every + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class At:
     """One time."""
 
@@ -77,7 +78,7 @@ class At:
         return self.moment if moment < self.moment else None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Cron:
     """The times at which the clock of a zone matches the six fields, in these years.
 
@@ -139,7 +140,7 @@ class Cron:
         return self.nearest is None or found.day == _nearest_weekday(found.year, found.month, self.nearest)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Either:
     """The times of two schedules."""
 

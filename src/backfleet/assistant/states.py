@@ -4,11 +4,11 @@ Source: ECS 2014-05-26, "View execution results". It lists Success with Stopped 
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from backfleet.commands import Outcome, State
+from backfleet.values import value_object
 
 
 class Status(StrEnum):
@@ -80,7 +80,7 @@ _REFUSED: Final = {
 """The ErrorCode of an agent's refusal, by the parameter that it names; CommandNotApplicable for any other."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RunResult:
     """How one run goes, or how it ended."""
 

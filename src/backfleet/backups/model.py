@@ -1,8 +1,9 @@
 """Runs of clients. Plain values: no SQL."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from backfleet.values import value_object
 
 SUCCEEDED, FAILED, UNKNOWN = "succeeded", "failed", "unknown"
 """How a run ended; "" while it runs. Unknown: its host did not see the exit code. It never counts as well."""
@@ -13,7 +14,7 @@ MOST_RUNS: Final = 1000  # of one client that are kept
 KEPT: Final = timedelta(days=400)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ReportedRun:
     """One run as a host reports it, with times by this server's clock."""
 
@@ -29,7 +30,7 @@ class ReportedRun:
     is_backup: bool  # it makes a backup, and does not merely list or check some
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ClientRun:
     """One run of a client, as it is stored."""
 
@@ -49,7 +50,7 @@ class ClientRun:
     is_backup: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RunFilter:
     """Which runs are meant. None = all."""
 
@@ -63,7 +64,7 @@ class RunFilter:
     is_backup: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Results:
     """How many backups ended how."""
 
@@ -77,7 +78,7 @@ class Results:
         return self.succeeded + self.failed
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Overdue:
     """A client whose next backup did not begin when it usually does."""
 

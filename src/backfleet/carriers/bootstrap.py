@@ -15,10 +15,11 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from backfleet.values import value_object
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, Places
@@ -211,7 +212,7 @@ CRASH_SECONDS: Final = 86_400  # for which a program that crashed on a host gets
 LONGEST_TRUST: Final = 4096  # characters: a longer release root is fetched from the server
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Bootstrap:
     """What the command contains of this server."""
 

@@ -7,7 +7,7 @@ sent again, and the host answers from its journal.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -19,13 +19,14 @@ from backfleet.commands import NewInvocation, Reached, State
 from backfleet.fleet import CarrierKind
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet_host.contract import read_output
 
 MOST_REPEATS: Final = 5  # times that a lost order is sent again
 _REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Carriers:
     """Every carrier of this installation, as the one `Carrier` that senders know."""
 

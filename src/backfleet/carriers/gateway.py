@@ -5,15 +5,15 @@ our host program and hands it the order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from backfleet import fleet
 from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.fleet import AgentKind, Instance
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Gateway:
     """The way through the agents' endpoint.
 

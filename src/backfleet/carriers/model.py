@@ -1,7 +1,6 @@
 """What passes between a sender of orders and a carrier, and what each of them asks of a carrier."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -9,10 +8,11 @@ from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.commands import Outcome
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet_host.contract import Order
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Delivery:
     """An order to bring to one host."""
 
@@ -24,7 +24,7 @@ class Delivery:
     repeats: int = 0  # how often it was sent again
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class News:
     """What is new of one order. Every carrier tells it in the states of an invocation."""
 

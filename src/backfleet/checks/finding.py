@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, TypeVar
+
+from backfleet.values import value_object
 
 MOST_NAMED: Final = 20  # things that one finding names; of the others it says how many there are
 
@@ -20,7 +22,7 @@ class Severity(StrEnum):
     ERROR = "Error"  # something does not work
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Finding:
     """What one check found. A healthy one has no advice."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -18,12 +18,13 @@ from backfleet.cli._tables import Output, output_options, print_table
 from backfleet.cli._targets import NOTHING_NAMED, chosen_clients, chosen_hosts
 from backfleet.cli._waiting import stoppable
 from backfleet.cli._watching import have_succeeded, show_ended, wait_for
+from backfleet.values import value_object
 
 ON_ITS_WAY: Final = "UpgradeInProgress"
 MOST_PREVIEWED: Final = 100  # ids in one call: the API's maximum
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Verb:
     """What a command does to its targets."""
 
@@ -35,7 +36,7 @@ class Verb:
     preview: str = ""  # the Kind of PreviewClients that tells what would be refused; "" = none does
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Switches:
     """The options that every verb has."""
 

@@ -8,10 +8,11 @@ import difflib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from backfleet.filter_expressions import Expression, Subject
+from backfleet.values import value_object
 from backfleet_host.contract import OWN_AGENT
 
 INSTANCE_PREFIXES: Final = ("mi-", "i-")
@@ -24,7 +25,7 @@ SUGGESTIONS: Final = 3
 _SHOWN: Final = 3  # of the hosts that one name has
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Target:
     """A client, or a host where `client_id` is empty."""
 
@@ -47,7 +48,7 @@ class Target:
         return self.name or self.hostname or self.instance_id
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Named:
     """One name or id, and where it was given, such as `hosts.txt:3`."""
 
@@ -55,7 +56,7 @@ class Named:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Wanted:
     """What a caller asked for."""
 
@@ -80,7 +81,7 @@ class Wanted:
         return list(dict.fromkeys(each.text for each in self.names))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Chosen:
     """What is meant, and for people what is wrong: with a fault nothing is to be done at all."""
 

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from backfleet.cli._print import say, wants_json
 from backfleet.cli._repeats import Repeats, how_to_find_out, repeats_of, with_token
 from backfleet.cli._schemes import wrong_scheme
 from backfleet.clock import Clock, utc_now
+from backfleet.values import value_object
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
 from backfleet_host.retries import backoff_seconds, retry_after_seconds
@@ -148,7 +148,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Client:
     """Calls the operations of one server with one key."""
 

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from backfleet.cli._choosing import Target
 from backfleet.cli._options import fail
 from backfleet.cli._print import say
 from backfleet.cli._tables import Output, layout, terminal_width
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 FEW: Final = 10  # hosts that a command may touch without a question
@@ -29,7 +30,7 @@ class Decision(StrEnum):
     REFUSE = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Circumstances:
     """What a decision depends on."""
 
@@ -52,7 +53,7 @@ def decide(now: Circumstances) -> Decision:
     return Decision.REFUSE if now.hosts > FEW and not now.is_by_id else Decision.GO
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Plan:
     """What a command is about to do, for people."""
 

@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from backfleet.authorities import believing_also
 from backfleet.cli import _profiles as profiles
 from backfleet.settings import DEFAULT_DATA
+from backfleet.values import value_object
 from backfleet.wire.credentials import Credentials
 
 
@@ -26,7 +27,7 @@ class NoConnection(Exception):
     """There is no server to call or no key to sign with; the text says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Connection:
     """One server and one key."""
 
@@ -50,7 +51,7 @@ class Connection:
         return urlsplit(self.endpoint).netloc
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ConnectionFlags:
     """The values of the flags; None for a flag that was not given."""
 

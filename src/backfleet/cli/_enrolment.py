@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from backfleet.values import value_object
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_BINARY, HOST_PROGRAM
 from backfleet_host.layout import ACTIVATION, DEFAULT_ROOT, policy_folder
 
@@ -12,7 +12,7 @@ PROGRAM = "/usr/local/bin/backfleet-host"
 HAS_PYTHON = "python3 -c 'import ssl, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Enrolment:
     """An activation that was just made, and the server that made it."""
 

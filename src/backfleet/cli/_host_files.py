@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 MOST_HOPS: Final = 3  # jump hosts of one host, as the API takes them
@@ -27,7 +28,7 @@ class BadHosts(Exception):
     """Hosts cannot be read. The text says where, what was found, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Hop:
     """One SSH server on the way."""
 
@@ -37,7 +38,7 @@ class Hop:
     host_keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FoundHost:
     """A host as its file describes it; "" and None are left to the server's defaults."""
 

@@ -3,10 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from backfleet.cli._tables import layout
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 HEADINGS: Final = ("INSTANCE", "CLIENT", "STATUS", "STAGE", "FROM", "TO", "CODE", "MESSAGE")
@@ -59,7 +60,7 @@ def is_over(task: Task) -> bool:
     return bool(task["Description"] != "created")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Progress:
     """The items of tasks at one moment."""
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from backfleet.cli._choosing import CLIENT_PREFIX, split
 from backfleet.cli._client import CallFailed, CallInterrupted, Client, once
 from backfleet.cli._print import say
+from backfleet.values import value_object
 from backfleet_host.retries import backoff_seconds
 
 TRIES: Final = 5  # of one call that gets no answer
@@ -17,7 +18,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds
 NO_VALID_INSTANCE: Final = "NoValidInstance"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Order:
     """What is asked for, whatever the ids."""
 

@@ -11,12 +11,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
 from backfleet.cli._print import print_json, print_text
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 GAP: Final = 2  # spaces between columns
@@ -33,7 +33,7 @@ class UnknownColumn(ValueError):
     """A table has no column of that name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Output:
     """How a list is printed."""
 

@@ -1,16 +1,16 @@
 """What passes between a sender, this module and an agent. Plain values: no SQL."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
 from backfleet.commands.states import FINAL, State
+from backfleet.values import value_object
 
 SHELL: Final = "RunShellScript"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewInvocation:
     """One command to be run on one instance.
 
@@ -37,7 +37,7 @@ class Reached(IntEnum):
     SILENT = 3  # it began, and its agent reports on it no more
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HandedInvocation:
     """What an agent is given to run. `task_id` is its id in the agent's protocol."""
 
@@ -50,7 +50,7 @@ class HandedInvocation:
     termination: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Handout:
     """The answer to an agent that fetches its tasks: what to run, and the ids of those to stop."""
 
@@ -58,7 +58,7 @@ class Handout:
     stop: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FinalReport:
     """An agent's report that an invocation is over.
 
@@ -85,7 +85,7 @@ FINAL_REPORTS: Final = {
 """The final reports of the agent's protocol, and the state that each leads to."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Outcome:
     """The newest facts about one invocation, progress included. A higher `revision` is newer."""
 

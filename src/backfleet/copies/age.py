@@ -9,7 +9,7 @@ import base64
 import binascii
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from backfleet.copies import bech32
 from backfleet.copies.streaming import TAG, Decrypting, Encrypting, NotWhole
+from backfleet.values import value_object
 
 INTRODUCTION: Final = b"age-encryption.org/v1"
 KEY_BYTES: Final = 16
@@ -39,7 +40,7 @@ class CannotOpen(ValueError):
     """A file cannot be decrypted; the text says why, and shows no secret."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Lock:
     """How to encrypt: with a passphrase, or to the holders of any of these keys (`age1...`)."""
 
@@ -57,7 +58,7 @@ class Lock:
         return cls(recipients=[_key_in(text, RECIPIENT) for text in recipients])
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Opener:
     """How to decrypt: with a passphrase, or with any of these private keys (`AGE-SECRET-KEY-1...`)."""
 
@@ -82,7 +83,7 @@ class Opener:
         return cls(identities=found)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Stanza:
     """One way to the file's key."""
 

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from backfleet.values import value_object
 
 FORMAT: Final = 1  # of the file; a program that does not know it refuses it
 FACTS, END = "backup.json", "end.json"  # the first member and the last
@@ -38,7 +40,7 @@ class CannotFetch(Exception):
         self.is_away = is_away
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Artifacts:
     """Which artifacts a copy should have, and how those come that are not in the data folder."""
 
@@ -52,7 +54,7 @@ class CannotRestore(Exception):
     """A copy cannot be restored; the text says why and what to do. Nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Facts:
     """What a copy says of itself."""
 
@@ -90,7 +92,7 @@ def read_facts(content: bytes) -> Facts:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class LastCopy:
     """The last copy that was made of an installation."""
 

@@ -5,19 +5,19 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from backfleet.copies.age import CannotOpen, Opener, decrypting, is_encrypted
 from backfleet.copies.model import END, FACTS, NAMES, SECRET, CannotRestore, Facts, read_facts
 from backfleet.copies.streaming import NotWhole
+from backfleet.values import value_object
 from backfleet_host.files import make_folder, set_mode, sync_folder
 
 PIECE: Final = 1 << 20  # bytes copied at once
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Unpacked:
     """A copy in a folder: every file where it was in its data folder, and the rows of its database in `database`."""
 

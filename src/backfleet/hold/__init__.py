@@ -11,19 +11,19 @@ table `restores`. It stands below every module, so that each can ask.
 """
 
 import threading
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from backfleet.hold import _store
 from backfleet.storage import Database, Transaction
+from backfleet.values import value_object
 
 MOST_ADOPTED: Final = 10_000  # hosts that one restore takes in
 
 __all__ = ["MOST_ADOPTED", "Restore", "Watch", "begin", "count_adopted", "release", "state"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Restore:
     """What is known of the newest restore."""
 

@@ -6,13 +6,14 @@ Source: OpenID Connect Core, ID Token validation; RFC 7517, JSON Web Key.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jwt
 
 from backfleet.identity.model import Provider
+from backfleet.values import value_object
 
 KEYS_PER_PROVIDER: Final = 10
 SMALLEST_RSA: Final = 2048  # bits
@@ -36,7 +37,7 @@ class BadToken(Exception):
         self.fault, self.why = fault, why
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class VerifiedToken:
     """The claims of a token that was verified."""
 

@@ -1,17 +1,17 @@
 """What creating, finding and renaming have in common for users, groups, roles and identity providers."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from backfleet.identity import _store
 from backfleet.identity._store import AccountTable
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedItems(Generic[Item]):
     """The items of one kind that accounts have, each with a name that is unique in its account."""
 

@@ -1,11 +1,12 @@
 """System policies, which every account has. Their names are those of the cloud, in its newer spelling."""
 
 import json
-from dataclasses import dataclass
 from typing import Final
 
+from backfleet.values import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object
 class SystemPolicy:
     """A policy that nobody can change."""
 

@@ -1,12 +1,13 @@
 """What a session is, and how long one lasts. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from backfleet import identity
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Credential:
     """What a session was begun with, and depends on: an access key, or the security token of a role.
 
@@ -17,7 +18,7 @@ class Credential:
     security_token: str = field(default="", repr=False)  # sealed, as it was issued; "" for an access key
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Lifetime:
     """How long sessions last: without a request, and in any case."""
 
@@ -25,7 +26,7 @@ class Lifetime:
     longest: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Session:
     """A session that is not over."""
 

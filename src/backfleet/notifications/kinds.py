@@ -1,8 +1,9 @@
 """What people are notified of: one table."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from backfleet.values import value_object
 
 
 class Kind(StrEnum):
@@ -25,7 +26,7 @@ class Kind(StrEnum):
     TEST = "test"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Described:
     """What a kind means. `{}` is the number of things that it is about."""
 

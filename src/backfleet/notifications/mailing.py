@@ -3,16 +3,17 @@
 import json
 import smtplib
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from backfleet.notifications.model import Notice
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Mail:
     """A mail server. `encrypted` says how: `starttls`, `tls`, or `plain` for one on this machine."""
 

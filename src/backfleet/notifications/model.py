@@ -1,10 +1,11 @@
 """Destinations, conditions, and the notices that are on their way."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from backfleet.notifications.kinds import Kind
+from backfleet.values import value_object
 
 
 class Way(StrEnum):
@@ -15,7 +16,7 @@ class Way(StrEnum):
     PROGRAM = "program"  # of the server's settings; never by the API
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Condition:
     """Something that is so now, and that people want to know.
 
@@ -32,7 +33,7 @@ class Condition:
     to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Destination:
     """Where notices of an account go. Times in UTC."""
 
@@ -51,7 +52,7 @@ class Destination:
         return kind is Kind.TEST or not self.kinds or kind in self.kinds
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Notice:
     """One message to one destination. It is kept after it was delivered, so that it can be sent again."""
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from backfleet.notifications.model import Destination, Notice, Way
 from backfleet.notifications.timing import next_try
 from backfleet.outbound import SECONDS, Destinations, NoAnswer, NotAllowed, Resolve, fetch, read_secret, resolve, signed
 from backfleet.storage import Database
+from backfleet.values import value_object
 
 AT_ONCE: Final = 8  # deliveries under way
 MOST: Final = 50  # deliveries of one round
@@ -36,7 +37,7 @@ class Undelivered(Exception):
     """A notice could not be delivered. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Means:
     """What the server's settings give for sending.
 

@@ -1,10 +1,11 @@
 """When a notice is sent: quiet hours, and the pauses between tries. Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from backfleet.values import value_object
 
 PAUSES: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
@@ -14,7 +15,7 @@ PAUSES: Final = tuple(
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})(?: ([A-Za-z0-9_+/-]{1,64}))?")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class QuietHours:
     """A part of each day, by the clock of a zone; it may go over midnight."""
 

@@ -3,10 +3,12 @@
 import configparser
 import importlib.util
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from backfleet.values import value_object
 
 ADDRESS: Final = r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._-]{1,64}){0,8})/?"
 _BY_HOST: Final = ".aliyuncs.com"  # OSS knows a bucket by the name of the host alone
@@ -17,7 +19,7 @@ class BadPlace(ValueError):
     """The settings of an object store cannot be used; the text names the setting, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Place:
     """Where a bucket is. Its text shows no key."""
 

@@ -1,7 +1,7 @@
 """The only SQL on the audit trail and on the calls that accounts have left."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from backfleet.operations._tables import audit_events, buckets
 from backfleet.operations.audit_event import AuditEvent
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 _FIELDS: Final = [field.name for field in fields(AuditEvent)]
 DELETED_AT_ONCE: Final = 5000  # rows in one transaction
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EventFilter:
     """A choice of events: of an account, from `start` until before `end`, with these values in these columns."""
 

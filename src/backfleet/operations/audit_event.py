@@ -6,11 +6,11 @@ Source: ActionTrail, structure of an event; LookupEvents.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from backfleet.identity import Caller
+from backfleet.values import value_object
 from backfleet.wire.parameters import Parameter
 
 READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode", "Preview", "Simulate")
@@ -29,7 +29,7 @@ KINDS: Final = {"Account": "root-account", "RAMUser": "ram-user", "AssumedRoleUs
 SERVICES: Final = {"hbr": "Hbr", "ecs": "Ecs", "sts": "Sts", "ram": "Ram", "backfleet": "Backfleet"}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AuditEvent:
     """One call, in one of the accounts that it acted in. Times in UTC."""
 

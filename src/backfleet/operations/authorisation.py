@@ -1,7 +1,6 @@
 """Decide whether a caller may make a call, target by target."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -11,6 +10,7 @@ from backfleet.operations.catalogue import HBR, STS, Call, Operation
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.operations.tag_conditions import requested_tags, resource_tags
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 
 REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
@@ -19,7 +19,7 @@ REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Ruling:
     """What the policies decided on an action, with the deciding resource and the context of its conditions."""
 

@@ -6,7 +6,7 @@ Parsing, the reference, the OpenAPI document and the audit trail all read this t
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -16,11 +16,12 @@ from backfleet.hold import Watch
 from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import CallLimit, Database
+from backfleet.values import value_object
 from backfleet.wire.errors import ActionNotFound, ApiError, InvalidVersion
 from backfleet.wire.shapes import Anything, Shape
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Product:
     """One API of the cloud, at one version.
 
@@ -42,7 +43,7 @@ PRODUCTS = {product.version: product for product in (HBR, ECS, STS, RAM, BACKFLE
 """By version: on one address the version tells the product, as two products may share an action (DescribeRegions)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Services:
     """The application context: what every operation may use."""
 
@@ -55,7 +56,7 @@ class Services:
     skew: Callable[[], timedelta] = timedelta  # by how much this machine's clock is ahead of the database's
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Upload:
     """A streamed body, already on disk, measured and hashed. An operation that keeps the file moves it away."""
 
@@ -64,7 +65,7 @@ class Upload:
     size: int  # bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Call:
     """One call of one authenticated caller."""
 
@@ -116,7 +117,7 @@ Conditions = Callable[[Call, Any], Mapping[str, str]]
 Handler = TypeVar("Handler", bound=Callable[..., Mapping[str, Any]])
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Operation:
     """One action of a product: how it is asked, who may ask it, what it answers, and the function that does it.
 

@@ -3,7 +3,6 @@
 Read in one transaction with the other figures, for all accounts at once where that is one question to the database.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ from backfleet.fleet import CarrierKind
 from backfleet.operations.noticing import certificate_ends
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 RECENT: Final = timedelta(hours=1)  # for which an order that ended is counted
 
@@ -63,7 +63,7 @@ _ALL: Final = (ENDED, OPEN, OPEN_AGE, COMMANDS, COMMANDS_AGE, NOTICES, NOTICES_A
 _OF_RELEASES: Final = (DELTAS, DELTA_DOWNLOADS, SAVED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Happening:
     """What the database says now, by account."""
 

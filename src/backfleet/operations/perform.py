@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from backfleet import identity
@@ -32,6 +31,7 @@ from backfleet.operations.refusals import COUNTED, Refusals
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import Transaction, Trouble, Unavailable
 from backfleet.threads import in_thread
+from backfleet.values import value_object
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
 from backfleet.wire.parameters import parameters_of
@@ -50,7 +50,7 @@ def _nothing(_tx: Transaction) -> None:
     """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Authenticated:
     """A call whose caller an endpoint has authenticated, or let in as nobody."""
 
@@ -61,7 +61,7 @@ class Authenticated:
     is_retry: bool = False  # its client says that it repeats a call that was refused
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Admitted:
     """A call that may go on: its typed request, and whether policies allow it.
 

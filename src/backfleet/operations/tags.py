@@ -1,9 +1,10 @@
 """Tags as every product's requests carry them: `Tag.1.Key=team&Tag.1.Value=web`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import make_dataclass
 from typing import Final
 
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import text
 
@@ -16,7 +17,7 @@ def is_reserved(key: str) -> bool:
     return key.casefold().startswith(RESERVED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Tag:
     """A key, and a value if there is one; each at most 128 characters."""
 
@@ -34,4 +35,4 @@ def tag_type(
     key = text("Key", longest=longest_key, refusal=bad_key)
     value = text("Value", longest=128, refusal=bad_value)
     fields = [("key", str | None, key), ("value", str | None, value)]
-    return make_dataclass("Tag", fields, bases=(Tag,), frozen=True, slots=True)
+    return make_dataclass("Tag", fields, bases=(Tag,), slots=True, unsafe_hash=True)

@@ -18,6 +18,7 @@ from typing import Final
 
 from backfleet.operations import _store
 from backfleet.storage import Database
+from backfleet.values import value_object
 
 SHARES: Final = 20  # a replica takes this fraction of a burst at once, so that 20 replicas can each have some
 KEPT: Final = timedelta(seconds=10)  # calls that a replica took and did not spend by then are lost
@@ -39,7 +40,7 @@ class Throttled(Exception):
         self.wait = wait
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RateLimit:
     """How fast a bucket fills, in calls per second, and how many calls it holds."""
 
@@ -57,7 +58,7 @@ class RateLimit:
         return int(min(MOST_AHEAD, max(LEAST_AHEAD, SECONDS_AHEAD * self.per_second)))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Bucket:
     """How many calls were left at a moment."""
 

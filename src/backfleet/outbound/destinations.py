@@ -3,9 +3,10 @@
 import ipaddress
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from backfleet.values import value_object
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -20,7 +21,7 @@ class NotAllowed(Exception):
     """The server's settings do not allow a destination. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Place:
     """One address to connect to, and the name that its certificate must have."""
 
@@ -31,7 +32,7 @@ class Place:
     path: str  # with the query
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Destinations:
     """What a setting such as `outbound_allowed` names.
 

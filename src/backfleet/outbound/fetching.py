@@ -6,10 +6,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from backfleet.outbound.destinations import Place
+from backfleet.values import value_object
 
 SECONDS: Final = 10.0  # for everything: connecting, TLS, and the answer's last byte
 LARGEST: Final = 64 * 1024  # bytes of an answer
@@ -19,7 +20,7 @@ class NoAnswer(Exception):
     """There is no answer that could be read. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Reply:
     """What somebody answered."""
 

@@ -7,7 +7,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -20,6 +19,7 @@ from backfleet.relay._endpoint import Relay, add_to
 from backfleet.relay._upstream import Upstream
 from backfleet.sites import Rules, Site
 from backfleet.sockets import tell_systemd
+from backfleet.values import value_object
 
 GRACE_SECONDS: Final = 5.0  # for answers that are under way when it stops
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -29,7 +29,7 @@ MOST_BODY: Final = 1024  # bytes: nobody has anything to send here
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Place:
     """Where a relay stands.
 

@@ -1,9 +1,9 @@
 """Values of this package: releases, and artifacts that may become one."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from backfleet.values import value_object
 from backfleet_host import download_paths
 from backfleet_host.manifest import Manifest
 from backfleet_host.versions import Scheme
@@ -11,7 +11,7 @@ from backfleet_host.versions import Scheme
 STABLE: Final = "stable"  # the channel that is followed unless another is named
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Release:
     """One package in one version for one platform."""
 
@@ -44,7 +44,7 @@ class Release:
         return self.version_scheme.order_of(self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Prepared:
     """An artifact that was read through and may be added as a release."""
 
@@ -56,7 +56,7 @@ class Prepared:
     notes: tuple[str, ...] = ()  # what the administrator should know of it
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Delta:
     """What makes the content of a release of that of an older version; or why there is no such file."""
 
@@ -86,7 +86,7 @@ class Delta:
         return download_paths.delta_path(self.package, self.version, self.platform, self.base_version)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeltaFigures:
     """What became of the deltas of a package."""
 

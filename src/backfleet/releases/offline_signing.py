@@ -7,7 +7,6 @@ Source: TUF specification, sections 4.3, 4.5, 5.3 and 6.1.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -16,6 +15,8 @@ from securesystemslib.exceptions import StorageError
 from securesystemslib.signer import CryptoSigner, Key, Signature
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
+
+from backfleet.values import value_object
 
 MOST_KEYS: Final = 16  # for root
 LARGEST_BUNDLE: Final = 10_000_000  # bytes; a few times what hosts accept
@@ -31,7 +32,7 @@ class BadDocument(ValueError):
     """What is to be signed, or the list of signers, cannot be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Bundle:
     """The file that goes from the server to the signers and back: which keys are valid, and what is released.
 
@@ -52,7 +53,7 @@ class Bundle:
         return parts if self.replaces is None else {**parts, "replaces": self.replaces}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Signers:
     """The public keys that are to be valid, and how many of the root keys must agree."""
 

@@ -4,7 +4,6 @@ A change is allowed only if every offered release keeps a place of its own in th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
@@ -14,6 +13,7 @@ from backfleet.releases.model import Release
 from backfleet.releases.repository import Repository
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet_host.versions import FIRST_SCHEME, SCHEMES, Scheme, scheme_of
 
 
@@ -21,7 +21,7 @@ class UnknownPackage(LookupError):
     """There is no release of this package, so that no scheme is fixed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SchemeReview:
     """What a package's releases are in the order of a scheme: to be looked at before the scheme is changed."""
 

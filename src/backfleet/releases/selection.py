@@ -1,16 +1,16 @@
 """Select the version that a client should have. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet.releases.model import Release
+from backfleet.values import value_object
 from backfleet_host import versions
 
 MOST_LISTED: Final = 5  # versions in a message
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Selection:
     """A target, or that there is nothing to do, or why there is no target."""
 

@@ -1,7 +1,6 @@
 """The only SQL on calendars."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -9,9 +8,10 @@ import sqlalchemy as sa
 from backfleet.paging import Listing, Page
 from backfleet.rollouts._tables import ENDED_STATES, calendars, rollouts
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CalendarRecord:
     """A calendar as it is stored. `freezes`: how many of its events freeze anything."""
 

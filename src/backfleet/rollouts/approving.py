@@ -1,7 +1,6 @@
 """Approve a ring: by persons who neither wrote the policy nor started the rollout."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet import releases
@@ -16,11 +15,12 @@ from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.signals import who_agreed
 from backfleet.rollouts.states import ENDED
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 MOST_ARTIFACTS: Final = 4  # named in an event
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Approved:
     """A rollout after an approval: of which ring, how many persons agreed, and how many must.
 

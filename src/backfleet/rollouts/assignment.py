@@ -3,18 +3,19 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from backfleet.filter_expressions import Expression, Subject
 from backfleet.rollouts.policy import Policy, Ring, Selector
+from backfleet.values import value_object
 from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
 SITE: Final = "site"
 """The tag over whose values the first ring is spread, beside those that the policy's pace names."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Candidate:
     """A client that a policy may select."""
 
@@ -37,7 +38,7 @@ class Candidate:
         return self.is_reachable and not self.is_pinned and not self.is_cut_off
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Assignment:
     """The ring of each member, those that no ring takes, and the rings that cannot be filled as written."""
 

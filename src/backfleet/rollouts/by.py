@@ -1,7 +1,7 @@
 """Who does something to a rollout, and how it is noted: as an event, and in the rollout's state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from backfleet.identity import Caller
@@ -21,9 +21,10 @@ from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, RolloutState, rollout_may_move
 from backfleet.rollouts.waiting import write_waits
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class By:
     """Who does something, where and when, and how to find out what they may."""
 

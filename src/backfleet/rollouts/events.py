@@ -3,16 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from backfleet.rollouts.model import Decision, Rollout
+from backfleet.values import value_object
 
 LONGEST_WHY: Final = 1000  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewEvent:
     """Something that happened to a rollout, a ring, a member, or that a person did."""
 
@@ -22,7 +22,7 @@ class NewEvent:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Event:
     """The same with its place in the chain."""
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,13 +13,14 @@ from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import FINAL, MemberState, RingState, RolloutState
 from backfleet.rollouts.waiting import text_of
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 FEWEST: Final = 3  # members that have ended, before an end is expected
 _UNDER_WAY: Final = (MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Left:
     """A budget: how many members may fail, and how many more may. Below 0 it is spent."""
 
@@ -33,7 +33,7 @@ class Left:
         return self.allowed - self.failed
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Expected:
     """When a rollout may be over; None: nobody can say. `why`: why not, or who is not counted in; "" = no more."""
 
@@ -41,7 +41,7 @@ class Expected:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Figures:
     """The figures of one rollout. `own`: the budgets of rings that have one, by number; None: it cannot be known."""
 

@@ -1,7 +1,7 @@
 """Rollouts, rings and members, and what a decision is made of. Plain values: no SQL."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from backfleet.rollouts.elapsed import Gap
 from backfleet.rollouts.policy import Policy
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.values import value_object
 
 TRIED_AGAIN: Final = "tried again"
 """How the reason of a member begins that is to begin again; how it had ended follows."""
@@ -94,7 +95,7 @@ _PLACES: Final = {name: at for at, name in enumerate(Member._fields)}
 _make_member: Final = Member._make
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RingRun:
     """How far a ring has come."""
 
@@ -103,7 +104,7 @@ class RingRun:
     finished_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Rollout:
     """One run of a policy to one fixed version."""
 
@@ -123,7 +124,7 @@ class Rollout:
     gaps: tuple[Gap, ...] = ()  # in which nobody decided it: no part of a wait of a length
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CheckAnswer:
     """What an outside check (prometheus, webhook) answered last."""
 
@@ -131,7 +132,7 @@ class CheckAnswer:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Signals:
     """What the world says to a rollout, read by the worker before it asks the strategy.
 
@@ -146,7 +147,7 @@ class Signals:
     starter_refused: str = ""  # why the starter may no longer do this; "" = they may
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Opening:
     """Whether hosts of one time zone may be changed now, since when, and when that changes next at the latest."""
 
@@ -184,7 +185,7 @@ class Move(NamedTuple):
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RingMove:
     """One ring's next state, and why."""
 
@@ -193,7 +194,7 @@ class RingMove:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Decision:
     """Everything that is to change now, with its reasons, and the next instant at which to decide again.
 

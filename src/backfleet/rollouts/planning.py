@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,13 +19,14 @@ from backfleet.rollouts.policy.zones import zone_of
 from backfleet.rollouts.targets import NotToBeHad, faults_of_paths, target_of, without_path
 from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet_host.texts import counted
 from backfleet_host.versions import scheme_of
 
 SHOWN: Final = 5  # ids named in a fault
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PinnedMember:
     """A member that a pin keeps from moving now, and the pin."""
 
@@ -35,7 +36,7 @@ class PinnedMember:
     pin: Pin
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Plan:
     """The members of a rollout and its target, or the faults that forbid it.
 

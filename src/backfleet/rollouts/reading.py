@@ -1,7 +1,7 @@
 """Reading rollouts as people are shown them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from backfleet import fleet
@@ -15,13 +15,14 @@ from backfleet.rollouts.policy import GOES_BACK
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.states import ENDED, MemberState, RingState, RolloutState, rollout_may_move
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 WAITING = "waiting"
 NOT_BEGUN = "not_begun"
 STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RingView:
     """One ring: how far it is, and how many members are in each shown state."""
 
@@ -31,7 +32,7 @@ class RingView:
     counts: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RolloutView:
     """A rollout with its rings."""
 

@@ -1,7 +1,7 @@
 """What is stored of rollouts and members, beside what the strategy reads. Plain values: no SQL."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -12,12 +12,13 @@ from backfleet.rollouts.model import Ended, Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.waiting import Waits, read_waits
+from backfleet.values import value_object
 
 SHOWN: Final = 3  # faults of a policy that cannot be read
 LONGEST_FAULTS: Final = 500  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class MemberRecord:
     """A member, and the item of a task that moves it."""
 
@@ -26,7 +27,7 @@ class MemberRecord:
     item_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RolloutRecord:
     """A rollout as it is stored."""
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +15,10 @@ from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import origin_of
 from backfleet.rollouts.states import ENDED, FINAL, RingState
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SignedHead:
     """The hash of the newest event of a rollout, signed when a ring or the rollout came to an end or a halt."""
 
@@ -28,7 +28,7 @@ class SignedHead:
     envelope: str  # JSON
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Sealed:
     """Everything that is stored of a rollout, signed, and what only the seal's own transaction could read with it."""
 
@@ -37,7 +37,7 @@ class Sealed:
     logs: Sequence[str]  # JSON, as the seal covers them: what hosts said, the first that failed first
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Witness:
     """Who signs heads, and who else is to know of them: the audit trail, in the same transaction."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from backfleet.rollouts.targets import why_not
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, NewTask, Origin, TaskTarget
+from backfleet.values import value_object
 from backfleet_host.versions import Scheme, scheme_of
 
 TOPIC: Final = "rollouts"
@@ -38,7 +39,7 @@ _WITHOUT_RELEASE: Final = (Action.ROLL_BACK, Action.SETTINGS)
 """What is asked of hosts without a release of the rollout."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Sent:
     """The item that carries a member's order."""
 
@@ -47,7 +48,7 @@ class Sent:
     from_version: str = ""  # of its client when the order left; "" = it was not read
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Refusals:
     """Why members may not have their orders, as of now."""
 

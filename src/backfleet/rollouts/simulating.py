@@ -1,6 +1,6 @@
 """Simulate a policy on an account's own clients. Bounded: a server has other things to do, a file can be larger."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from backfleet.rollouts.simulation import PAST_FAILURES, Failures, Limits, read_
 from backfleet.rollouts.strategy import Timetable
 from backfleet.rollouts.timetables import timetable_for
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 MOST_MEMBERS: Final = 5_000
 LIMITS: Final = Limits(tick=timedelta(minutes=1), decisions=5_000)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Prepared:
     """What a simulation needs of the database."""
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet import releases
@@ -11,6 +10,7 @@ from backfleet.releases import Release
 from backfleet.rollouts.assignment import Candidate
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet_host.texts import counted
 
 SHOWN: Final = 5  # versions named in a fault
@@ -29,7 +29,7 @@ _WANTED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NotToBeHad:
     """Selected hosts of one platform that cannot have the target: all, or those with one version.
 
@@ -43,7 +43,7 @@ class NotToBeHad:
     from_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Target:
     """The version ("" for settings, and where there is none), who cannot have it, and what forbids it."""
 

@@ -6,7 +6,7 @@ one begins with what that wrote.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,6 +34,7 @@ from backfleet.rollouts.timetables import timetable_of
 from backfleet.rollouts.waiting import text_of, waits_of, write_waits
 from backfleet.settings import Settings
 from backfleet.storage import Conflict, Database, Transaction, Unavailable
+from backfleet.values import value_object
 
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
@@ -45,7 +46,7 @@ _STOPS: Final = frozenset(
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Context:
     """What every decision of one round is made with."""
 

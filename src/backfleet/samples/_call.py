@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from backfleet.operations.catalogue import Operation
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import Parameter, faults, merge, parameters_of, unknown_names
 
@@ -18,7 +18,7 @@ class BadCall(Exception):
     """A call that cannot be shown; the text says what is wrong and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Target:
     """The server that a sample calls."""
 
@@ -32,7 +32,7 @@ class Target:
         return f"{self.protocol.lower()}://{self.endpoint}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Value:
     """One parameter as it is on the wire: its text, or the environment variable that holds it where it is a secret."""
 
@@ -41,7 +41,7 @@ class Value:
     variable: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SampleCall:
     """A call that the server's own description accepts."""
 

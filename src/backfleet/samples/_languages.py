@@ -1,14 +1,14 @@
 """The table of languages: which there are, and what makes the code of each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from backfleet.samples import _aliyun, _curl, _go, _java, _our_command, _python, _typescript
 from backfleet.samples._call import BadCall, SampleCall
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Language:
     """One language of samples."""
 
@@ -19,7 +19,7 @@ class Language:
     write: Callable[[SampleCall], str]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Sample:
     """The code of a call in one language."""
 

@@ -8,7 +8,6 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from backfleet.storage._database import Database
 from backfleet.storage._migrate import REVISIONS, migrate, revision_of
 from backfleet.storage._ways import SNAPSHOT, UNTIMED, begun
+from backfleet.values import value_object
 
 ROWS_AT_ONCE: Final = 2000  # of one part: what a process has in memory
 
@@ -24,7 +24,7 @@ class BadRows(ValueError):
     """What is to be written is not what was read from such a database; the text says where."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Snapshot:
     """A database as it was at one moment."""
 

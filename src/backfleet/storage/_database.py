@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from backfleet.storage._kept import KeptConnections
 from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, TimeOuts
-from backfleet.storage._postgresql import postgresql_engine
+from backfleet.storage._postgresql import is_silent, postgresql_engine
 from backfleet.storage._prepared import Prepared, Values
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._turns import Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
-from backfleet.storage._ways import READING, WRITING, Way, begun
+from backfleet.storage._ways import READING, WRITING, Way
 
 POOL_SIZE = 20  # connections kept open
 INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of columns
@@ -31,6 +32,16 @@ class Conflict(Exception):
     """A constraint refused a row: another transaction was first."""
 
 
+class _Over:
+    """Stands for the connection of a transaction that is over: the next one may have it by now."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("this transaction is over")
+
+
+_OVER: Any = _Over()
+
+
 class Transaction:
     """One transaction, which happens as a whole or not at all. Passed to every store function and never stored."""
 
@@ -38,6 +49,10 @@ class Transaction:
         self._connection = connection
         self.published: dict[str, None] = {}
         self.committed: list[Callable[[], None]] = []
+
+    def end(self) -> None:
+        """Have nothing more be done in it: its connection goes to the next transaction."""
+        self._connection = _OVER
 
     @property
     def engine_name(self) -> str:
@@ -145,8 +160,10 @@ class Database:
         turns: Turns | None = None,
     ) -> None:
         self.engine, self.file = engine, file
+        self._connections = KeptConnections(engine, is_silent if engine.dialect.name == "postgresql" else None)
         self._closed = threading.Event()
         sa.event.listen(engine, "checkin", self._close_if_over)
+        sa.event.listen(engine, "handle_error", self._drop_useless_connections)
         self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
         self._writer = (turns or Turns()) if engine.dialect.name == "sqlite" else None
@@ -181,13 +198,23 @@ class Database:
             Unavailable: the database cannot do it now, or the call's limit is reached.
         """
         way = WRITING if lock_seconds is None else Way(lock_seconds=lock_seconds)
-        with _diagnosed(), self._turn(lock_seconds):
-            with begun(self.engine, way) as connection:
+        self._take_turn(lock_seconds)
+        try:
+            with self._connections.begun(way) as connection:
                 tx = Transaction(connection)
-                self._check_limit()
-                yield tx
-                self._check_limit()
+                try:
+                    self._check_limit()
+                    yield tx
+                    self._check_limit()
+                finally:
+                    tx.end()
             self._has_changed = True
+        except sa.exc.SQLAlchemyError as problem:
+            _raise_if_unavailable(problem)
+            raise
+        finally:
+            if self._writer is not None:
+                self._writer.release()
         for topic in tx.published:
             self._publish(topic)
         for act in tx.committed:
@@ -196,21 +223,22 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Read only: never waits for a writer. Raises Unavailable."""
-        with _diagnosed(), begun(self.engine, READING) as connection:
-            yield Transaction(connection)
-
-    @contextmanager
-    def _turn(self, lock_seconds: float | None) -> Iterator[None]:
-        """Wait until no other thread of this process writes, where only one can."""
-        if self._writer is None:
-            yield
-            return
-        if not self._writer.acquire(self._time_outs.lock if lock_seconds is None else lock_seconds):
-            raise Unavailable(Trouble.LOCKED)
         try:
-            yield
-        finally:
-            self._writer.release()
+            with self._connections.begun(READING) as connection:
+                tx = Transaction(connection)
+                try:
+                    yield tx
+                finally:
+                    tx.end()
+        except sa.exc.SQLAlchemyError as problem:
+            _raise_if_unavailable(problem)
+            raise
+
+    def _take_turn(self, lock_seconds: float | None) -> None:
+        """Wait until no other thread of this process writes, where only one can."""
+        seconds = self._time_outs.lock if lock_seconds is None else lock_seconds
+        if self._writer is not None and not self._writer.acquire(seconds):
+            raise Unavailable(Trouble.LOCKED)
 
     def _check_limit(self) -> None:
         if not self._has_changed:
@@ -228,6 +256,7 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that a thread still uses, when that thread is done with it."""
         self._closed.set()
+        self._connections.close()
         self.engine.dispose()
         if self.file is not None:
             self.file.close()
@@ -236,19 +265,23 @@ class Database:
         if self._closed.is_set():
             record.close()  # nobody disposes of the pool that it would go back to
 
+    def _drop_useless_connections(self, context: sa.ExceptionContext) -> None:
+        """Let the pool drop the connection that failed, and the others where they lead to the same server."""
+        found = diagnose(context.sqlalchemy_exception or context.original_exception)
+        if found is not None and found.keep is not Keep.ALL:
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = found.keep is Keep.NONE
+            if found.keep is Keep.NONE:
+                self._connections.drop()
+
     def __repr__(self) -> str:
         return f"Database({self.engine.url.render_as_string(hide_password=True)})"
 
 
-@contextmanager
-def _diagnosed() -> Iterator[None]:
-    """Raise Unavailable in place of what the driver raises when the same may work later."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as problem:
-        found = diagnose(problem)
-        if found is None:
-            raise
+def _raise_if_unavailable(problem: sa.exc.SQLAlchemyError) -> None:
+    """Raise Unavailable in place of what the driver raised when the same may work later."""
+    found = diagnose(problem)
+    if found is not None:
         raise Unavailable(found.trouble) from problem
 
 
@@ -278,13 +311,4 @@ def open_database(
         raise ValueError(
             f"{parsed.get_backend_name()} databases are not supported; use sqlite:///FILE or postgresql://..."
         )
-    sa.event.listen(engine, "handle_error", _drop_useless_connections)
     return Database(engine, publish, time_outs, file, turns)
-
-
-def _drop_useless_connections(context: sa.ExceptionContext) -> None:
-    """Let the pool drop the connection that failed, and the others where they lead to the same server."""
-    found = diagnose(context.sqlalchemy_exception or context.original_exception)
-    if found is not None and found.keep is not Keep.ALL:
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = found.keep is Keep.NONE

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet.storage._unavailable import Trouble, Unavailable
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TimeOuts:
     """How long one statement may wait, in seconds."""
 
@@ -19,7 +19,7 @@ class TimeOuts:
 DEFAULT_TIME_OUTS: Final = TimeOuts()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CallLimit:
     """Until when a call may still begin or end a transaction that changes something."""
 

@@ -54,7 +54,7 @@ def migrate(database: Database, revision: str = "head") -> None:
 def is_new(database: Database) -> bool:
     """Return whether nothing was ever made in a database. An SQLite file that is not there stays so."""
     file = database.file
-    if file is not None and not file.is_open and not (file.path.exists() and file.path.stat().st_size):
+    if file is not None and not file.is_open and not file.has_content:
         return True
     with database.engine.connect() as connection:
         return revision_of(connection) is None

@@ -12,6 +12,8 @@ CONNECT_SECONDS: Final = 5  # a PostgreSQL that takes longer to answer counts as
 SILENT_MS: Final = 15_000  # so does one that sends nothing for this long
 IDLE_SECONDS: Final = 60.0  # a process that stands still in a transaction loses it, and the locks that it holds
 
+_READS: Final = "reads"  # the key in what is noted of a pooled connection whose last transaction here only read
+
 SETTINGS: Final = "SELECT set_config(name, value, {local}) FROM (VALUES {pairs}) AS wanted (name, value)"
 
 
@@ -56,29 +58,33 @@ def _set_transactions(engine: sa.Engine) -> None:
     def begin(pooled: Any) -> None:
         connection, way = pooled.dbapi_connection, way_of(pooled)
         if not way.one_view:
-            connection.autocommit = True  # begins nothing, and has nothing to end
-        elif not way.timed:
+            if not pooled.info.get(_READS, False):
+                connection.autocommit = pooled.info[_READS] = True  # begins nothing, and has nothing to end
+            return
+        if pooled.info.pop(_READS, False):
+            connection.autocommit = False
+        if not way.timed:
             connection.execute(_settings(local=True, lock_timeout=IDLE_SECONDS, statement_timeout=0))
         elif way.lock_seconds is not None:
             seconds = way.lock_seconds
             connection.execute(_settings(local=True, lock_timeout=seconds, statement_timeout=2 * seconds))
 
     def ping(connection: Any) -> bool:
-        return _is_silent(connection.fileno()) or ask(connection)
+        return is_silent(connection) or ask(connection)
 
     dialect.do_begin, dialect.do_ping = begin, ping
 
     @sa.event.listens_for(engine, "checkin")
     def restore(connection: Any, record: Any) -> None:
-        way = forget(record)
-        if connection is not None and way is not None and not way.one_view and not connection.closed:
+        forget(record)
+        if record.info.pop(_READS, False) and connection is not None and not connection.closed:
             connection.autocommit = False
 
 
-def _is_silent(descriptor: int) -> bool:
+def is_silent(connection: Any) -> bool:
     """Return whether nothing has arrived: a server that ends sends that, or the kernel notes that it is gone."""
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN | select.POLLRDHUP)
+    poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
     return not poll.poll(0)
 
 

@@ -6,7 +6,6 @@ what it found at the first execution: the text, where each value goes, and how v
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import repeat
@@ -17,6 +16,7 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
 from backfleet.storage._columns import Moment, each_to_milliseconds, to_milliseconds, to_moments
+from backfleet.values import value_object
 
 Values = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -25,7 +25,7 @@ _TRUTH: Final = {None: None, False: 0, True: 1}
 MOST_TEXTS: Final = 64  # kept of one statement: one for each number of values that its lists had, rounded up
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Text:
     """One form of a statement on one engine."""
 
@@ -150,7 +150,7 @@ class Prepared:
         return reads.made_of(rows)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Rows:
     """How the rows of a statement are converted on one engine."""
 

@@ -32,7 +32,7 @@ class SqliteFile:
     """The file behind a database, and one connection that keeps its write-ahead log from being deleted."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.log = path, path.with_name(f"{path.name}-wal")
+        self.path, self.log = str(path), f"{path}-wal"  # text: each transaction asks the kernel about both
         self._database: Identity | None = None
         self._log_identity: Identity | None = None
         self._keeper: sqlite3.Connection | None = None
@@ -43,6 +43,11 @@ class SqliteFile:
     def is_open(self) -> bool:
         """Whether a connection was made: from then on the file may neither change nor be made anew."""
         return self._database is not None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether something was ever written to it."""
+        return _size(self.path) > 0
 
     def opened(self) -> None:
         """Note that a connection was made: the first one decides which file it is."""
@@ -90,9 +95,9 @@ class SqliteFile:
             self._keeper = self._database = self._log_identity = None
 
 
-def uri(path: Path) -> str:
+def uri(path: str) -> str:
     """Return SQLite's name for a file that must exist."""
-    return f"file:{quote(str(path))}?mode=rw"
+    return f"file:{quote(path)}?mode=rw"
 
 
 def sqlite_engine(url: sa.URL, time_outs: TimeOuts, pool: dict[str, Any]) -> tuple[sa.Engine, SqliteFile | None]:
@@ -177,7 +182,7 @@ def _set_transactions(engine: sa.Engine, file: SqliteFile | None, time_outs: Tim
             connection.execute(f"PRAGMA busy_timeout={round(time_outs.lock * 1000)}")
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(path: str) -> Identity | None:
     try:
         found = os.stat(path)
     except OSError:
@@ -185,16 +190,16 @@ def _identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _written(path: Path) -> int | None:
+def _written(path: str) -> int | None:
     """Return when a file was written last, in nanoseconds; None if it is not there."""
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns
     except OSError:
         return None
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return 0

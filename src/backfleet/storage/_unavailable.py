@@ -9,10 +9,11 @@ Source: PostgreSQL, Appendix A, "Error Codes"; SQLite, "Result and Error Codes".
 import enum
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+
+from backfleet.values import value_object
 
 
 class Trouble(enum.Enum):
@@ -54,7 +55,7 @@ class Keep(enum.Enum):
     NONE = enum.auto()  # the others lead to the same server
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Diagnosis:
     """The meaning of a failure that may be over later."""
 

@@ -5,15 +5,16 @@ The engines ask here from `do_begin` and `do_commit` of their dialects, which ar
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backfleet.values import value_object
+
 _WAY: Final = "way"  # the key in what is noted of a pooled connection, until it goes back to the pool
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Way:
     """What a transaction is for, and how long it may wait."""
 
@@ -21,6 +22,11 @@ class Way:
     timed: bool = True  # False: statements take as long as they need
     lock_seconds: float | None = None  # to wait for a lock, if not as long as the engine does
     one_view: bool = True  # False: each statement may see what was committed before it, as on PostgreSQL anyway
+
+    @property
+    def leaves_traces(self) -> bool:
+        """Whether it sets something on its connection that only the connection's return to its pool undoes."""
+        return self.lock_seconds is not None
 
 
 WRITING: Final = Way()
@@ -41,9 +47,14 @@ def begun(engine: sa.Engine, way: Way, **options: Any) -> Iterator[sa.Connection
     with engine.connect() as connection:
         if options:
             connection.execution_options(**options)  # changes it in place
-        connection.connection.info[_WAY] = way
+        note(connection, way)
         with connection.begin():
             yield connection
+
+
+def note(connection: sa.Connection, way: Way) -> None:
+    """Note how a connection's next transaction begins."""
+    connection.connection.info[_WAY] = way
 
 
 def way_of(pooled: Any) -> Way:

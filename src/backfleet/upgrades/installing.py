@@ -5,7 +5,7 @@ docs/decisions/0001-which-package.md.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from backfleet import carriers, fleet, releases
@@ -16,6 +16,7 @@ from backfleet.storage import Transaction
 from backfleet.upgrades.model import TaskTarget
 from backfleet.upgrades.offers import Offer, releases_by_offer
 from backfleet.upgrades.planning import NO_CARRIER, PINNED, UpgradePlanner, pinned_text
+from backfleet.values import value_object
 
 
 class PackageUnclear(Exception):
@@ -27,7 +28,7 @@ class PackageUnclear(Exception):
         super().__init__(f"channel {channel} offers {', '.join(self.offered) or 'no package'}")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InstallOptions:
     """What the caller says about an install. None leaves the choice to us."""
 
@@ -37,7 +38,7 @@ class InstallOptions:
     version: str = ""  # "" = the newest that is offered
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Choice:
     """What is to be installed on one instance: a package from a channel, over the client that is there if any."""
 

@@ -1,7 +1,7 @@
 """Tasks, their items, and what a new task is made of. Plain values: no SQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.upgrades.early_ends import RESTORED, cancelled_text, expired_text
 from backfleet.upgrades.progress import FAILED
 from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
+from backfleet.values import value_object
 from backfleet_host.contract import Order
 
 STATUS_UNDER_WAY: Final = {
@@ -73,7 +74,7 @@ class IllegalMove(Exception):
     """An item cannot go from its state to that one: a fault of this program, not of a host."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TaskTarget:
     """One client that a task is to move, and where to.
 
@@ -92,7 +93,7 @@ class TaskTarget:
     note: str = ""  # for people, until the host begins
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Origin:
     """Which tasks of an account are meant: those of one origin.
 
@@ -107,7 +108,7 @@ class Origin:
     until: datetime | None = None  # None = until now
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewTask:
     """Everything that `start` makes a task of.
 
@@ -132,7 +133,7 @@ class NewTask:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Item:
     """One client of a task. Its id is also the order's: a host that gets the order twice answers from its journal."""
 
@@ -278,7 +279,7 @@ class Item:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Task:
     """One call's work on some clients. `items` are in the order in which the clients were asked for."""
 
@@ -353,7 +354,7 @@ def new_item(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EndedBadly:
     """A task that ended, and not well: how many of its items failed or expired, and the code of one of them."""
 

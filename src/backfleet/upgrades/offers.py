@@ -1,12 +1,12 @@
 """The releases that are offered to clients, by what a client follows: its package, platform and channel."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet import releases
 from backfleet.releases import Release
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 Offer = tuple[str, str, str]
 """Package, platform, channel."""
@@ -15,7 +15,7 @@ BEHIND: Final = "Behind"
 WITHDRAWN: Final = "Withdrawn"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OfferSummary:
     """What a client can know of its offer."""
 

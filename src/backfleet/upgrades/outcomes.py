@@ -4,7 +4,7 @@ A host's report is the truth about that host, whatever its outcome and whenever 
 the task shows it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +13,7 @@ from backfleet.fleet import Change, ClientStatus, Failure
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import KEEPS_VERSION, STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
+from backfleet.values import value_object
 from backfleet_host.contract import Report, read_instead, read_output
 from backfleet_host.texts import NOT_TEXT, first_and_last, printable
 
@@ -75,7 +76,7 @@ _LOST: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class LaterOrders:
     """What has happened to an item's client since, for news that comes after the item was over."""
 
@@ -83,7 +84,7 @@ class LaterOrders:
     was_reported: bool = False  # the host has reported the outcome of a later order
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Judgement:
     """An item after its news, and what is now known of its client."""
 
@@ -92,7 +93,7 @@ class Judgement:
     has_settings: bool = False  # its host has saved those of its task
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HostOutput:
     """What a host's output says about an item: the last step begun ("" if none), and its report if there is one."""
 

@@ -6,7 +6,7 @@ does nothing the second time.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,6 +33,7 @@ from backfleet.upgrades.waiting import (
     refusals,
     refused,
 )
+from backfleet.values import value_object
 from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order, read_output
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
@@ -46,7 +47,7 @@ _SILENT: Final = (State.STOPPED, State.TIMED_OUT, State.LOST)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Rules:
     """What the server's settings and its operations say about orders.
 
@@ -61,7 +62,10 @@ class Rules:
     still_may: StillMay = nobody_is_refused
 
 
-@dataclass(frozen=True, slots=True)
+NO_RULES: Final = Rules()
+
+
+@value_object
 class Sending:
     """What every order of one round is sent with."""
 
@@ -76,7 +80,7 @@ class Sending:
         return self.now - self.rules.reachable_within
 
 
-def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, rules: Rules = Rules()) -> bool:
+def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, rules: Rules = NO_RULES) -> bool:
     """Run one round; True if there may be more to do at once.
 
     Args:

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 
 JSON_TYPE = "application/json;charset=utf-8"
@@ -19,7 +20,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class WireAnswer:
     """An answer on the wire: status, body and headers."""
 

@@ -1,9 +1,11 @@
 """An access key, with a session's token if it is temporary."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Credentials:
     """What a caller signs with. Printing it does not show the secrets."""
 

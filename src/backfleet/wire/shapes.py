@@ -6,8 +6,9 @@ made from shapes, and tests compare every answer with its shape.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from backfleet.values import value_object
 
 Shape = Any
 """One of the forms above; Python's type hints cannot express them."""
@@ -15,7 +16,7 @@ Shape = Any
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Maybe:
     """A member that may be absent."""
 

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -17,6 +16,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives import hmac as crypto_hmac
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from backfleet.values import value_object
 
 Parameters = Mapping[str, str]
 
@@ -83,7 +84,7 @@ class Digest(Protocol):
         """Return the hash of all bytes so far, in lower-case hex."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Scheme:
     """One way to sign. A key is the access key's secret, or PEM: the private key to sign, the public one to verify."""
 
@@ -217,7 +218,7 @@ def sign_v1(key: str, method: str, parameters: Parameters) -> str:
 # --- V3 -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Authorization:
     """The parts of a V3 Authorization header."""
 

@@ -1,12 +1,13 @@
 """Cloud accounts, what is imported from them, and commands on their way through the cloud. Plain values."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from backfleet.fleet import CarrierKind
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -73,7 +74,7 @@ def code_for(cloud: CarrierKind, code: str) -> str:
     return code if cloud is CarrierKind.ECS else code.replace("Ecs", cloud.value.capitalize(), 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EcsAccount:
     """A cloud account: where it is, and with which credentials. `sealed` is the secret of its key."""
 
@@ -102,7 +103,7 @@ class EcsAccount:
         return code_for(self.cloud, code)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Downloads:
     """Where an instance finds downloads. See the fields of the same names of EcsAccount."""
 
@@ -111,7 +112,7 @@ class Downloads:
     mirror_authority: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Selection:
     """Which instances of a region are imported. Several conditions must all be met."""
 
@@ -121,7 +122,7 @@ class Selection:
     resource_group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EcsImport:
     """A selection that is kept up to date."""
 
@@ -136,7 +137,7 @@ class EcsImport:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EcsHost:
     """An imported instance. `remote_id` is the cloud's own id; nearly always the instance has the same here."""
 
@@ -151,7 +152,7 @@ class EcsHost:
     asked_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CloudInstance:
     """What the cloud says of an instance."""
 
@@ -177,7 +178,7 @@ def instance_of(
     return CloudInstance(remote_id, *kept)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Page:
     """Part of a list of instances. `following` is the token of the next page; "" = it was the last one."""
 
@@ -185,7 +186,7 @@ class Page:
     following: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AgentStatus:
     """What the cloud says of an instance's Cloud Assistant agent."""
 
@@ -194,7 +195,7 @@ class AgentStatus:
     heard_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CloudCommand:
     """One call of RunCommand."""
 
@@ -206,7 +207,7 @@ class CloudCommand:
     has_parameters: bool = False  # `{{ACS::InstanceId}}` in the content stands for the instance's own id
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Run:
     """One command on one instance, as part of a call of RunCommand. `seen` is how many bytes of output are noted."""
 
@@ -216,7 +217,7 @@ class Run:
     seen: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Batch:
     """One call of RunCommand that was made, or is about to be made, and what of it is not over."""
 
@@ -232,7 +233,7 @@ class Batch:
     polls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Meaning:
     """What a state of an instance's command means: our code, whether it may have run all the same, and what to do."""
 
@@ -241,7 +242,7 @@ class Meaning:
     advice: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Result:
     """What the cloud says of one instance of an invocation. `status` is in the words of ECS, whatever the cloud."""
 

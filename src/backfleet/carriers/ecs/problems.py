@@ -1,7 +1,6 @@
 """What the cloud's error codes mean: one table. Source: the error tables of ECS 2014-05-26, RAM and STS, as of 2025."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from backfleet.carriers.ecs.model import (
 )
 from backfleet.fleet import CarrierKind
 from backfleet.outbound import NotAllowed
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 LONGEST: Final = 400  # characters of what the cloud says that are shown
@@ -81,7 +81,7 @@ INSTANCE_ERRORS: Final[Mapping[str, tuple[str, bool, str]]] = {
 """What the cloud says of one instance: our code, whether the command may have run all the same, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Clocks:
     """When a call was signed, and what its answer says of the cloud's clock: a date of HTTP, or ""."""
 

@@ -7,12 +7,13 @@ being read. A stream that fails MOST_FAILURES times in a row is given up until t
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 from backfleet.carriers.ecs.model import CloudInstance
+from backfleet.values import value_object
 
 MOST_FAILURES: Final = 8  # of one stream in a row
 MOST_PAGES: Final = 200  # of one import
@@ -20,7 +21,7 @@ LISTED_FOR: Final = timedelta(minutes=2)  # how long a list may be old when the 
 LONGEST_TEXT: Final = 1024 * 1024  # characters that are stored of a refresh that is under way
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Stream:
     """How far one list is read. The first fields are an import's, the others a region's.
 
@@ -42,7 +43,7 @@ class Stream:
     listed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Progress:
     """A refresh that is under way. Streams are named `import/ID` and `region/NAME`."""
 

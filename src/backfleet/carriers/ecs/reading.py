@@ -1,18 +1,18 @@
 """What the cloud says of a command, as what an agent would report of it: decided on values."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet.carriers.ecs.model import NOT_DELIVERED, Meaning, Result, Run
 from backfleet.carriers.ecs.problems import INSTANCE_ERRORS
 from backfleet.commands import ALREADY_STARTED, LONGEST_OUTPUT, FinalReport
+from backfleet.values import value_object
 
 WAITING: Final = frozenset({"Pending", "Scheduled"})
 RUNNING: Final = frozenset({"Running", "Stopping"})
 IN_DOUBT: Final = FinalReport("error", error_code=ALREADY_STARTED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Progress:
     """What is new of a run. `report` is None while it goes on; `seen` is how many bytes are noted then."""
 

@@ -21,6 +21,7 @@ from backfleet.carriers.ecs.model import (
 from backfleet.commands import FinalReport
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Database, Transaction
+from backfleet.values import value_object
 
 FIRST_POLL, LONGEST_POLL = 1.0, 10.0  # seconds until the cloud is asked about a batch again
 SLOWER: Final = 1.5  # each pause, compared with the last one
@@ -60,7 +61,7 @@ class Opening(Protocol):
         """Return a client of one region, which says before each page of a list that it asks. Raises EcsProblem."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Means:
     """What every round of a process needs.
 

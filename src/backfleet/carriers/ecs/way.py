@@ -1,14 +1,15 @@
 """How orders for instances of a cloud are written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.carriers.ecs import _store
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Ecs:
     """The way through a cloud. Its agents know only that cloud, so the command names this server."""
 

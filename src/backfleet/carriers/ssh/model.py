@@ -2,9 +2,10 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from backfleet.values import value_object
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 USER: Final = r"[a-z_][a-z0-9_.-]{0,31}\$?"
@@ -36,7 +37,7 @@ NOT_ALLOWED: Final = "SshNotAllowed"
 UNFIT: Final = "SshHostUnfit"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Hop:
     """One SSH server on the way, and the keys that it is known by, a line of OpenSSH's public form each."""
 
@@ -51,7 +52,7 @@ class Hop:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SshHost:
     """One host: how it is reached, and what its last visit found."""
 
@@ -67,7 +68,7 @@ class SshHost:
     visited_at: datetime | None = None  # the last visit that found it in order
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SshKey:
     """A key that the server logs in with. `sealed` is the private half."""
 

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncssh
 
 from backfleet.carriers.ssh.scripts import input_of, run_command
 from backfleet.commands import SHELL, HandedInvocation, with_chunk
+from backfleet.values import value_object
 
 PIECE: Final = 16 * 1024  # bytes read at once
 MOST_A_SECOND: Final = 4 << 20  # bytes read of one command: all visits of a process share its time
@@ -19,7 +19,7 @@ END_SECONDS: Final = 10.0  # for a command that was stopped to end
 GRACE_SECONDS: Final = 5.0  # beyond a command's own time, for one that ends itself in time
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Ended:
     """How a command ended. `output` is what was not noted yet. Without an exit code its end is not known."""
 

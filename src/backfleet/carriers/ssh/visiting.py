@@ -9,7 +9,6 @@ import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from backfleet.commands import FinalReport, HandedInvocation
 from backfleet.fleet import Heartbeat
 from backfleet.outbound import Destinations
 from backfleet.storage import Database
+from backfleet.values import value_object
 from backfleet_host.texts import printable
 
 FACTS_SECONDS: Final = 20.0
@@ -35,7 +35,7 @@ LONGEST_FACTS: Final = 4096  # bytes
 _IN_DOUBT: Final = FinalReport("error", error_code=commands.ALREADY_STARTED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Visitor:
     """What every visit needs.
 

@@ -1,14 +1,15 @@
 """How orders for hosts without an agent are written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.carriers.ssh import _store
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Ssh:
     """The way to hosts that the server logs in to. Each gets the bootstrap for its own root."""
 

@@ -1,15 +1,15 @@
 """What adopting hosts needs of parts that this endpoint does not know; the composition root gives it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from backfleet import hold
 from backfleet.fleet import Instance
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Adopters:
     """Whether hosts are adopted now, into which account, and who writes it down."""
 

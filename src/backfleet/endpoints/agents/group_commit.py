@@ -7,20 +7,20 @@ busy one commits a few times a second however many agents report. A write that n
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.storage import Database, Transaction
 from backfleet.threads import in_thread
+from backfleet.values import value_object
 
 MOST_AT_ONCE = 100  # writes in one transaction
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Write:
     order: str  # writes are sorted by it, so that two nodes cannot wait for each other's rows
     work: Callable[[Transaction], Any]

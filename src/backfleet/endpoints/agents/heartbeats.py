@@ -1,17 +1,18 @@
 """Heartbeats and used request ids, gathered on a node and written together every few seconds."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from backfleet import fleet
 from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
+from backfleet.values import value_object
 
 WRITE_EVERY_SECONDS = 3.0
 MOST_REQUESTS = 200_000  # request ids that wait to be written while the database is unavailable; more are dropped
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Batch:
     """What is written together."""
 

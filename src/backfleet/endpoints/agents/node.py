@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -19,13 +18,14 @@ from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.threads import in_thread
+from backfleet.values import value_object
 
 BODY_SECONDS = 20.0
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Node:
     """The state of one node that its handlers share. Used from the event loop only."""
 

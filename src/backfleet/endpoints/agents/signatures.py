@@ -18,7 +18,6 @@ import binascii
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backfleet.fleet import AgentIdentity, request_fingerprint
+from backfleet.values import value_object
 
 LONGEST_ID = 64  # characters
 _TIMESTAMP = re.compile(r"[1-9][0-9]{12}")  # milliseconds from 2001 to 2286
@@ -37,7 +37,7 @@ class NotAuthenticated(Exception):
     """The request is not from the instance that it names. The text is for the log and is never sent back."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AgentSignature:
     """The identity headers of one request."""
 

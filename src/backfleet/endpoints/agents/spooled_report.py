@@ -1,14 +1,16 @@
 """One report on this node's disk: what it says, and the form of its file."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from backfleet.values import value_object
 
 
 class Unreadable(ValueError):
     """The content of a file is no report."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SpooledReport:
     """One report of a task as it arrived."""
 

@@ -6,19 +6,20 @@ another site can have a browser send the cookie, and cannot read it.
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from aiohttp import web
 
 from backfleet.peers import peer_of
+from backfleet.values import value_object
 
 ROOT: Final = "/console"
 SESSION, VISIT, ATTEMPT = "backfleet-session", "backfleet-visit", "backfleet-oidc"
 VISIT_SECONDS: Final = 3600
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Cookies:
     """What a request showed. `repr` leaves the secrets out."""
 

@@ -7,10 +7,10 @@ may be lost, so pages also do that by themselves from time to time.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from backfleet.pubsub import PubSub
+from backfleet.values import value_object
 
 FAMILIES: Final = ("rollouts", "upgrades")
 MOST_STREAMS: Final = 1000  # of one process
@@ -25,7 +25,7 @@ class Full(Exception):
     """There are as many streams as there may be."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Owner:
     """Whose page a stream is for."""
 

@@ -5,11 +5,11 @@ The first field is the form's token: nothing else is read of a form that is not 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 
+from backfleet.values import value_object
 from backfleet.wire.errors import BodyIncomplete
 
 KIND: Final = "multipart/form-data"
@@ -23,7 +23,7 @@ class BadForm(ValueError):
     """A form that cannot be read. The text says why to the person."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SentFile:
     """The file of a form, which is still to be read."""
 

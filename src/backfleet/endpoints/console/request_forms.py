@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from backfleet.operations.catalogue import Operation
+from backfleet.values import value_object
 from backfleet.wire.parameters import Parameter, faults, parameters_of
 
 LONG_TEXT: Final = 500  # characters: where more are accepted, there is space for lines
@@ -15,7 +16,7 @@ Sent = Callable[[str], str]
 """Returns what was sent under a name; "" for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Field:
     """One field of the form; `name` is that of the parameter, with its number where it is repeated."""
 
@@ -29,7 +30,7 @@ class Field:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Group:
     """The fields of one parameter: one, or those of its repeated objects."""
 
@@ -40,7 +41,7 @@ class Group:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Filled:
     """An operation and what was typed into its form."""
 

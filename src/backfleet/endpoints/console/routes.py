@@ -1,16 +1,16 @@
 """What a page says about its addresses."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from backfleet.endpoints.console.visits import Visit
+from backfleet.values import value_object
 
 Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Route:
     """One address below `/console`: GET shows and changes nothing, POST acts."""
 

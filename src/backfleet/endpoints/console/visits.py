@@ -4,7 +4,6 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -23,13 +22,14 @@ from backfleet.operations.catalogue import PRODUCTS, Answer, Call, Operation, Se
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
 from backfleet.storage import CallLimit
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, NeedsTls
 
 LIVE = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Console:
     """What the pages of this process share."""
 
@@ -51,7 +51,7 @@ class Console:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Visit:
     """A request, the cookies it showed, and the session they belong to."""
 

@@ -1,10 +1,10 @@
 """Signed requests: what they state about their caller, and the checks of time and signature. Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from backfleet.endpoints.openapi.received import Received
+from backfleet.values import value_object
 from backfleet.wire import signing
 from backfleet.wire.errors import (
     IncompleteSignature,
@@ -28,7 +28,7 @@ BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
 _USUAL_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SignedRequest:
     """What a request states about its caller, with its signature. Nothing of it is checked yet."""
 

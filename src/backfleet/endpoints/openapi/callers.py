@@ -1,12 +1,12 @@
 """Authentication of callers: steps 6 to 8 of the pipeline, against the keys and sessions in the database. Blocks."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backfleet import identity
 from backfleet.endpoints.openapi.authentication import SignedRequest
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Services
+from backfleet.values import value_object
 from backfleet.wire.errors import (
     ApiError,
     DatedBeforeRestore,
@@ -18,7 +18,7 @@ from backfleet.wire.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Signer:
     """Who signed a request, and with which key: what was read of it must still hold when the nonce is spent."""
 

@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 import ipaddress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from backfleet.values import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object
 class Activation:
     """How many hosts may enrol with one code, from which addresses, until when."""
 

@@ -1,13 +1,14 @@
 """Backup clients, and what is set for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from backfleet.fleet.model.instances import Instance
 from backfleet.fleet.model.tags import TagFilter
+from backfleet.values import value_object
 
 
 class ClientStatus(StrEnum):
@@ -31,7 +32,7 @@ MOVING: Final = (ClientStatus.UPGRADING, ClientStatus.INSTALLING, ClientStatus.U
 """The statuses of a client that an order is changing now."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Failure:
     """The last order for a client that failed: how, at which version, and what that printed."""
 
@@ -43,7 +44,7 @@ class Failure:
     quarantined_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Client:
     """One backup client on one instance. `version` is the last one its host reported; "" means none is installed."""
 
@@ -78,7 +79,7 @@ class Client:
         return not self.in_doubt and self.confirmed_at is not None and self.confirmed_at >= since
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ClientFilter:
     """Selects clients. None and empty select all; several conditions must all be met."""
 
@@ -89,7 +90,7 @@ class ClientFilter:
     """Accepted values of status, version, package, channel, instance_name and hostname."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Change:
     """What is newly known of a client; None leaves a field as it is."""
 
@@ -104,7 +105,7 @@ class Change:
     has_succeeded: bool = False  # an order has: no failure is the last one any more
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Resolved:
     """The clients and instances that ids name: only those of the account and region that are not deregistered."""
 
@@ -121,7 +122,7 @@ class ClientName(NamedTuple):
     package: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ResolvedNames:
     """Which clients ids name, and which are on the instances that they name, as in `Resolved`."""
 
@@ -129,7 +130,7 @@ class ResolvedNames:
     clients_on: dict[str, list[ClientName]]  # by instance id; an instance without clients is left out
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Preferences:
     """How one client reaches its data, and how much of the host it may use. None means that nothing was set."""
 

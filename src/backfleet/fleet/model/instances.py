@@ -1,12 +1,13 @@
 """Instances, and what their agents report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from backfleet.fleet.model.tags import TagFilter
+from backfleet.values import value_object
 from backfleet_host.contract import OWN_AGENT
 
 GONE: Final = "gone/"  # how a topic begins, before the id of an instance that was deregistered
@@ -48,7 +49,7 @@ def host_version_of(agent_version: str) -> str:
     return agent_version.removeprefix(OWN_AGENT) if agent_version.startswith(OWN_AGENT) else ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Instance:
     """One enrolled host."""
 
@@ -91,7 +92,7 @@ class Instance:
         return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Registration:
     """A host's request to enrol. `read_registration` bounds the lengths of its texts."""
 
@@ -150,7 +151,7 @@ def new_instance(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AgentIdentity:
     """What an agent's signatures are verified with."""
 
@@ -162,7 +163,7 @@ class AgentIdentity:
     signed_ms: int | None = None  # the newest time it signed, by its own clock; None if none is stored yet
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Heartbeat:
     """One heartbeat: when it arrived, and what it reported of the agent. None means that it was not reported."""
 
@@ -183,7 +184,7 @@ class Heartbeat:
         return None if self.agent_version is None else agent_kind_of(self.agent_version)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InstanceFilter:
     """Selects instances. None and empty `tags` select all; several conditions must all be met."""
 
@@ -200,7 +201,7 @@ class InstanceFilter:
     tags: TagFilter = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Watched:
     """A host or a client that somebody should look at."""
 

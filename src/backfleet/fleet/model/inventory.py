@@ -2,12 +2,14 @@
 
 import json
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from backfleet.values import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object
 class InventoryItem:
     """One kind of inventory as a host reported it. `content` is None if it has not changed since the last report."""
 
@@ -17,7 +19,7 @@ class InventoryItem:
     content: list[dict[str, Any]] | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class StoredKind:
     """One stored kind of inventory, without its content."""
 
@@ -28,7 +30,7 @@ class StoredKind:
     size: int  # bytes, as stored
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Inventory:
     """The newest inventory of one kind, as it is stored."""
 

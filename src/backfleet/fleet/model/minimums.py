@@ -1,12 +1,12 @@
 """Minimum versions: no client of a package is to be below one after a moment."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from backfleet.values import value_object
 from backfleet_host.versions import Scheme
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class MinimumVersion:
     """The minimum of a package. Account, region and package identify it: there is one."""
 

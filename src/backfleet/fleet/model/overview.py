@@ -1,13 +1,13 @@
 """The fleet at a glance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from backfleet.fleet.model.instances import host_version_of
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FleetGroup:
     """Clients that are alike in everything that an overview shows."""
 
@@ -22,7 +22,7 @@ class FleetGroup:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FleetRow:
     """A client as a search shows it."""
 
@@ -47,7 +47,7 @@ class FleetRow:
         return host_version_of(self.agent_version)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FleetSearch:
     """What clients must have; None for anything."""
 

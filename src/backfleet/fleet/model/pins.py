@@ -1,11 +1,11 @@
 """Pins: what keeps clients at a version, or within a range, for a reason and until a moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from backfleet.values import value_object
 from backfleet_host.versions import Scheme
 
 EXPIRES_SOON: Final = timedelta(days=7)  # a pin that ends within this time is shown as expiring
@@ -18,7 +18,7 @@ class PinKind(StrEnum):
     TAG = "tag"  # the clients on instances with this tag, and those that have it themselves
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Pin:
     """One pin. Account, region, kind, name, value and package identify it: there is one pin on one thing."""
 
@@ -58,7 +58,7 @@ class Pin:
         return f"it is pinned {to}{where} until {self.expires_at:%Y-%m-%dT%H:%M:%SZ} by {self.owner}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Hold:
     """The pins that hold one client now: each of them must allow the version that it moves to."""
 

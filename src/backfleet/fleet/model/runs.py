@@ -1,13 +1,14 @@
 """Processes of agents, by which two hosts with one identity are noticed."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from backfleet.values import value_object
 
 BEFORE_BOOT: Final = "/"  # between a run's own id and its machine's boot in a mark
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AgentRun:
     """One process of an agent, as it was seen by an instance's signature."""
 

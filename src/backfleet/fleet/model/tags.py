@@ -1,13 +1,14 @@
 """Tags of resources."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from backfleet.values import value_object
 
 TagFilter = Sequence[tuple[str, str | None]]
 """Keys and values of tags that a resource must all have; None matches any value."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ResourceTag:
     """One tag of one resource."""
 

@@ -1,18 +1,18 @@
 """Tables whose rows belong to an account and have a name that is unique in it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 Row = sa.Row[Any]
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AccountTable(Generic[Item]):
     """The queries that users, groups, roles and identity providers share."""
 

@@ -1,10 +1,11 @@
 """Accounts, and pairs of them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from backfleet.values import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object
 class Account:
     """A tenant."""
 
@@ -14,7 +15,7 @@ class Account:
     is_administrator: bool  # the first account, which runs this installation
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AccountPair:
     """An account that may act in another account, by one of the other's roles."""
 

@@ -1,16 +1,17 @@
 """Callers: who is asking, and how ARNs name them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from backfleet.identity.model.named import Role
+from backfleet.values import value_object
 
 ACCOUNT: Final = "Account"
 USER: Final = "RAMUser"
 SESSION: Final = "AssumedRoleUser"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Session:
     """What a caller who has assumed a role has beside the role."""
 
@@ -24,7 +25,7 @@ class Session:
     person: str = ""  # whom that authenticated, see `federated_person`; "" = not known
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Caller:
     """Someone whose identity is authenticated."""
 
@@ -45,7 +46,7 @@ class Caller:
         return self.arn if self.session is None else f"acs:ram::{self.account_id}:role/{self.session.role_name}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class KnownKey:
     """An access key and the caller it belongs to. `repr` leaves the secret out."""
 
@@ -55,7 +56,7 @@ class KnownKey:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SealedKey:
     """An active access key as it is stored. `repr` leaves the sealed secret out."""
 

@@ -1,11 +1,13 @@
 """What an account has by name: users, groups, roles and identity providers; and the access keys of users."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
+from backfleet.values import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object
 class User:
     """A user of an account."""
 
@@ -19,7 +21,7 @@ class User:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Group:
     """A group of users."""
 
@@ -30,7 +32,7 @@ class Group:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Role:
     """A role of an account."""
 
@@ -51,7 +53,7 @@ class Role:
         return f"acs:ram::{self.account_id}:role/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Provider:
     """An identity provider of an account."""
 
@@ -71,7 +73,7 @@ class Provider:
         return f"acs:ram::{self.account_id}:oidc-provider/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AccessKey:
     """An access key without its secret."""
 
@@ -80,7 +82,7 @@ class AccessKey:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewAccessKey:
     """An access key with its secret, which is shown this once. `repr` leaves the secret out."""
 

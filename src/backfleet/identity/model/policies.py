@@ -1,9 +1,10 @@
 """Policies, their versions, and who has them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from backfleet.values import value_object
 
 CUSTOM: Final = "Custom"
 SYSTEM: Final = "System"
@@ -17,7 +18,7 @@ class HolderKind(StrEnum):
     ROLE = "Role"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Policy:
     """A policy. System policies have no dates: they come with the program."""
 
@@ -32,7 +33,7 @@ class Policy:
     attached_at: datetime | None = None  # to the holder that was asked for
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PolicyVersion:
     """One version of a policy. The default version is in force."""
 
@@ -42,7 +43,7 @@ class PolicyVersion:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Holder:
     """A user, group or role that a policy is attached to."""
 

@@ -1,12 +1,13 @@
 """Temporary credentials: what is asked for, what a security token holds, and what is handed out."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from backfleet.identity.model.callers import Caller
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SessionOptions:
     """What someone who assumes a role asks for."""
 
@@ -16,7 +17,7 @@ class SessionOptions:
     source_identity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SecurityToken:
     """The content of a security token. `repr` leaves the secret out.
 
@@ -43,7 +44,7 @@ class SecurityToken:
         return now.timestamp() >= self.ends
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TemporaryCredentials:
     """New temporary credentials, which are shown this once. `repr` leaves the secrets out."""
 

@@ -8,7 +8,7 @@ import ipaddress
 import operator as compare
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from backfleet.identity.policy.pattern_sets import PatternSets
 from backfleet.identity.policy.wildcards import canonical, fill, has_broken_variable, matches, variables_in
+from backfleet.values import value_object
 
 Context = Mapping[str, str | tuple[str, ...]]
 """The condition keys that a request has, and their values; a key may have several."""
@@ -105,7 +106,7 @@ Test = Callable[[str, str], bool]
 """Compares the request's value (first) with the policy's (second), which was checked when the policy was parsed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Operator:
     """One comparison. A negated one holds if no value passes the test, and if the request lacks the key."""
 
@@ -213,7 +214,7 @@ request here has such a key, just as no request in the cloud has it outside its 
 ALL_VALUES, ANY_VALUE = "ForAllValues", "ForAnyValue"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Condition:
     """One operator on one key. One matching value is enough; a negated operator requires that none matches.
 

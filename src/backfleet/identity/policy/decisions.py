@@ -3,13 +3,14 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
 from backfleet.identity.policy.conditions import Condition, Context
 from backfleet.identity.policy.pattern_sets import PatternSets
 from backfleet.identity.policy.wildcards import canonical, matches, variables_in
+from backfleet.values import value_object
 
 SYSTEM: Final = "system"  # takes the account's place in the ARNs of system policies
 TAG_KEYS: Final = ("acs:resourcetag/", "ecs:tag/")
@@ -26,7 +27,7 @@ class Effect(StrEnum):
     DENY = "Deny"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Statement:
     """One statement of an identity policy. It covers a request if action, resource and every condition match."""
 
@@ -120,7 +121,7 @@ def _reads_tags(condition: Condition) -> bool:
     return any(canonical(name).startswith(TAG_KEYS) for name in names)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Target:
     """A thing that permission is asked for, under all the ARNs by which policies may name it.
 
@@ -132,7 +133,7 @@ class Target:
     vetoes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Decision:
     """The outcome, and the statement that decided it. No statement means that none applied."""
 
@@ -266,7 +267,7 @@ def compiled(statements: tuple[Statement, ...]) -> Compiled:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Permissions:
     """What a caller may do: the caller's own policies, limited by the session's policy if there is one."""
 

@@ -5,7 +5,6 @@ Source: RAM, trust policies of roles.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from backfleet.identity.policy.conditions import Condition, Context, MalformedPo
 from backfleet.identity.policy.decisions import Decision, Effect, Statement
 from backfleet.identity.policy.documents import read_conditions, read_effect, read_statements, strings
 from backfleet.identity.policy.wildcards import canonical, matches
+from backfleet.values import value_object
 
 ASSUME: Final = "sts:AssumeRole"
 PARSED_KEPT: Final = 256  # parsed documents kept in memory
@@ -25,7 +25,7 @@ _FORMS: Final = {
 """The form of a principal, by its kind. Wildcards are refused: a role that trusts everybody is a mistake."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Principal:
     """Someone a statement is about. `kind` is RAM, Service or Federated."""
 
@@ -33,7 +33,7 @@ class Principal:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TrustStatement:
     """One statement of a trust policy."""
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -20,6 +20,7 @@ from backfleet import identity
 from backfleet.ids import Draw
 from backfleet.logins.oidc.model import LoginRefused, Offer, Offers
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 ATTEMPT_LIFE: Final = timedelta(minutes=10)
 LONGEST_CODE: Final = 4096  # characters
@@ -29,7 +30,7 @@ SPENT: Final = "console-oidc"  # beside the ids of keys, whose nonces are in the
 AGAIN: Final = "Begin again at the login page."
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Attempt:
     """What must be the same when the browser comes back. `repr` leaves the secrets out."""
 

@@ -1,7 +1,9 @@
 """A way to log in by a provider, and why a login by one is refused. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from backfleet.values import value_object
 
 ROOT: Final = "/console/login/oidc"
 
@@ -10,7 +12,7 @@ class LoginRefused(Exception):
     """A login by a provider is refused. The text is for the person, and holds nothing of what the provider sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Offer:
     """One way to log in. `repr` leaves the secret out."""
 
@@ -33,7 +35,7 @@ class Offer:
         return f"acs:ram::{self.account_id}:oidc-provider/{self.provider}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Offers:
     """Every way to log in by a provider, and where browsers find the console."""
 

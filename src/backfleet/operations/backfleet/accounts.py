@@ -1,23 +1,23 @@
 """Accounts of this installation. The administrator account makes the others."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import identity
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
+from backfleet.values import value_object
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import text
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateAccount:
     """The name of an account, for people; it need not be unique."""
 
     name: str = text("AccountName", required=True, longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListAccounts:
     """No parameters."""
 

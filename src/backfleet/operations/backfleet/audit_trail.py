@@ -1,13 +1,13 @@
 """LookupEvents: the account's audit trail."""
 
 import base64
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet.operations import _store as audit
 from backfleet.operations import audit_event
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, repeat_objects, text
 from backfleet.wire.shapes import Anything, Maybe
@@ -28,7 +28,7 @@ ATTRIBUTES: Final = {
 BACKWARD, FORWARD = "BACKWARD", "FORWARD"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Attribute:
     """A value that an event must have."""
 
@@ -36,7 +36,7 @@ class Attribute:
     value: str | None = text("Value", longest=128)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class LookupEvents:
     """A time window, filters, and a part of the list."""
 

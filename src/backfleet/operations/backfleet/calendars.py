@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import rollouts
@@ -12,6 +11,7 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.paging import Page
 from backfleet.rollouts import CalendarRecord, Fault
 from backfleet.storage import Conflict
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, OperationConflict
 from backfleet.wire.parameters import integer, repeat_objects, text
 from backfleet_host.texts import counted
@@ -73,7 +73,7 @@ class QuotaExceeded(ApiError):
 ERRORS: Final = (CalendarNotFound, CalendarNotAccepted, CalendarInUse, QuotaExceeded)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class FreezeGiven:
     """No host is changed from Begin to before End: days (2026-12-24), or times with a zone or without."""
 
@@ -82,7 +82,7 @@ class FreezeGiven:
     end: str = text("End", required=True, longest=40)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PutCalendar:
     """A name, and an iCalendar text or a list of freezes."""
 
@@ -91,14 +91,14 @@ class PutCalendar:
     freezes: tuple[FreezeGiven, ...] = repeat_objects("Freezes", of=FreezeGiven, most=500)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneCalendar:
     """A calendar."""
 
     name: str = text("Name", required=True, longest=64, pattern=NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListCalendars:
     """A page."""
 

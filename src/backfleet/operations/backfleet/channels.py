@@ -1,16 +1,16 @@
 """Channels: what each offers, and what an install on it gets that names no package."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import releases
 from backfleet.operations.backfleet.releases import CHANNEL, ReleaseNotFound
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import STABLE, Release
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SetDefaultPackage:
     """A package that is offered on a channel. Without a platform: for all platforms that it is offered for there."""
 
@@ -37,7 +37,7 @@ def set_default_package(call: Call, asked: SetDefaultPackage) -> dict[str, Any]:
     return {"Platforms": platforms}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListChannels:
     """No parameters."""
 

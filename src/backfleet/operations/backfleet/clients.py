@@ -1,6 +1,5 @@
 """What a caller may decide about a backup client: the channel that it follows."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import fleet, releases
@@ -10,11 +9,12 @@ from backfleet.operations.hbr.errors import ClientNotFound
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.settings import own_client
 from backfleet.operations.hbr.targets import call_targets
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import text
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SetClientChannel:
     """A client, and the channel whose newest release it gets from now on."""
 

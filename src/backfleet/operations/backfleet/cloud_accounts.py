@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from backfleet.carriers import ecs
@@ -13,6 +12,7 @@ from backfleet.operations.catalogue import Call
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.storage import Conflict
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import repeat, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -96,7 +96,7 @@ class CloudRefused(ApiError):
         super().__init__(f"{problem.code}: {problem.message}")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AnyCloudAccount:
     """A name, credentials, and where the cloud is."""
 
@@ -115,7 +115,7 @@ class AnyCloudAccount:
     mirror_authority: str = text("DownloadsAuthority", default="", longest=LONGEST_MIRROR_AUTHORITY, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AnyImport:
     """A cloud account, one of its regions, and which instances there: all conditions must be met."""
 
@@ -125,26 +125,26 @@ class AnyImport:
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=tag_type(longest_key=128), most=MOST_TAGS)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneCloudAccount:
     """A cloud account."""
 
     name: str = text("Name", required=True, longest=64, pattern=ecs.NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneImport:
     """An import."""
 
     import_id: str = text("ImportId", required=True, longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NoParameters:
     """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CloudAccounts:
     """The accounts of one cloud: what its operations do, and how they refuse."""
 

@@ -1,11 +1,11 @@
 """CreateConsoleLogin: a code that logs its caller in to the console once."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import identity, logins, sockets
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 
 
@@ -16,7 +16,7 @@ class NoConsoleLogin(ApiError):
     status = 400
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateConsoleLogin:
     """No parameters."""
 

@@ -1,6 +1,5 @@
 """Cloud accounts of the carrier `ecs`, and what is imported from them."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.carriers.ecs import EcsImport
@@ -23,6 +22,7 @@ from backfleet.operations.backfleet.cloud_accounts import (
     shown_import,
 )
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 ROLE: Final = r"acs:ram::[0-9]{1,20}:role/[A-Za-z0-9._-]{1,64}"
@@ -74,14 +74,14 @@ ECS: Final = CloudAccounts(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateEcsAccount(AnyCloudAccount):
     """A name, credentials, and where the cloud is."""
 
     role_arn: str | None = text("RoleArn", longest=255, pattern=ROLE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ImportEcsInstances(AnyImport):
     """A cloud account, one of its regions, and which instances there: all conditions must be met."""
 

@@ -1,13 +1,13 @@
 """ReleaseServerHold: an operator has looked at a restored server, and hosts may be given work again."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import fleet, hold
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ReleaseServerHold:
     """No parameters."""
 

@@ -1,6 +1,5 @@
 """More about one instance than the cloud's API shows: its agent, its clock, and what is installed on it."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from backfleet.operations.backfleet.ssh_hosts import ssh_of
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Anything, Maybe
 
@@ -40,7 +40,7 @@ ECS = {
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeInstance:
     """An instance."""
 
@@ -152,7 +152,7 @@ def _checkup(client: Client) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NoteInstanceStopped:
     """An instance."""
 
@@ -179,7 +179,7 @@ def note_instance_stopped(call: Call, asked: NoteInstanceStopped) -> dict[str, A
     return {"InstanceId": found.id, "Status": "Stopped"}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListInventory:
     """An instance, a kind of inventory, and a page."""
 

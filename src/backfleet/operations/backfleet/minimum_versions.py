@@ -1,7 +1,6 @@
 """PutMinimumVersion and its siblings: no client of a package is to be below a version after a moment."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet, releases
@@ -12,6 +11,7 @@ from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.hbr.lifecycle import NAME
 from backfleet.storage import Conflict, Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, OperationConflict
 from backfleet.wire.parameters import text
 from backfleet_host.versions import scheme_of
@@ -53,7 +53,7 @@ class TooManyMinimumVersions(ApiError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PutMinimumVersion:
     """A package, the lowest version that its clients may have from a moment on, and why.
 
@@ -66,7 +66,7 @@ class PutMinimumVersion:
     reason: str = text("Reason", required=True, longest=LONGEST_REASON)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeleteMinimumVersion:
     """A package, and why it needs no minimum version any more: the audit trail keeps that."""
 
@@ -74,7 +74,7 @@ class DeleteMinimumVersion:
     reason: str | None = text("Reason", longest=LONGEST_REASON)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListMinimumVersions:
     """All of them: there is one of a package."""
 

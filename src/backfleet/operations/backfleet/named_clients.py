@@ -1,7 +1,6 @@
 """What the calls share that move clients by our own operations: which clients, to which version, until when."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.catalogue import Call
@@ -13,12 +12,13 @@ from backfleet.operations.hbr.selection import Selection
 from backfleet.operations.hbr.starting import TaskRequest, start_task
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, TaskTarget
+from backfleet.values import value_object
 from backfleet.wire.parameters import json_list, text
 
 ERRORS: Final = (TokenMismatch, *ERRORS_OF_ONE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedClients:
     """Clients, and the version that they go to."""
 

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import notifications, rollouts
@@ -12,6 +11,7 @@ from backfleet.operations.catalogue import BACKFLEET, Call, Services, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.outbound import Destinations, read_secret
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter
 from backfleet.wire.parameters import integer, repeat, text
 from backfleet.wire.shapes import Maybe
@@ -99,7 +99,7 @@ class TooManyWaiting(ApiError):
         super().__init__(f"{most} notifications of the account wait already. Mend or delete their destinations first.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PutDestination:
     """A name, and a URL or a mail address."""
 
@@ -111,19 +111,19 @@ class PutDestination:
     secret: str | None = text("Secret", longest=256, secret=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneDestination:
     """A destination."""
 
     name: str = text("Name", required=True, longest=64, pattern=NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NoParameters:
     """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListNotifications:
     """A page, of one destination or of all."""
 
@@ -132,7 +132,7 @@ class ListNotifications:
     page_size: int = integer("PageSize", default=50, least=1, most=200)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneNotification:
     """A notification."""
 

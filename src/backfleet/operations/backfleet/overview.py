@@ -1,7 +1,6 @@
 """DescribeFleet: the fleet at a glance, for pages and dashboards."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from backfleet.fleet import FleetGroup, FleetRow
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 
@@ -48,7 +48,7 @@ ROW: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeFleet:
     """What the clients of the list must have, and a page of it. The map and the counts are of the whole fleet."""
 

@@ -1,7 +1,7 @@
 """PutPin, DeletePin and ListPins: clients that stay at a version, for a reason, until a moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from backfleet.operations.hbr.targets import NamedInstances, call_targets, clien
 from backfleet.operations.tags import RESERVED, is_reserved
 from backfleet.paging import Page
 from backfleet.storage import Conflict, Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, OperationConflict
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
@@ -68,7 +69,7 @@ class TooManyPins(ApiError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Pinned:
     """What a pin is on: a client, or an instance, or a tag; of an instance or a tag one package, or all."""
 
@@ -79,7 +80,7 @@ class Pinned:
     package_name: str | None = text("PackageName", longest=64, pattern=NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PutPin(Pinned):
     """A pin: what it is on, why, and until when; and the range in which its clients may move, if they may.
 
@@ -91,14 +92,14 @@ class PutPin(Pinned):
     until: str | None = text("Until", required=True, longest=40)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeletePin(Pinned):
     """What the pin is on, as it was put, and why it goes: the audit trail keeps that."""
 
     reason: str | None = text("Reason", longest=LONGEST_REASON)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListPins:
     """A page."""
 

@@ -1,6 +1,6 @@
 """PrecheckClients and StageClients: what an upgrade would be refused for, and having all of it on the hosts before."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from backfleet.operations.backfleet.named_clients import ERRORS, NamedClients, start
@@ -11,10 +11,11 @@ from backfleet.operations.hbr.selection import Selection
 from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, TaskTarget
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PrepareClients(NamedClients):
     """Clients, and the version that an upgrade would go to: without one, the newest for each."""
 

@@ -1,6 +1,5 @@
 """PreviewClients: what a call that moves clients would do with each of them, without starting a task."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.backfleet.roll_backs import plan_roll_backs
@@ -13,12 +12,13 @@ from backfleet.operations.hbr.starting import planned, select_for
 from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, TaskTarget, UninstallPlanner
+from backfleet.values import value_object
 from backfleet.wire.parameters import json_list, text
 
 KINDS: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.UNINSTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PreviewClients:
     """Clients, and what would be done with them: an upgrade, a roll-back or an uninstall."""
 

@@ -1,6 +1,5 @@
 """Releases: add, list, withdraw, sign. They belong to the installation, and every account may use them."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import releases
@@ -9,6 +8,7 @@ from backfleet.object_store import Trouble
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import STABLE, Release, ReleaseRefused
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import boolean, json_object, text
 from backfleet.wire.shapes import Anything
@@ -108,7 +108,7 @@ class ReleaseNotFound(ApiError):
         super().__init__("There is no such release; ListReleases lists them.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AddRelease:
     """A release to add. The file is the body of the request."""
 
@@ -220,7 +220,7 @@ def _notes_on_offer(tx: Transaction, call: Call, release: Release, channel: str)
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListReleases:
     """The package to list; all of them if none is named."""
 
@@ -235,7 +235,7 @@ def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
     return {"Releases": [release_answer(release) for release in found]}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetRelease:
     """A release."""
 
@@ -273,7 +273,7 @@ def _delta_answer(release: releases.Release, delta: releases.Delta) -> dict[str,
     }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class WithdrawRelease(GetRelease):
     """A release."""
 
@@ -296,7 +296,7 @@ def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OfferRelease(GetRelease):
     """A release, and where to offer it."""
 
@@ -347,7 +347,7 @@ def release_answer(release: Release) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetPendingSignatures:
     """No parameters."""
 
@@ -367,7 +367,7 @@ def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str,
     return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PublishSignatures:
     """No parameters: the document is the body."""
 

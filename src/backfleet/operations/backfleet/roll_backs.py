@@ -1,6 +1,5 @@
 """RollBackClients: take clients back to the version that their hosts had before, or down to a named one."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import releases
@@ -11,9 +10,10 @@ from backfleet.operations.hbr.selection import Selection
 from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, RollBackPlanner, TaskTarget
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RollBackClients(NamedClients):
     """Clients, and the version to go down to: without one, each host takes the verified version that it had before."""
 

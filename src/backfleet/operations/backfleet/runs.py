@@ -1,6 +1,5 @@
 """ListRuns: the ledger of backups."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from backfleet.backups import ClientRun, Overdue, RunFilter
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, integer, text
 from backfleet.wire.shapes import Maybe
 
@@ -18,7 +18,7 @@ MOST_OVERDUE: Final = 100  # in one answer
 LATEST: Final = 253_402_300_799  # seconds of Unix time: the last of the year 9999
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListRuns:
     """Which runs, and a page. Times are in seconds of Unix time."""
 

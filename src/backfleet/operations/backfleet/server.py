@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +9,10 @@ from backfleet import VERSION, backups, fleet, hold, host_program, releases
 from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeServer:
     """No parameters."""
 

@@ -1,6 +1,5 @@
 """Hosts without an agent, which the server goes to by SSH, and the keys that it logs in with."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.carriers import ssh
@@ -10,6 +9,7 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.outbound import Destinations
 from backfleet.settings import Settings
 from backfleet.storage import Conflict
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, integer, repeat, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -73,7 +73,7 @@ class SshNotAllowed(ApiError):
         super().__init__(f"The server may not go there by SSH: {why}." if why else "The server may not go there.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateSshKey:
     """A name, and the private key if it is not to be made."""
 
@@ -81,19 +81,19 @@ class CreateSshKey:
     private_key: str | None = text("PrivateKey", longest=16_384, secret=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneSshKey:
     """A key."""
 
     name: str = text("Name", required=True, longest=64, pattern=ssh.NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NoParameters:
     """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HopGiven:
     """A jump host."""
 
@@ -103,7 +103,7 @@ class HopGiven:
     host_keys: tuple[str, ...] = repeat("HostKeys", most=8)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HostGiven:
     """A host, how it is reached, and by which keys it is known."""
 
@@ -117,7 +117,7 @@ class HostGiven:
     jumps: tuple[HopGiven, ...] = repeat_objects("Jumps", of=HopGiven, most=ssh.MOST_HOPS)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ImportSshHosts:
     """Hosts, and the key that they are logged in to with."""
 
@@ -125,7 +125,7 @@ class ImportSshHosts:
     hosts: tuple[HostGiven, ...] = repeat_objects("Hosts", of=HostGiven, most=MOST_AT_ONCE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PlaceGiven:
     """An SSH server."""
 
@@ -133,7 +133,7 @@ class PlaceGiven:
     port: int = integer("Port", default=22, least=1, most=65_535)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ScanSshHosts:
     """SSH servers."""
 

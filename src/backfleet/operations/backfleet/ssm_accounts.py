@@ -1,6 +1,5 @@
 """Accounts of AWS, of the carrier `ssm`, and what is imported from them."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.fleet import CarrierKind
@@ -22,6 +21,7 @@ from backfleet.operations.backfleet.cloud_accounts import (
     shown_import,
 )
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 ROLE: Final = r"arn:aws[a-z-]{0,16}:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,200}"
@@ -72,14 +72,14 @@ SSM: Final = CloudAccounts(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateSsmAccount(AnyCloudAccount):
     """A name, credentials, and where the cloud is."""
 
     role_arn: str | None = text("RoleArn", longest=255, pattern=ROLE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ImportSsmInstances(AnyImport):
     """An account of AWS, one of its regions, and which instances there: all conditions must be met."""
 

@@ -1,6 +1,5 @@
 """ListTasks and CancelTask."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import upgrades
@@ -8,11 +7,12 @@ from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds, task_name
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListTasks:
     """A page; with an instance, of the tasks that had orders for it."""
 
@@ -100,7 +100,7 @@ def _order(item: upgrades.Item) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CancelTask:
     """A task."""
 

@@ -1,12 +1,12 @@
 """How the versions of a package compare: shown before it is changed, and changed."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import releases
 from backfleet.operations.backfleet.releases import ERRORS, BadRelease, ReleaseConflict, TooManyReleases
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import ReleaseRefused
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import text
 from backfleet_host.versions import SCHEMES
@@ -24,7 +24,7 @@ class PackageNotFound(ApiError):
         super().__init__("There is no release of such a package; the first one fixes its version scheme.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetVersionScheme:
     """A package, and the scheme in whose order its releases are shown; its own if none is named."""
 
@@ -48,7 +48,7 @@ def get_version_scheme(call: Call, asked: GetVersionScheme) -> dict[str, Any]:
         raise PackageNotFound from None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SetVersionScheme:
     """A package, and how its versions are to compare from now on."""
 

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from backfleet import fleet
@@ -27,6 +27,7 @@ from backfleet.operations.ecs.requests import (
 )
 from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 
 NAME = re.compile(r"[A-Za-z\u4e00-\u9fff][\w.:-]{1,49}")
@@ -51,7 +52,7 @@ def _all_activations(call: Call, asked: object) -> list[str]:
     return [f"acs:ecs:{call.region}:{call.account_id}:activation/*"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateActivation(InRegion):
     """An activation to make."""
 
@@ -118,7 +119,7 @@ def _check(asked: CreateActivation) -> None:
             raise errors.AddressRangeRefused from None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeActivations(Paged):
     """Filters of activations."""
 
@@ -175,7 +176,7 @@ def _activation(activation: Activation, tags: dict[str, str] | None) -> dict[str
 # --- DisableActivation and DeleteActivation -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedActivation(InRegion):
     """An activation."""
 

@@ -1,6 +1,6 @@
 """CreateCommand, DescribeCommands, ModifyCommand, DeleteCommand: saved commands."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from backfleet import assistant, fleet
@@ -47,6 +47,7 @@ from backfleet.operations.ecs.requests import (
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, text
 
 COMMAND_SHAPE = {
@@ -77,7 +78,7 @@ COMMAND_SHAPE = {
 # --- CreateCommand --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateCommand(InRegion):
     """A command to save."""
 
@@ -132,7 +133,7 @@ def create_command(call: Call, asked: CreateCommand) -> dict[str, Any]:
 # --- DescribeCommands -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeCommands(Paged):
     """Filters of saved commands."""
 
@@ -207,7 +208,7 @@ def _command(command: SavedCommand, tags: dict[str, str], encoding: str | None) 
 # --- ModifyCommand and DeleteCommand --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ModifyCommand(InRegion):
     """A saved command and its new values. What is not given stays."""
 
@@ -257,7 +258,7 @@ def modify_command(call: Call, asked: ModifyCommand) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeleteCommand(InRegion):
     """A saved command."""
 

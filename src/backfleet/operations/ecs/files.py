@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import assistant, commands, fleet
@@ -33,6 +32,7 @@ from backfleet.operations.ecs.requests import (
 from backfleet.operations.held import refuse_orders
 from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, repeat, text
 
 LONGEST_FILE = 32 * 1024  # characters of a file's content in base64
@@ -63,7 +63,7 @@ FILE_SHAPE = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SendFile(InRegion):
     """A file and the instances that it is for."""
 
@@ -193,7 +193,7 @@ def _encoded(file: SentFile) -> str:
     return encoded
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeSendFileResults(Paged):
     """Filters of sent files."""
 

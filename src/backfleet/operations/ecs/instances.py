@@ -1,6 +1,5 @@
 """DescribeInstances, DescribeInstanceStatus, DescribeRegions: managed instances as ECS instances."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from backfleet.operations.ecs.requests import (
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, json_list, repeat, text
 from backfleet.wire.shapes import Anything
 
@@ -68,7 +68,7 @@ def find_instances(tx: Transaction, call: Call, wanted: InstanceFilter, page: Pa
 # --- DescribeInstances ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeInstances(Paged):
     """Filters of instances. Other filters of the cloud are about things that no instance here has."""
 
@@ -172,7 +172,7 @@ def _ecs_instance(instance: Instance, tags: dict[str, str] | None) -> dict[str, 
 # --- DescribeInstanceStatus -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeInstanceStatus(InRegion):
     """Filters of instances."""
 
@@ -216,7 +216,7 @@ def describe_instance_status(call: Call, asked: DescribeInstanceStatus) -> dict[
 # --- DescribeRegions ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeRegions:
     """No parameter has an effect here."""
 

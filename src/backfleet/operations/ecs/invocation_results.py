@@ -1,7 +1,6 @@
 """DescribeInvocations and DescribeInvocationResults: how commands go, and how they ended."""
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +25,7 @@ from backfleet.operations.ecs.requests import (
 )
 from backfleet.operations.tags import Tag
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
@@ -108,7 +108,7 @@ def _saved_command(call: Call, invoke_id: str) -> str | None:
 # --- DescribeInvocations --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeInvocations(Paged):
     """Filters of invocations."""
 
@@ -233,7 +233,7 @@ def _record(invocation: Invocation, record: Record, encoding: str | None) -> dic
 # --- DescribeInvocationResults --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeInvocationResults(Paged):
     """Filters of results."""
 

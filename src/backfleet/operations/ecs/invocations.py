@@ -5,7 +5,6 @@ instance that exists and cannot run anything now has that noted in its own recor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +47,7 @@ from backfleet.operations.held import refuse_orders
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import Page
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
 
@@ -99,7 +99,7 @@ def _not_offered(name: str, refusal: Any) -> Any:
     return text(name, choices=("",), refusal=refusal)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InvocationRequest(InRegion):
     """Where, when and how a command runs. RunCommand and InvokeCommand add which command."""
 
@@ -126,7 +126,7 @@ class InvocationRequest(InRegion):
     tags: tuple[Tag, ...] = tag_list()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RunCommand(InvocationRequest):
     """A command to run at once or on a schedule; it is saved only if asked for."""
 
@@ -140,7 +140,7 @@ class RunCommand(InvocationRequest):
     keep_command: bool = boolean("KeepCommand", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InvokeCommand(InvocationRequest):
     """A saved command to run at once or on a schedule."""
 
@@ -361,7 +361,7 @@ def check_kind(kind: str, instances: Sequence[Instance]) -> None:
 # --- StopInvocation -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class StopInvocation(InRegion):
     """An invocation, and its instances if not all are meant."""
 

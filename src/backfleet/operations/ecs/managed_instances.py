@@ -1,7 +1,6 @@
 """Managed instances, and the state of the Cloud Assistant on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +29,7 @@ from backfleet.operations.ecs.requests import (
 )
 from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, repeat, text
 
 MANAGED_SHAPE = {
@@ -66,7 +66,7 @@ def _is_connected(call: Call, instance: Instance) -> bool:
 # --- Managed instances ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeManagedInstances(Paged):
     """Filters of managed instances."""
 
@@ -109,7 +109,7 @@ def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> d
     return {"Instances": [details.managed(instance) for instance in found.items], **page.answer(found)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Details:
     """Tags and usage of some instances."""
 
@@ -158,7 +158,7 @@ class _Details:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeregisterManagedInstance(InRegion):
     """An instance."""
 
@@ -193,7 +193,7 @@ def _the_instance(tx: Transaction, call: Call, instance_id: str | None) -> Insta
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ModifyManagedInstance(InRegion):
     """An instance and its new name."""
 
@@ -224,7 +224,7 @@ def modify_managed_instance(call: Call, asked: ModifyManagedInstance) -> dict[st
 # --- Cloud Assistant ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeCloudAssistantStatus(Paged):
     """Filters of instances."""
 

@@ -7,7 +7,7 @@ item's place in the order: a walk misses nothing and repeats nothing, whatever i
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from backfleet.identity import CannotOpen
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
 from backfleet.paging import Page, Position
+from backfleet.values import value_object
 from backfleet.wire.parameters import flatten, parameters_of, parse
 
 PURPOSE: Final = "next tokens"
@@ -24,7 +25,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Request = TypeVar("Request")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Walk:
     """A walk through a list: which one, and the part that is asked for."""
 

@@ -1,7 +1,6 @@
 """What ECS operations have in common: the region, pages, tags, instances as resources, and times."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,6 +12,7 @@ from backfleet.operations.ecs.next_tokens import Walk, first_walk, walk_on
 from backfleet.operations.tags import Tag, is_reserved, tag_type
 from backfleet.paging import LAST_PAGE, Listing, Page
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, repeat_objects, text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -61,14 +61,14 @@ def tag_list() -> Any:
     return repeat_objects("Tag", of=EcsTag, most=MOST_TAGS, refusal=errors.TooManyTags)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InRegion:
     """A request that names its region, as every one does."""
 
     region_id: str | None = text("RegionId", required=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Paged(InRegion):
     """A request for a part of a list, by page or by token. MaxResults counts for pages by token only."""
 
@@ -90,7 +90,7 @@ def check_region(call: Call, asked: InRegion) -> None:
 # --- Pages ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RequestedPage(Generic[SomePaged]):
     """The page that a request asks for, and the request with the filters that its token carries."""
 

@@ -1,7 +1,6 @@
 """TagResources, UntagResources, ListTagResources: on managed instances, activations, commands and invocations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import assistant, fleet
@@ -21,6 +20,7 @@ from backfleet.operations.ecs.requests import (
 from backfleet.operations.tags import Tag
 from backfleet.paging import Page
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, repeat, text
 
@@ -37,7 +37,7 @@ KINDS: Final = {
 RESOURCE_ERRORS = (errors.RegionNotFound, errors.ResourceTypeNotFound, errors.TooManyResources)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TaggedResources(InRegion):
     """A type of resources, and the ids of some."""
 
@@ -84,7 +84,7 @@ def _count(tx: Transaction, call: Call, kind: str, ids: list[str]) -> int:
     return sum(each.total for each in found)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TagResources(TaggedResources):
     """Resources and their new tags."""
 
@@ -114,7 +114,7 @@ def tag_resources(call: Call, asked: TagResources) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class UntagResources(TaggedResources):
     """Resources, and the tags to remove."""
 
@@ -142,7 +142,7 @@ def untag_resources(call: Call, asked: UntagResources) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListTagResources(TaggedResources):
     """Filters of resources and tags."""
 

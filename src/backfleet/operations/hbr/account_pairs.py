@@ -1,6 +1,5 @@
 """AddCrossAccount, DescribeCrossAccounts, DeleteCrossAccount, CheckRole: other accounts that an account manages."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -17,6 +16,7 @@ from backfleet.operations.hbr.errors import (
 from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT
 from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.paging import Page
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
@@ -30,7 +30,7 @@ ROLE_TYPES: Final = (
 NO_LINKED_ROLE: Final = "CrossAccountBackupSlrNotExist"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AddCrossAccount:
     """The account to register, which of its roles to use, and its name here."""
 
@@ -40,7 +40,7 @@ class AddCrossAccount:
     alias: str = text("Alias", default="", longest=32)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeCrossAccounts:
     """The page of the list."""
 
@@ -48,7 +48,7 @@ class DescribeCrossAccounts:
     page_size: int = page_size()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeleteCrossAccount:
     """The registered account and role."""
 
@@ -57,7 +57,7 @@ class DeleteCrossAccount:
     kind: str = text("CrossAccountType", default=CROSS_ACCOUNT, choices=TYPES)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CheckRole:
     """The role to check; for one of another account, that account too."""
 

@@ -4,7 +4,7 @@ Source: docs/api.md, "Across accounts".
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from backfleet import identity
@@ -16,6 +16,7 @@ from backfleet.operations.hbr.errors import AssumeRoleFailed, RoleNotExist
 from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT
 from backfleet.operations.perform import event_of
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import flatten, integer, text
 
@@ -29,7 +30,7 @@ NamedTargets = Callable[[Transaction, str], list[Target]]
 CROSS_ACCOUNT_ERRORS: Final[tuple[type[ApiError], ...]] = (RoleNotExist, AssumeRoleFailed)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CrossAccount:
     """The three parameters of every operation that can act in another account."""
 

@@ -1,6 +1,5 @@
 """DeleteBackupClient and DeleteClient: forgetting a client that is no longer in use."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from backfleet.operations.hbr.lifecycle import OneClient
 from backfleet.operations.hbr.settings import own_client
 from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import text
 
@@ -21,7 +21,7 @@ ACTIVE: Final = timedelta(hours=1)  # since its host was heard; HBR 2017-09-08, 
 ERRORS: Final = (ClientNotFound, ClientIsActive, OperationConflict)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeleteBackupClient:
     """The client to forget."""
 

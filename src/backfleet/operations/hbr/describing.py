@@ -1,7 +1,6 @@
 """DescribeBackupClients, DescribeTask, DescribeRegions: the operations that only read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from backfleet.operations.tags import Tag, is_reserved
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import Offer, OfferSummary
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import json_list, repeat, repeat_objects, text
 from backfleet_host.versions import scheme_of
@@ -47,7 +47,7 @@ FILTER_KEYS: Final = {
 FORBIDDEN_IN_TAGS = ("http://", "https://")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Filter:
     """A key and the values it may have."""
 
@@ -55,7 +55,7 @@ class Filter:
     values: tuple[str, ...] = repeat("Values")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeBackupClients(CrossAccount):
     """The parameters of DescribeBackupClients."""
 
@@ -126,7 +126,7 @@ def _below(more: "_Details", client: Client) -> dict[str, str]:
     return {"BelowMinimumVersion": minimum} if is_below else {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Details:
     """The settings of clients, tags of their instances, schemes and minimum versions of packages, what pins hold."""
 
@@ -180,7 +180,7 @@ def _check_lists(asked: DescribeBackupClients) -> None:
                 raise InvalidParameter(f"Tag has {part!r}: keys and values hold no aliyun, acs: or http(s)://.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeTask:
     """The parameters of DescribeTask. The public page marks TaskId optional, but nothing works without it."""
 
@@ -201,7 +201,7 @@ def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     return task_answer(task, names)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeRegions:
     """DescribeRegions has no parameters."""
 

@@ -4,7 +4,6 @@ In the cloud they are for SAP HANA. Here they list and install the same clients 
 """
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from backfleet.operations.hbr.requests import page_number, page_size, resource_g
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.operations.hbr.targets import NamedInstances, call_instances, call_targets
 from backfleet.paging import Listing, Page
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
@@ -28,7 +28,7 @@ OUR_TYPE: Final = "ECS_AGENT"
 LONGEST_INFO: Final = 64 * 1024  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeClients:
     """The parameters of DescribeClients. There are no vaults, clusters or source types here."""
 
@@ -42,7 +42,7 @@ class DescribeClients:
     page_size: int = page_size()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateClients(CrossAccount):
     """The parameters of CreateClients. ClientInfo can hold secrets: it is neither printed nor stored."""
 
@@ -53,7 +53,7 @@ class CreateClients(CrossAccount):
     resource_group_id: str | None = resource_group_id()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OpenHbrService:
     """OpenHbrService has no parameters."""
 

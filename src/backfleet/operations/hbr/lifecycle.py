@@ -7,7 +7,7 @@ What the public pages leave open is decided in docs/api.md. One call, in order:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from backfleet import upgrades
@@ -33,6 +33,7 @@ from backfleet.operations.hbr.targets import (
 )
 from backfleet.storage import Transaction
 from backfleet.upgrades import InstallOptions, Kind, TaskTarget, UninstallPlanner, UpgradePlanner
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter, OperationConflict
 from backfleet.wire.parameters import boolean, json_list, text
 
@@ -41,7 +42,7 @@ MOST_OTHERS: Final = 20  # instances and clients together; InstallBackupClients,
 NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SomeClients(CrossAccount):
     """The parameters that name clients. ExpiresInSeconds is ours: hosts that are away or busy are waited for."""
 
@@ -51,7 +52,7 @@ class SomeClients(CrossAccount):
     expires_in_seconds: int | None = expires_in_seconds()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class UpgradeBackupClients(SomeClients):
     """The parameters of UpgradeBackupClients. ReleaseVersion and TryAgain are ours.
 
@@ -62,14 +63,14 @@ class UpgradeBackupClients(SomeClients):
     try_again: bool | None = boolean("TryAgain", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class UninstallBackupClients(SomeClients):
     """The parameters of UninstallBackupClients. RemoveState is ours: it removes configuration and state, too."""
 
     remove_state: bool | None = boolean("RemoveState", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class InstallBackupClients(CrossAccount):
     """The parameters of InstallBackupClients.
 
@@ -85,7 +86,7 @@ class InstallBackupClients(CrossAccount):
     expires_in_seconds: int | None = expires_in_seconds()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneClient:
     """The parameters of the older forms, which name one client. VaultId and ResourceGroupId have no effect here."""
 

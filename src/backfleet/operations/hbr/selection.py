@@ -1,7 +1,7 @@
 """From the ids of a call to the targets of a task: which clients are meant, and which instances are reachable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +12,7 @@ from backfleet.operations.hbr.errors import BY_REACHABILITY, REACHABILITY_TEXTS,
 from backfleet.operations.hbr.identifiers import NamedIds, is_client
 from backfleet.storage import Transaction
 from backfleet.upgrades import Item, Planner, TaskTarget
+from backfleet.values import value_object
 
 AWAY: Final = (Reachability.NOT_RUNNING, Reachability.AGENT_NOT_RUNNING)
 LEAST_TIME: Final = timedelta(seconds=60)  # that a task must have left when a host gets its order
@@ -21,7 +22,7 @@ WAITS_FOR_DIAL: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Selection:
     """What the ids of a call name."""
 

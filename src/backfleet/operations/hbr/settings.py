@@ -1,7 +1,6 @@
 """UpdateClientSettings, and how settings are shown. A proxy's password can be set, and is never shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
@@ -23,13 +22,14 @@ from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.requests import resource_group_id, vault_id
 from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
 
 PURPOSE: Final = "client proxies"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class UpdateClientSettings:
     """The new settings. Those that are not given stay as they are."""
 

@@ -14,7 +14,7 @@ The task belongs to the account of the caller, its items to the account whose cl
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from backfleet.operations.hbr.selection import Selection, is_unfit, select
 from backfleet.operations.held import refuse_orders
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import Kind, NewTask, Task, TaskTarget
+from backfleet.values import value_object
 from backfleet.wire.errors import OperationConflict
 
 TRIES: Final = 3  # of a transaction that met a conflict
@@ -35,7 +36,7 @@ Plan = Callable[[Transaction, Selection], list[TaskTarget]]
 """Returns what is to be done, once the ids are resolved."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TaskRequest:
     """One call that asks for a task."""
 

@@ -6,7 +6,6 @@ whether it exists. Source: docs/decisions/0033-who-may-touch-which-client.md.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
@@ -15,12 +14,13 @@ from backfleet.identity.policy import Target
 from backfleet.operations.catalogue import Call
 from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT, INSTANCE_PREFIXES
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 
 MOST_RESOLVED: Final = 200  # ids that are looked up; a call that names more is refused for that
 NOTHING: Final = ResolvedNames({}, {})
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedInstances:
     """Instances that an installation names, and the account that they are in if it is another one."""
 

@@ -1,12 +1,12 @@
 """Access keys: of the user that is named, or else the caller's own."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import bad_names, ram_errors, refusals
+from backfleet.values import value_object
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import text
 
@@ -16,21 +16,21 @@ OWNER_ERRORS = (*bad_names("UserName"), *refusals("EntityNotExist.User"))
 KEY_ERRORS = (*OWNER_ERRORS, *refusals("EntityNotExist.User.AccessKey", "DeleteConflict.Account.AccessKey"))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class KeyOwner:
     """The owner of keys; the caller if nobody is named."""
 
     user_name: str = text("UserName", default="", longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedKey(KeyOwner):
     """A key."""
 
     key_id: str = text("UserAccessKeyId", required=True, longest=64, pattern="[A-Za-z0-9.]+")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class KeyStatus(NamedKey):
     """A key and its new status."""
 

@@ -1,7 +1,7 @@
 """Attachments of policies to users, groups and roles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import make_dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -14,6 +14,7 @@ from backfleet.operations.ram.requests import arn_of
 from backfleet.operations.ram.roles import NamedRole
 from backfleet.operations.ram.unmatched import WARNINGS, warnings_for
 from backfleet.operations.ram.users import NamedUser
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import text
 from backfleet.wire.shapes import Maybe
@@ -32,14 +33,14 @@ ENTITIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Attachment(NamedPolicy):
     """A policy; a resource group if the cloud's console chose one. `_enter_kind` adds the holder."""
 
     resource_group: str = text("ResourceGroupId", default="", longest=naming.ON_THE_WIRE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HolderRequests:
     """The requests about one kind of holders of policies: how a name is checked, and what the operations are for."""
 
@@ -102,7 +103,7 @@ def _enter(run: Callable[[Call, Any], dict[str, Any]], request: type[Any], doc: 
 def _enter_kind(kind: HolderRequests) -> None:
     holder = text(f"{kind.name}Name", required=True, longest=naming.ON_THE_WIRE)
     request = make_dataclass(
-        f"{kind.name}Attachment", [("holder", str, holder)], bases=(Attachment,), frozen=True, slots=True
+        f"{kind.name}Attachment", [("holder", str, holder)], bases=(Attachment,), slots=True, unsafe_hash=True
     )
     attached = "EntityNotExist.{}", "EntityAlreadyExists.{}.Policy", "LimitExceeded.{}.Policy"
     detached = "EntityNotExist.{}", "EntityNotExist.{}.Policy"

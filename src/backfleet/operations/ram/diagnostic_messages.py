@@ -1,11 +1,11 @@
 """DecodeDiagnosticMessage: why a call was refused, for callers who may see policies."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.access_denied import LONGEST, NoDiagnosis, open_diagnosis
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram.errors import BadDiagnosis
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 DIAGNOSIS: Final = {
@@ -19,7 +19,7 @@ DIAGNOSIS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SealedDiagnosis:
     """The diagnosis that came with a refusal."""
 

@@ -1,6 +1,5 @@
 """Groups of users."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,27 +18,28 @@ from backfleet.operations.ram.requests import (
     paged,
 )
 from backfleet.operations.ram.users import USER_ARN, NamedUser
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 from backfleet.wire.shapes import Maybe
 
 GROUP: Final = {"GroupId": str, "GroupName": str, "Comments": str, "CreateDate": str, "UpdateDate": Maybe(str)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedGroup:
     """A group."""
 
     group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewGroup(NamedGroup):
     """A group to make."""
 
     comments: str = text("Comments", default="", raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ChangedGroup(NamedGroup):
     """A group and new details. What is not given stays."""
 
@@ -47,14 +47,14 @@ class ChangedGroup(NamedGroup):
     comments: str | None = text("NewComments", raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Membership(NamedGroup):
     """A user and a group."""
 
     user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListedMembers(Listed):
     """A part of the users of a group."""
 

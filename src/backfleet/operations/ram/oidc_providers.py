@@ -5,7 +5,6 @@ and callers give the keys, so that the server needs no way out.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -13,6 +12,7 @@ from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import BadKeySet, bad_names, bad_parameter, bad_texts, ram_errors, refusals
 from backfleet.operations.ram.requests import arn_of, every_arn
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 _ISSUER: Final = re.compile(r"https://[!-~]{1,240}")
@@ -31,14 +31,14 @@ PROVIDER: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedProvider:
     """An identity provider."""
 
     name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewProvider(NamedProvider):
     """An identity provider to register. `Keys` is its JSON Web Key Set."""
 
@@ -48,7 +48,7 @@ class NewProvider(NamedProvider):
     description: str = text("Description", default="", raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ChangedProvider(NamedProvider):
     """A provider and new details. What is not given stays. The issuer cannot change: roles trust it."""
 
@@ -57,7 +57,7 @@ class ChangedProvider(NamedProvider):
     description: str | None = text("NewDescription", raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListedProviders:
     """No parameters."""
 

@@ -4,7 +4,6 @@ The cloud has no such operation. It makes no call and changes nothing, and tells
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from backfleet.operations.catalogue import RAM, Call, every_operation, operation
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import bad_names, ram_errors, refusals
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import json_object, text
 from backfleet.wire.shapes import Maybe
@@ -37,7 +37,7 @@ DECISION: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetPermissionDecision:
     """A user, or a role, or neither for the caller; an action, a resource, and what conditions are to be compared with.
 

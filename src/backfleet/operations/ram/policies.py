@@ -1,6 +1,5 @@
 """Policies: the account's own, and the system's."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -21,6 +20,7 @@ from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, arn_of,
 from backfleet.operations.ram.tags import BAD_TAG, read_tags
 from backfleet.operations.ram.unmatched import WARNINGS, warnings_of
 from backfleet.operations.tags import Tag
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, repeat_objects, text
 from backfleet.wire.shapes import Maybe
 
@@ -39,7 +39,7 @@ POLICY: Final = {
 VERSION: Final = {"VersionId": str, "IsDefaultVersion": bool, "PolicyDocument": str, "CreateDate": Maybe(str)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewPolicy:
     """A policy to make."""
 
@@ -50,28 +50,28 @@ class NewPolicy:
     written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OwnPolicy:
     """One of the account's own policies."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribedPolicy(OwnPolicy):
     """A policy and its new description."""
 
     description: str = text("NewDescription", required=True, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DeletedPolicy(OwnPolicy):
     """A policy, and whether to delete its versions too."""
 
     cascading: bool = boolean("CascadingDelete", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedPolicy:
     """A policy."""
 
@@ -79,7 +79,7 @@ class NamedPolicy:
     policy_type: str = text("PolicyType", required=True, longest=naming.ON_THE_WIRE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListedPolicies(Listed):
     """A part of the policies."""
 

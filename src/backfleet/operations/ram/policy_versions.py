@@ -1,6 +1,5 @@
 """Versions of policies: up to five, of which one is in force."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -20,6 +19,7 @@ from backfleet.operations.ram.policies import (
     shown_version,
 )
 from backfleet.operations.ram.unmatched import WARNINGS, warnings_of
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import boolean, text
 
@@ -27,7 +27,7 @@ ROTATE: Final = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
 VERSION_ERRORS: Final[tuple[type[ApiError], ...]] = (BadVersionId, *refusals("EntityNotExist.Policy.Version"))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewVersion(OwnPolicy):
     """A new version of a policy."""
 
@@ -36,14 +36,14 @@ class NewVersion(OwnPolicy):
     rotation: str = text("RotateStrategy", default="None", choices=("None", ROTATE))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OwnVersion(OwnPolicy):
     """A version of one of the account's own policies."""
 
     version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedVersion(NamedPolicy):
     """A version of a policy."""
 

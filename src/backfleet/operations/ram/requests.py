@@ -1,12 +1,12 @@
 """What RAM operations have in common: resources of policies, and parts of lists."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import BadParameter, bad_parameter
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 
@@ -35,7 +35,7 @@ def every_arn(kind: str) -> Arns:
     return lambda call, asked: [f"acs:ram::{call.account_id}:{kind}/*"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Listed:
     """A part of a list: at most MaxItems, from the Marker of the part before on."""
 

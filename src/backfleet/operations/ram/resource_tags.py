@@ -6,7 +6,6 @@ Source: the official SDK of RAM 2015-05-01. Users carry no tags in this product,
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -15,6 +14,7 @@ from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import bad_parameter, ram_errors, refusals
 from backfleet.operations.ram.tags import BAD_TAG, LONGEST, MOST, read_tags
 from backfleet.operations.tags import Tag
+from backfleet.values import value_object
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, repeat, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -26,7 +26,7 @@ BAD_TOKEN: Final = bad_parameter("NextToken", "Format")
 CHANGE_ERRORS: Final = (BAD_KIND, *refusals("EntityNotExist.Role", "EntityNotExist.Policy"))
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class TaggedResources:
     """A type of resources, and the names of some."""
 
@@ -34,14 +34,14 @@ class TaggedResources:
     names: tuple[str, ...] = repeat("ResourceNames", most=MOST_NAMES, longest_item=naming.ON_THE_WIRE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewTags(TaggedResources):
     """Resources and their new tags."""
 
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OldTags(TaggedResources):
     """Resources, and the tags to remove."""
 
@@ -49,7 +49,7 @@ class OldTags(TaggedResources):
     all: bool = boolean("All", default=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListedTags(TaggedResources):
     """Filters of resources and tags, and a part of the list."""
 

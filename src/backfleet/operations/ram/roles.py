@@ -1,6 +1,5 @@
 """Roles of the account."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from backfleet.operations.ram.errors import (
 from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, after_name, arn_of, every_arn, paged
 from backfleet.operations.ram.tags import BAD_TAG, read_tags, shown_tags
 from backfleet.operations.tags import Tag
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, integer, repeat_objects, text
 from backfleet.wire.shapes import Maybe
 
@@ -43,14 +43,14 @@ ROLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedRole:
     """A role."""
 
     role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewRole(NamedRole):
     """A role to make."""
 
@@ -62,7 +62,7 @@ class NewRole(NamedRole):
     written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ChangedRole(NamedRole):
     """A role and new details. What is not given stays."""
 
@@ -71,7 +71,7 @@ class ChangedRole(NamedRole):
     max_session: int | None = integer("NewMaxSessionDuration")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListedRoles(Listed):
     """A part of the roles, and the tags that they must have."""
 
@@ -79,7 +79,7 @@ class ListedRoles(Listed):
     written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewServiceRole:
     """A service that acts by a role of its own."""
 

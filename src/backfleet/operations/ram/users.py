@@ -1,6 +1,5 @@
 """Users of the account."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
@@ -23,6 +22,7 @@ from backfleet.operations.ram.requests import (
     every_arn,
     paged,
 )
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 from backfleet.wire.shapes import Maybe
 
@@ -44,14 +44,14 @@ USER_ARN: Final = arn_of("user", "user_name")
 _NEW_DETAILS: Final = bad_texts("NewDisplayName", "NewComments")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NamedUser:
     """A user."""
 
     user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class NewUser(NamedUser):
     """A user to make."""
 
@@ -61,7 +61,7 @@ class NewUser(NamedUser):
     mobile_phone: str = text("MobilePhone", default="", raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ChangedUser(NamedUser):
     """A user and new details. What is not given stays."""
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from backfleet.operations.sts.errors import (
     RootMayNot,
 )
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 
@@ -44,7 +44,7 @@ ASSUMED: Final = {
 SESSION_ERRORS: Final = (BadRoleArn, BadSessionName, BadDuration, PolicyGrammar, PolicySize)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AssumeRole:
     """A role, a duration, and a policy that restricts what the session may do of what the role may."""
 

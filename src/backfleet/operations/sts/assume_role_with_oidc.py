@@ -1,7 +1,7 @@
 """AssumeRoleWithOIDC: temporary credentials for the subject of an identity provider's token, without a signature."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from backfleet import identity
@@ -27,6 +27,7 @@ from backfleet.operations.sts.errors import (
     TokenInvalid,
     TokenSignature,
 )
+from backfleet.values import value_object
 from backfleet.wire.parameters import integer, text
 
 _PROVIDER_ARN: Final = re.compile(r"acs:ram::([0-9]{1,32}):oidc-provider/([A-Za-z0-9._-]{1,128})")
@@ -46,7 +47,7 @@ TOKEN_INFO: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class AssumeRoleWithOIDC:
     """A role, and the token that authenticates the caller."""
 

@@ -1,9 +1,9 @@
 """GetCallerIdentity: which account and identity a key belongs to."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.catalogue import STS, Call, operation
+from backfleet.values import value_object
 from backfleet.wire.shapes import Maybe
 
 IDENTITY: Final = {
@@ -16,7 +16,7 @@ IDENTITY: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetCallerIdentity:
     """No parameters."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
@@ -12,6 +11,7 @@ from packaging.tags import parse_tag
 
 from backfleet.releases.errors import ReleaseRefused
 from backfleet.releases.package_names import usual_name
+from backfleet.values import value_object
 from backfleet_host.archives import Limits, control_of, walk
 from backfleet_host.platforms import architecture_of
 from backfleet_host.versions import Scheme, default_scheme
@@ -27,7 +27,7 @@ _REVISION: Final = re.compile(r"-\d[A-Za-z0-9+.~]*")  # at the end; what Debian 
 _OWN_NUMBER: Final = re.compile(r"-\d{1,4}")
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Declared:
     """What an artifact declares about itself. Empty fields are not declared."""
 

@@ -6,9 +6,10 @@ docs/decisions/0032-what-releases-show.md says why no library does this.
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO, Final
+
+from backfleet.values import value_object
 
 MAGIC: Final = b"\x7fELF"
 MOST_SEGMENTS: Final = 256
@@ -38,7 +39,7 @@ class DamagedElf(ValueError):
     """The file begins as ELF and goes on as something else."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Elf:
     """Where a program can be started."""
 
@@ -50,7 +51,7 @@ class Elf:
     libraries: tuple[str, ...]  # that the loader must find
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Segment:
     kind: int
     offset: int

@@ -11,6 +11,7 @@ from typing import IO, Final
 from backfleet.releases.contents.declared import Declared, check_declared, read_declared
 from backfleet.releases.contents.elf import ARCHITECTURES, MAGIC, DamagedElf, Elf, read_elf
 from backfleet.releases.errors import ReleaseRefused
+from backfleet.values import value_object
 from backfleet_host.archives import BadArchive, Limits, walk
 from backfleet_host.manifest import Manifest
 
@@ -24,7 +25,7 @@ PLAIN_SHELLS: Final = ("/bin/sh", "/usr/bin/env sh")
 KNOWN_ARCHITECTURES: Final = frozenset(name for names in ARCHITECTURES.values() for name in names)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Findings:
     """What an operator should know of an artifact."""
 
@@ -32,7 +33,7 @@ class Findings:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Program:
     """How a command is started: by the kernel from ELF, or by an interpreter."""
 

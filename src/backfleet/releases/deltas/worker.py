@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +28,7 @@ from backfleet.releases.registry import keep_artifact
 from backfleet.releases.repository import Repository
 from backfleet.releases.signed_metadata import exists, may_sign, publish
 from backfleet.storage import Database, Transaction
+from backfleet.values import value_object
 
 SECONDS: Final = 1800  # for one delta
 AGAIN: Final = timedelta(days=1)  # after which it is tried again if it failed by what may be over: memory, disk, time
@@ -63,7 +63,7 @@ def run_once(database: Database, repository: Repository, *, now: datetime, megab
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Outlook:
     """Which deltas are not made, by the names of their releases and bases, each with the megabytes that it takes."""
 

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +17,7 @@ from backfleet.rollouts.policy import Prometheus, Webhook
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import RingState
 from backfleet.storage import Conflict, Database
+from backfleet.values import value_object
 
 EVERY: Final = timedelta(minutes=1)  # one check is asked
 AT_ONCE: Final = 8  # questions under way
@@ -26,7 +26,7 @@ MOST: Final = 100  # questions of one round
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Question:
     """One outside check of a ring that waits for it, or that it watches."""
 

@@ -1,9 +1,9 @@
 """A number of members, or a share of them."""
 
-from dataclasses import dataclass
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Amount:
     """A number, or a percentage of a whole that may change while the rollout runs."""
 

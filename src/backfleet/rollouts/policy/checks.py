@@ -1,12 +1,12 @@
 """The checks before a ring: what a policy's file calls gates. Plain values."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from backfleet.rollouts.policy.amounts import Amount
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Soak:
     """A time that must pass after the ring before is finished."""
 
@@ -15,7 +15,7 @@ class Soak:
     kind: ClassVar[str] = "soak"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class BudgetCheck:
     """At most so many failures in all the rings before."""
 
@@ -24,7 +24,7 @@ class BudgetCheck:
     kind: ClassVar[str] = "budget"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Backups:
     """Real backups under the new version must succeed.
 
@@ -38,7 +38,7 @@ class Backups:
     kind: ClassVar[str] = "backups"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Approval:
     """So many persons must agree; neither the policy's author nor the rollout's starter counts."""
 
@@ -47,7 +47,7 @@ class Approval:
     kind: ClassVar[str] = "approval"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Prometheus:
     """A query whose one value must be below or above a bound; no answer is "no". `url` "": the server's setting."""
 
@@ -59,7 +59,7 @@ class Prometheus:
     kind: ClassVar[str] = "prometheus"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Webhook:
     """An address that must answer 200 with `{"proceed": true}`."""
 
@@ -68,7 +68,7 @@ class Webhook:
     kind: ClassVar[str] = "webhook"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Manual:
     """A person resumes the rollout."""
 

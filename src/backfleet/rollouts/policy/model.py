@@ -1,7 +1,7 @@
 """A policy as its owner wrote it, checked: plain values that the strategy and the simulator read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 from backfleet.filter_expressions import Expression
 from backfleet.rollouts.policy.amounts import Amount
 from backfleet.rollouts.policy.checks import Check
+from backfleet.values import value_object
 
 WHERE_FIELDS: Final = frozenset({"client", "instance", "version", "platform", "channel"})
 """What an expression of a selector may name, besides tags."""
@@ -42,7 +43,7 @@ class AtDeadline(StrEnum):
     WAIT = "wait"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Selector:
     """Which clients are meant. An empty field selects everything; all fields must hold.
 
@@ -61,7 +62,7 @@ class Selector:
     dynamic: bool = False  # takes newcomers in while the rollout runs
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Ring:
     """An ordered group of members: a count, a percentage, a selector, or (none of them) the rest."""
 
@@ -78,7 +79,7 @@ class Ring:
         return self.count is None and self.percent is None and self.select is None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Pace:
     """How many members move at one time."""
 
@@ -90,7 +91,7 @@ class Pace:
     never_together: tuple[str, ...] = ()  # tag keys
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Window:
     """When hosts may be changed. No times: always."""
 
@@ -100,7 +101,7 @@ class Window:
     calendars: tuple[str, ...] = ()  # of freezes
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Busy:
     """What happens with hosts on which a backup runs."""
 
@@ -109,7 +110,7 @@ class Busy:
     grace_minutes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Failure:
     """How many failures are borne, and what happens with one more."""
 
@@ -118,7 +119,7 @@ class Failure:
     counts: frozenset[str] = frozenset()  # also "skipped", "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Verification:
     """How long a member waits for its first real backup under the new version; 0 = it does not wait."""
 
@@ -126,14 +127,14 @@ class Verification:
     without_run: str = "fail"  # or "accept": what becomes of a member that had none in this time
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Notify:
     """Who is notified."""
 
     to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Policy:
     """How a fleet is moved to one version."""
 

@@ -1,13 +1,13 @@
 """Recurrences as RFC 5545 writes them (`FREQ=MONTHLY;BYDAY=2TU`), in wall-clock time: zones are another matter."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from dateutil.rrule import rrule, rrulestr
 
 from backfleet.library_internals import end_recurrences
+from backfleet.values import value_object
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2060
@@ -28,7 +28,7 @@ class Malformed(ValueError):
     """What was written cannot be read; the text says what would do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Recurrence:
     """A rule, and the wall-clock time from which it counts."""
 

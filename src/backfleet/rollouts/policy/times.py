@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 from backfleet.rollouts.policy.recurrences import Malformed, Recurrence, read_recurrence
+from backfleet.values import value_object
 
 WANTED: Final = (
     'give days and times, such as "Mon-Thu 22:00-05:00" or "Sat,Sun 00:00-24:00", or a recurrence of RFC 5545 and '
@@ -29,7 +29,7 @@ _LONGEST: Final = 200  # characters
 Span = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Times:
     """Spans of wall-clock time, each on some days. One that ends before it begins ends on the next day."""
 

@@ -11,6 +11,7 @@ from backfleet.rollouts.model import Action, Decision, FirstRun, Member, Move, O
 from backfleet.rollouts.simulation.to_come import ToCome
 from backfleet.rollouts.states import ENDED, MemberState
 from backfleet.rollouts.strategy import Timetable, decide
+from backfleet.values import value_object
 
 _SAVING: Final = timedelta(seconds=5)  # that a host takes to save settings
 _ENDS: Final = {end: {"end": end} for end in OrderEnd}
@@ -18,7 +19,7 @@ _FIRST_RUNS: Final = {found: {"first_run": found} for found in FirstRun}
 _SUCCEEDED: Final = _ENDS[OrderEnd.SUCCEEDED]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Host:
     """How one made-up host behaves.
 
@@ -44,7 +45,7 @@ class Host:
         return next((end for begin, end in self.busy if begin <= now < end), None)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Limits:
     """How long a simulation may go on.
 
@@ -55,7 +56,10 @@ class Limits:
     decisions: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+USUAL_LIMITS: Final = Limits()
+
+
+@value_object
 class Event:
     """One thing that happened."""
 
@@ -193,7 +197,7 @@ def run(
     timetable: Timetable,
     *,
     now: datetime,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL_LIMITS,
     signals: SignalsAt = no_signals,
     keeps_members: bool = True,
     groups: Splits | None = None,

@@ -3,13 +3,13 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from backfleet.rollouts.model import FirstRun, OrderEnd
 from backfleet.rollouts.policy.sections import percentage
 from backfleet.rollouts.simulation.engine import Host
+from backfleet.values import value_object
 
 BAD_CANARY: Final = "bad-canary"
 PAST_FAILURES: Final = "last-30-days"
@@ -22,7 +22,7 @@ class FailuresRefused(Exception):
     """It is not known what failures are meant."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Failures:
     """Which hosts a release fails on: a share of them, or, where the release itself is bad, every one.
 

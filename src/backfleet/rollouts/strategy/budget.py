@@ -1,14 +1,13 @@
 """The budget: how many members may fail before a rollout halts. `n` failures are borne, the next one halts."""
 
-from dataclasses import dataclass
-
 from backfleet.rollouts.policy import Then
 from backfleet.rollouts.states import RolloutState
 from backfleet.rollouts.strategy.tally import Tally
+from backfleet.values import value_object
 from backfleet_host.texts import counted
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Budget:
     """A budget, and how much of it is used."""
 

@@ -1,7 +1,6 @@
 """Whether the checks before a ring hold (a policy's file calls them gates), and what is missing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,13 +8,14 @@ from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
 from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Prometheus, Soak, Webhook
 from backfleet.rollouts.states import MemberState, RingState
 from backfleet.rollouts.strategy.tally import Tally
+from backfleet.values import value_object
 from backfleet_host.texts import counted
 
 NO_ANSWER: Final = CheckAnswer(False, "no answer yet")
 _COUNTED_ANEW: Final = "; no retry mends that: cancel it, and apply its policy again, which counts from then on"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Answer:
     """Whether a check holds, why not, and when that may change by itself."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import icalendar
 
 from backfleet.rollouts.policy import Fault
 from backfleet.rollouts.policy.recurrences import FIRST_YEAR, LAST_YEAR, Malformed, Recurrence, read_recurrence
+from backfleet.values import value_object
 
 LONGEST_CALENDAR: Final = 256 * 1024  # characters
 MOST_EVENTS: Final = 2000
@@ -21,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 _SHOWN: Final = 60  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Freeze:
     """One event: no host is changed while it lasts. Wall-clock times of `zone`; None = of each host's own."""
 

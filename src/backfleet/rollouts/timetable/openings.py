@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -12,6 +11,7 @@ from backfleet.rollouts.policy.times import read_times
 from backfleet.rollouts.policy.zones import HOST, zone_of
 from backfleet.rollouts.timetable.calendars import Freeze
 from backfleet.rollouts.timetable.edges import Named, freeze_span, merged, window_span
+from backfleet.values import value_object
 
 _BEHIND: Final = timedelta(days=3)  # computed at one time: so far back,
 _AHEAD: Final = timedelta(days=200)  # and so far ahead
@@ -21,7 +21,7 @@ _MOST_ZONES: Final = 1000  # kept
 _MOST_STEPS: Final = 5000
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class _Line:
     """What is so in one zone, from a time to another, without gaps."""
 

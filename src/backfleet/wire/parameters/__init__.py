@@ -1,8 +1,8 @@
 """Flat names, `A.1.B` and JSON in a string <-> typed requests.
 
-A request is a frozen dataclass whose fields say how each parameter travels:
+A request is a value object whose fields say how each parameter travels:
 
-    @dataclass(frozen=True, slots=True)
+    @value_object
     class Request:
         instance_ids: tuple[str, ...] | None = json_list("InstanceIds")
         page_size: int = integer("PageSize", default=10, least=1, most=99)

@@ -3,9 +3,9 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from backfleet.values import value_object
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet_host.texts import NOT_IN_LINE, NOT_TEXT
 
@@ -21,7 +21,7 @@ LONGEST_SHOWN = 80  # characters of a bad value that an error repeats
 # What no database and no XML answer can hold: NUL, and half of a surrogate pair, which JSON escapes can smuggle in.
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Parameter:
     """How one field of a request travels: its name on the wire, what it accepts, how to read and to write it."""
 

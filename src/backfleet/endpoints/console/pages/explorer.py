@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from backfleet.operations.audit_event import changes_something
 from backfleet.operations.catalogue import Answer, Operation, every_operation, find
 from backfleet.peers import peer_of
 from backfleet.storage import Unavailable
+from backfleet.values import value_object
 from backfleet.wire import answers
 from backfleet.wire.errors import ActionNotFound, ApiError
 
@@ -24,7 +24,7 @@ LARGEST_FOLDED: Final = 100_000  # bytes of a body that is shown folded; a large
 NOT_CONFIRMED: Final = "Nothing was done. This operation changes something: tick the box, and run it again."
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Outcome:
     """What came of a call."""
 

@@ -1,7 +1,6 @@
 """What persons do to a rollout: pause, resume, cancel, approve, roll back; hold members, and try them again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import rollouts
@@ -11,19 +10,20 @@ from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutRingNo
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.rollouts import RolloutRecord
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import boolean, json_list, text
 
 Act = Callable[[Transaction, RolloutRecord], RolloutRecord]
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneRollout:
     """A rollout."""
 
     rollout_id: str = text("RolloutId", required=True, longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class OneRing:
     """A rollout, and the name of one of its rings, which may be left out."""
 
@@ -31,7 +31,7 @@ class OneRing:
     ring: str | None = text("Ring", longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class HoldRolloutMember:
     """A member, and whether it is held or released."""
 
@@ -40,7 +40,7 @@ class HoldRolloutMember:
     held: bool = boolean("Held", default=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class RetryRolloutMembers:
     """A rollout, and members of it; without any, every member that did not succeed."""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.outbound import Destinations
 from backfleet.rollouts.installing import is_to_come
 from backfleet.storage import Conflict, Transaction
+from backfleet.values import value_object
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import boolean, integer, text
 from backfleet.wire.shapes import Maybe
@@ -46,14 +46,14 @@ _NOT_TO_BE_HAD: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class PreviewRollout:
     """A policy, as TOML."""
 
     policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class CreateRollout:
     """A policy, and whether its rollout starts at once, or at a time (Unix seconds)."""
 
@@ -63,7 +63,7 @@ class CreateRollout:
     client_token: str | None = text("ClientToken", longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class StartRollout:
     """A rollout, and when it starts (Unix seconds); without a time, at once."""
 

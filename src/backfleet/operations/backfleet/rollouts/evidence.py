@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import rollouts
@@ -14,20 +13,21 @@ from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, Services, operation
 from backfleet.rollouts import EvidenceKey, RolloutRecord, SignedHead, Witness
 from backfleet.storage import Transaction
+from backfleet.values import value_object
 from backfleet.wire.parameters import text
 
 ACTION: Final = "SignRolloutHead"
 PURPOSE: Final = "evidence of rollouts"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetRolloutEvidence:
     """A rollout."""
 
     rollout_id: str = text("RolloutId", required=True, longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetEvidenceKey:
     """Nothing is asked."""
 

@@ -1,7 +1,6 @@
 """ListRollouts, DescribeRollout, DescribeRolloutMembers and DescribeRolloutEvents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet, rollouts
@@ -19,13 +18,14 @@ from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.paging import Page
 from backfleet.rollouts import MemberState, RolloutState
 from backfleet.rollouts.reading import WAITING
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import integer, json_list, text
 
 MOST_EVENTS: Final = 500  # in one answer
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class ListRollouts:
     """States, and a page."""
 
@@ -34,14 +34,14 @@ class ListRollouts:
     page_size: int = integer("PageSize", default=10, least=1, most=50)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeRollout:
     """A rollout."""
 
     rollout_id: str = text("RolloutId", required=True, longest=64)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeRolloutMembers:
     """A rollout, one of its rings or all, states or all, and a page."""
 
@@ -52,7 +52,7 @@ class DescribeRolloutMembers:
     page_size: int = integer("PageSize", default=50, least=1, most=500)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class DescribeRolloutEvents:
     """A rollout, and the number of the last event that the caller has."""
 

@@ -1,6 +1,5 @@
 """SimulateRollout: a policy on the account's own members, in virtual time."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import rollouts
@@ -8,6 +7,7 @@ from backfleet.operations.backfleet.rollouts.creating import LONGEST_POLICY, by,
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.rollouts.simulation import PRESETS
+from backfleet.values import value_object
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
@@ -15,7 +15,7 @@ from backfleet.wire.shapes import Maybe
 LARGEST_SEED: Final = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SimulateRollout:
     """A policy, what the release does to hosts, a seed, and another system to be like.
 

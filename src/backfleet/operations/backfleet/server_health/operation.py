@@ -1,7 +1,6 @@
 """The operation."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from backfleet import VERSION, identity
@@ -12,9 +11,10 @@ from backfleet.operations.backfleet.server_health.installation import check_inst
 from backfleet.operations.backfleet.server_health.permissions import check_permissions
 from backfleet.operations.backfleet.server_health.waiting import check_queues
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class GetServerHealth:
     """No parameters."""
 
