@@ -119,6 +119,10 @@ class CallInterrupted(CallFailed):
     """The connection was made, and broke or went silent before there was an answer: the call may be made again."""
 
 
+class _NotUnderstood(CallFailed):
+    """TLS could not be spoken with the listener."""
+
+
 class _PlainConnection(HTTPConnection):
     """A connection with one time-out for connecting and another for each write; urllib3 has one for both."""
 
@@ -181,6 +185,8 @@ class Client:
             try:
                 return self._call(product, action, values)
             except CallFailed as problem:
+                if number == 0:
+                    _refuse_wrong_scheme(self.connection.endpoint, problem)
                 is_unknown = isinstance(problem, CallInterrupted) or (problem.is_busy and problem.status != _THROTTLED)
                 if is_unknown and repeats is Repeats.IF_NOT_DONE:
                     problem.message = f"{problem.message.rstrip('.')}; {how_to_find_out(action)}"
@@ -228,8 +234,10 @@ class Client:
             body = _Pieces(file, sent)
             try:
                 return self._send("backfleet", action, query, digest, body=body, seconds=UPLOAD_SECONDS)
-            except CallInterrupted as problem:
-                if restarting is None or number == UPLOAD_TRIES:
+            except CallFailed as problem:
+                if number == 1:
+                    _refuse_wrong_scheme(self.connection.endpoint, problem)
+                if not isinstance(problem, CallInterrupted) or restarting is None or number == UPLOAD_TRIES:
                     raise
                 sent(-body.done)
                 restarting(problem.message)
@@ -361,12 +369,18 @@ def _unanswered(endpoint: str, problem: urllib3.exceptions.HTTPError) -> CallFai
     """Return what is raised where a call got no answer."""
     interrupted = isinstance(problem, _INTERRUPTIONS)
     is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
-    may_be_scheme = not is_ours and isinstance(problem, urllib3.exceptions.ProtocolError | urllib3.exceptions.SSLError)
-    wrong = wrong_scheme(endpoint) if may_be_scheme else None
-    if wrong is not None:
-        return CallRefusedHere(f"{endpoint} cannot be called so: {wrong.found}; {wrong.advice}")
-    kind = CallInterrupted if interrupted else CallRefusedHere if is_ours else CallFailed
+    is_tls = not is_ours and isinstance(problem, urllib3.exceptions.SSLError)
+    kind = CallInterrupted if interrupted else CallRefusedHere if is_ours else _NotUnderstood if is_tls else CallFailed
     return kind(f"{endpoint} does not answer: {_reason(problem)}")
+
+
+def _refuse_wrong_scheme(endpoint: str, problem: CallFailed) -> None:
+    """Raise what is wrong with the scheme of the address, if that is why a call was not answered.
+
+    It costs connections, so it is asked after the first try only: what fails later was answered, or understood, before.
+    """
+    if isinstance(problem, CallInterrupted | _NotUnderstood) and (wrong := wrong_scheme(endpoint)) is not None:
+        raise CallRefusedHere(f"{endpoint} cannot be called so: {wrong.found}; {wrong.advice}") from None
 
 
 def _reason(problem: Exception) -> str:
