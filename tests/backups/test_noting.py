@@ -16,7 +16,7 @@ def test_a_backup_that_failed_is_news_once_and_nothing_else_is(
 ) -> None:
     """Hosts report a run as it begins and as it ends, each any number of times."""
     published: list[str] = []
-    env = make_environment(Database(database.engine, published.append), tmp_path, now, draw)
+    env = make_environment(database.publishing(published.append), tmp_path, now, draw)
     instance, _ = env.host_with_client("1.0")
 
     def note(*runs: ReportedRun) -> int:

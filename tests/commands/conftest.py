@@ -11,7 +11,7 @@ from commands.helpers import Helpers
 
 def helpers_on(database: Database, now: datetime, draw: Draw) -> Helpers:
     published: list[str] = []
-    return Helpers(Database(database.engine, published.append), now, draw, published)
+    return Helpers(database.publishing(published.append), now, draw, published)
 
 
 @pytest.fixture

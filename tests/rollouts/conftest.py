@@ -32,7 +32,7 @@ def sqlite_hosts(sqlite_database: Database, data: Path, now: datetime, draw: Dra
 
 def make_fleet(database: Database, data: Path, now: datetime, draw: Draw) -> Fleet:
     published: list[str] = []
-    made = Fleet(Helpers(make_environment(Database(database.engine, published.append), data, now, draw), published))
+    made = Fleet(Helpers(make_environment(database.publishing(published.append), data, now, draw), published))
     made.env.release("1.0")
     made.env.release("2.0")
     return made

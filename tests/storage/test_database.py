@@ -42,7 +42,7 @@ def test_what_was_written_is_there(samples: Database, now: datetime) -> None:
 def test_a_failed_transaction_leaves_nothing(samples: Database) -> None:
     """An exception rolls the whole block back, and nothing is published."""
     published: list[str] = []
-    database = Database(samples.engine, published.append)
+    database = samples.publishing(published.append)
     with pytest.raises(RuntimeError), database.transaction() as tx:
         tx.add(SAMPLES, [{"name": "a"}])
         tx.publish("samples")

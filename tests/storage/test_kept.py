@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from backfleet.storage import Database, Transaction, Unavailable
+from backfleet.storage import Database, Transaction, Unavailable, open_database
 from backfleet.storage._database import POOL_SIZE
 from backfleet.storage._kept import MOST_KEPT
 
@@ -17,9 +18,12 @@ TURN_SECONDS = 20.0
 
 @pytest.fixture
 def numbers(database: Database) -> Iterator[Database]:
-    NUMBERS.create(database.engine)
-    yield database
-    NUMBERS.drop(database.engine)
+    """A database with one table, and with connections that nobody used before."""
+    found = open_database(database.engine.url.render_as_string(hide_password=False))
+    NUMBERS.create(found.engine)
+    yield found
+    NUMBERS.drop(found.engine)
+    found.close()
 
 
 def connected(database: Database) -> int:
@@ -136,23 +140,20 @@ def test_a_session_that_ends_in_a_transaction_fails_only_that(postgresql_databas
         assert tx.scalar(sa.text("SELECT pg_backend_pid()")) != mine
 
 
-def test_nothing_is_open_after_closing(numbers: Database) -> None:
-    """Neither what was kept, nor what a thread used then."""
-    begun, go_on = threading.Event(), threading.Event()
+def test_what_is_kept_is_closed_with_the_database(numbers: Database) -> None:
+    """Nothing holds a file or a session any more."""
+    with numbers.reading() as tx:
+        driver: Any = tx._connection.connection.dbapi_connection
+    driver.execute("SELECT 1")
+    numbers.close()
+    with pytest.raises(Exception, match="closed"):
+        driver.execute("SELECT 1")
 
-    def read() -> None:
-        with numbers.reading() as tx:
-            begun.set()
-            assert go_on.wait(TURN_SECONDS)
-            tx.rows(sa.select(NUMBERS))
 
-    other = Database(numbers.engine, lambda _topic: None)
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        assert begun.wait(TURN_SECONDS)
-        with other.reading() as tx:
-            tx.rows(sa.select(NUMBERS))
-        other.close()
-        go_on.set()
-        reading.result(TURN_SECONDS)
-    assert connected(other) == 0
+def test_those_that_publish_elsewhere_share_connections(numbers: Database) -> None:
+    """They are one database."""
+    heard: list[str] = []
+    for database in (numbers, numbers.publishing(heard.append)):
+        with database.transaction() as tx:
+            tx.publish("numbers")
+    assert (connected(numbers), heard) == (1, ["numbers"])

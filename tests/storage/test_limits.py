@@ -131,7 +131,7 @@ def test_readiness_is_a_row_that_can_be_written(database: Database, now: datetim
 
 def test_a_locked_table_is_not_ready(postgresql_database: Database, now: datetime) -> None:
     """Any of them: some call would wait for it. A check does not wait long."""
-    other = Database(postgresql_database.engine, lambda _topic: None)
+    other = postgresql_database.publishing(lambda _topic: None)
     with other.transaction() as tx:
         tx.run(sa.text("LOCK TABLE write_checks IN SHARE MODE"))
         with pytest.raises(Unavailable) as found:

@@ -58,7 +58,7 @@ def test_a_value_that_the_enumeration_does_not_have_is_refused(database: Databas
 def test_many_rows_give_what_each_gives_alone(database: Database) -> None:
     """In their order; none give none; and a value that the enumeration does not have is refused among them, too."""
     rows = [row_of(database, "red"), row_of(database, "red")]
-    assert read.all(rows) == [read(row) for row in rows]
+    assert read.all(list(zip(*rows, strict=True))) == [read(row) for row in rows]
     assert read.all([]) == []
     with pytest.raises(ValueError, match="blue"):
-        read.all([rows[0], row_of(database, "blue")])
+        read.all(list(zip(rows[0], row_of(database, "blue"), strict=True)))

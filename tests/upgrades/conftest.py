@@ -37,4 +37,4 @@ def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Dra
 
 def helpers_on(database: Database, data: Path, now: datetime, draw: Draw) -> Helpers:
     published: list[str] = []
-    return Helpers(make_environment(Database(database.engine, published.append), data, now, draw), published)
+    return Helpers(make_environment(database.publishing(published.append), data, now, draw), published)

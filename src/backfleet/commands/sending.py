@@ -10,7 +10,7 @@ from backfleet import fleet
 from backfleet.commands import _store
 from backfleet.commands.model import HandedInvocation, Handout, NewInvocation, Reached
 from backfleet.commands.states import State
-from backfleet.ids import Draw, new_id
+from backfleet.ids import Draw, new_ids
 from backfleet.storage import Transaction
 
 WORK: Final = "instance/"  # how a topic begins, before the id of an instance that has work
@@ -43,7 +43,7 @@ def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: da
         if len(new.content) > LONGEST_CONTENT:
             raise ValueError(f"a command may have {LONGEST_CONTENT} characters, not {len(new.content)}")
     gone = fleet.keep_registered(tx, [new.instance_id for new in asked])
-    if _store.add(tx, [(new_id("t", draw), new) for new in asked], topic, now, gone):
+    if _store.add(tx, list(zip(new_ids("t", draw, len(asked)), asked, strict=True)), topic, now, gone):
         tx.publish(topic)
     for new in asked:
         tx.publish(topic_of(new.instance_id))

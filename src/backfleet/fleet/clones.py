@@ -51,6 +51,8 @@ def side_by_side(runs: Iterable[AgentRun]) -> dict[str, list[AgentRun]]:
         by_instance.setdefault(run.instance_id, []).append(run)
     found: dict[str, list[AgentRun]] = {}
     for instance_id, processes in by_instance.items():
+        if len(processes) == 1:  # as on nearly every host
+            continue
         pairs = [pair for pair in combinations(processes, 2) if _overlap(*pair)]
         pairs += [pair for pair in combinations(_machines(processes), 2) if _came_back(*pair)]
         beside = {run.mark for pair in pairs for run in pair}

@@ -15,6 +15,7 @@ from backfleet.storage._kept import KeptConnections
 from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, TimeOuts
 from backfleet.storage._postgresql import is_silent, postgresql_engine
 from backfleet.storage._prepared import Prepared, Values
+from backfleet.storage._reading import Made, Reader
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._turns import Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
@@ -64,6 +65,10 @@ class Transaction:
         if isinstance(statement, Prepared):
             return statement.all(self._connection, values or {})
         return self._connection.execute(statement, values).all()
+
+    def read(self, made_by: Reader[Made], statement: Prepared, values: Values) -> list[Made]:
+        """Return the value that is made of each row of the statement."""
+        return made_by.all(statement.columns(self._connection, values))
 
     def first(self, statement: Statement, values: Values | None = None) -> sa.Row[Any] | None:
         """Return the first row, or None."""
@@ -177,6 +182,12 @@ class Database:
         found = Database.__new__(Database)
         found.__dict__.update(self.__dict__)  # what `copy.copy` does, without asking how; each call does it twice
         found._limit, found._has_changed = limit, False
+        return found
+
+    def publishing(self, publish: Callable[[str], None]) -> "Database":
+        """Return the same database, whose topics are published elsewhere."""
+        found = self.within(self._limit)
+        found._publish = publish
         return found
 
     def begun_anew(self) -> "Database":

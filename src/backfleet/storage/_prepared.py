@@ -79,6 +79,14 @@ class Prepared:
             return connection.execute(self.statement, values).all()
         return self._execute(connection, values, lambda cursor: self._found(connection, cursor, cursor.fetchall()))
 
+    def columns(self, connection: sa.Connection, values: Values) -> Sequence[Iterable[Any]]:
+        """Return every row, as the columns that they have; none if there are no rows."""
+        if _is_watched(connection):
+            return list(zip(*connection.execute(self.statement, values).all(), strict=True))
+        return self._execute(
+            connection, values, lambda cursor: self._reads(connection, cursor).columns_of(cursor.fetchall())
+        )
+
     def first(self, connection: sa.Connection, values: Values) -> sa.Row[Any] | None:
         """Return the first row, or None."""
         if _is_watched(connection):
@@ -143,11 +151,14 @@ class Prepared:
         return found
 
     def _found(self, connection: sa.Connection, cursor: Any, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
+        return self._reads(connection, cursor).made_of(rows)
+
+    def _reads(self, connection: sa.Connection, cursor: Any) -> "_Rows":
         reads = self._rows.get(connection.dialect.name)
         if reads is None:
             reads = _Rows.of(self.statement, connection.dialect, cursor.description)
             self._rows[connection.dialect.name] = reads
-        return reads.made_of(rows)
+        return reads
 
 
 @value_object
@@ -170,12 +181,16 @@ class _Rows:
             tuple((at, convert) for at, convert in enumerate(converts) if convert is not None),
         )
 
-    def made_of(self, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
-        if self.converts and rows:
-            columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    def columns_of(self, rows: Sequence[Any]) -> Sequence[Iterable[Any]]:
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        if rows:
             for at, convert in self.converts:
                 columns[at] = convert(columns[at])
-            rows = list(zip(*columns, strict=True))
+        return columns
+
+    def made_of(self, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
+        if self.converts and rows:
+            rows = list(zip(*self.columns_of(rows), strict=True))
         result: Any = IteratorResult(self.names, iter(rows))
         found: Sequence[sa.Row[Any]] = result.all()
         return found

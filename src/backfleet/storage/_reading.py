@@ -25,11 +25,15 @@ class Reader(Generic[Made]):
             values[at] = convert(values[at])
         return self._made(*values)
 
-    def all(self, rows: Sequence[sa.Row[Any]]) -> list[Made]:
-        """Return the value of each row, in their order."""
-        if not rows:
+    def all(self, found: Sequence[Iterable[Any]]) -> list[Made]:
+        """Return the value of each row, in their order.
+
+        Args:
+            found: the columns of all rows; none if there are no rows.
+        """
+        if not found:
             return []
-        columns: list[Iterable[Any]] = list(self._pick(list(zip(*rows, strict=True))))
+        columns: list[Iterable[Any]] = list(self._pick(found))
         for at, convert in self._converts:
             columns[at] = map(convert, columns[at])
         return list(map(self._made, *columns))

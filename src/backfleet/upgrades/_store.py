@@ -215,7 +215,7 @@ def unsent_since(tx: Transaction, account_id: str, now: datetime, reachable_sinc
 
 def take_waiting(tx: Transaction, now: datetime, reachable_since: datetime, limit: int) -> list[Item]:
     """Return items to send, those of the oldest tasks first, locked for this transaction."""
-    return _READ_ITEM.all(tx.rows(_statements.TAKE_WAITING, {**_moments(now, reachable_since), "most": limit}))
+    return tx.read(_READ_ITEM, _statements.TAKE_WAITING, {**_moments(now, reachable_since), "most": limit})
 
 
 def _moments(now: datetime, reachable_since: datetime) -> dict[str, datetime]:
@@ -225,14 +225,14 @@ def _moments(now: datetime, reachable_since: datetime) -> dict[str, datetime]:
 
 def overdue_items(tx: Transaction, now: datetime, limit: int) -> list[Item]:
     """Return open items of which the wait, or the order that is out, is over before their task; not locked."""
-    return _READ_ITEM.all(tx.rows(_statements.LATE_ITEMS, {"now": now, "most": limit}))
+    return tx.read(_READ_ITEM, _statements.LATE_ITEMS, {"now": now, "most": limit})
 
 
 def waiting_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> list[Item]:
     """Return the items of these clients that wait for their hosts, locked in the order of their ids."""
     if not client_ids:
         return []
-    return _READ_ITEM.all(tx.rows(_statements.WAITING_LOCKED, {"ids": client_ids, "in": account_id}))
+    return tx.read(_READ_ITEM, _statements.WAITING_LOCKED, {"ids": client_ids, "in": account_id})
 
 
 def renew(tx: Transaction, renewed: Mapping[str, Item]) -> None:
@@ -246,7 +246,7 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item
     """Return items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
-    return {item.id: item for item in _READ_ITEM.all(tx.rows(_statements.ITEMS_LOCKED, {"ids": item_ids}))}
+    return {item.id: item for item in tx.read(_READ_ITEM, _statements.ITEMS_LOCKED, {"ids": item_ids})}
 
 
 def items_by_id(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
@@ -319,7 +319,7 @@ def _items_of(tx: Transaction, task_ids: Sequence[str], instance_id: str | None 
     if task_ids:
         only = None if instance_id is None else items.c.instance_id == instance_id
         query = _statements.ITEMS_OF if only is None else _statements.ITEMS_OF.statement.where(only)
-        for item in _READ_ITEM.all(tx.rows(query, {"ids": task_ids})):
+        for item in tx.read(_READ_ITEM, query, {"ids": task_ids}):
             found.setdefault(item.task_id, []).append(item)
     return found
 

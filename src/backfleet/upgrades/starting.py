@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from backfleet import fleet
 from backfleet.fleet import Change
-from backfleet.ids import Draw, new_id
+from backfleet.ids import Draw, new_id, new_ids
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store, traces
@@ -120,10 +120,11 @@ def _asked_of(one: Item | TaskTarget) -> tuple[str, str, str, bool, bool]:
 def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Draw) -> list[Item]:
     account_id = new.clients_account_id or new.account_id
     busy = _busy(tx, account_id, [target.client_id for target in new.targets if _is_known(target)], now=now)
+    ids = new_ids("u", draw, len(new.targets))
     items = [
         new_item(
             _unless_busy(target, busy),
-            item_id=new_id("u", draw),
+            item_id=item_id,
             task_id=task_id,
             position=position,
             account_id=account_id,
@@ -131,7 +132,7 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
             now=now,
             waits_until=None if new.expires_in is None else now + new.expires_in,
         )
-        for position, target in enumerate(new.targets)
+        for position, (target, item_id) in enumerate(zip(new.targets, ids, strict=True))
     ]
     different = {
         (item.package, item.to_version, item.platform, item.remove_state, item.tries_again): item

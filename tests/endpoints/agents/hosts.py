@@ -109,7 +109,7 @@ class AgentServer:
 
     def send(self, host: "Host", *references: str, content: str = "true", silently: bool = False) -> None:
         asked = [NewInvocation(ACCOUNT, host.instance_id, content, 60, reference) for reference in references]
-        database = Database(self.database.engine, lambda _topic: None) if silently else self.database
+        database = self.database.publishing(lambda _topic: None) if silently else self.database
         with database.transaction() as tx:
             commands.send(tx, asked, topic=TOPIC, now=self.clock(), draw=really_draw)
 
@@ -297,7 +297,7 @@ def start_server(
 ) -> tuple[AgentServer, Callable[[], None]]:
     """Serve in a thread. Return the endpoint, and a function that stops it; endpoints of one `pubsub` are replicas."""
     pubsub, clock = pubsub or InProcessPubSub(), Clock(now)
-    publishing = Database(database.engine, pubsub.publish)
+    publishing = database.publishing(pubsub.publish)
     ready: queue.Queue[tuple[int, agents.Gateway, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:

@@ -123,28 +123,26 @@ def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> 
     """Return the clients with these ids that belong to the account."""
     if not ids:
         return {}
-    return {
-        client.id: client for client in _READ.all(tx.rows(_BY_ID, {"ids": ids, "in": account_id, "of_region": region}))
-    }
+    return {client.id: client for client in tx.read(_READ, _BY_ID, {"ids": ids, "in": account_id, "of_region": region})}
 
 
 def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
     """Return every client of these instances, oldest first."""
     if not instance_ids:
         return []
-    return _READ.all(tx.rows(_ON_INSTANCES, {"ids": instance_ids}))
+    return tx.read(_READ, _ON_INSTANCES, {"ids": instance_ids})
 
 
 def names_on(tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str]) -> list[ClientName]:
     """Return which clients are on these instances, as far as those are enrolled there, the oldest first."""
     found = tx.rows(_NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region}) if instance_ids else []
-    return [ClientName(row.id, row.instance_id, row.package) for row in found]
+    return list(map(ClientName._make, found))
 
 
 def names_of(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> list[ClientName]:
     """Return where these clients are, as far as their instances are enrolled."""
     found = tx.rows(_NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
-    return [ClientName(row.id, row.instance_id, row.package) for row in found]
+    return list(map(ClientName._make, found))
 
 
 def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:

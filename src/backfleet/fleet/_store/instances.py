@@ -106,10 +106,10 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
     if not ids:
         return {}
     if region is None:
-        found = tx.rows(_OF_ACCOUNT, {"ids": ids, "in": account_id})
+        found = tx.read(_READ, _OF_ACCOUNT, {"ids": ids, "in": account_id})
     else:
-        found = tx.rows(_OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
-    return {instance.id: instance for instance in _READ.all(found)}
+        found = tx.read(_READ, _OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
+    return {instance.id: instance for instance in found}
 
 
 def without_client(tx: Transaction, account_id: str, region: str, package: str) -> list[Instance]:

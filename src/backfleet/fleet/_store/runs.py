@@ -45,7 +45,7 @@ def forget(tx: Transaction, instance_id: str, before: datetime) -> None:
 def seen_since(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[AgentRun]:
     """Return the processes of these instances that were seen since."""
     parts = [instance_ids[start : start + _AT_ONCE] for start in range(0, len(instance_ids), _AT_ONCE)]
-    return [_READ(row) for ids in parts for row in tx.rows(_SEEN_SINCE, {"ids": ids, "since": since})]
+    return [run for ids in parts for run in tx.read(_READ, _SEEN_SINCE, {"ids": ids, "since": since})]
 
 
 def seen_in_account(tx: Transaction, account_id: str, since: datetime) -> list[AgentRun]:
