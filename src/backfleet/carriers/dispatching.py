@@ -17,10 +17,10 @@ from backfleet.carriers.gateway import Gateway
 from backfleet.carriers.model import Delivery, News, Way
 from backfleet.commands import NewInvocation, Reached, State
 from backfleet.fleet import CarrierKind
+from backfleet.host_outputs import read_host_output
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
 from backfleet.values import value_object
-from backfleet_host.contract import read_output
 
 MOST_REPEATS: Final = 5  # times that a lost order is sent again
 _REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
@@ -92,7 +92,7 @@ def _ended_without_report(news: News) -> bool:
     """Return whether the host's shell ended before the order's report, and the order may be sent again."""
     if news.outcome.state is not State.FINISHED or news.repeats >= MOST_REPEATS:
         return False
-    return read_output(news.outcome.output.decode(errors="replace"))[1] is None
+    return read_host_output(news.outcome.output).report is None
 
 
 def _invocation(delivery: Delivery, bootstrap: Bootstrap | None, topic: str) -> NewInvocation:

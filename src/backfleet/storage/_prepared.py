@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import repeat
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
@@ -102,8 +102,8 @@ class Prepared:
         """Run it, once for each of several values. Return how many rows it changed."""
         if _is_watched(connection):
             return connection.execute(self.statement, values).rowcount
-        if isinstance(values, Mapping):
-            return self._execute(connection, values, lambda cursor: int(cursor.rowcount))
+        if not isinstance(values, list | tuple):
+            return self._execute(connection, cast(Values, values), lambda cursor: int(cursor.rowcount))
         text = self._text(connection.dialect, values[0])
         return self._execute_each(connection, text, text.parameters_of_each(values))
 

@@ -10,11 +10,12 @@ from typing import Final
 
 from backfleet.carriers import Outcome, State
 from backfleet.fleet import Change, ClientStatus, Failure
+from backfleet.host_outputs import HostOutput, read_host_output
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import KEEPS_VERSION, STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet.values import value_object
-from backfleet_host.contract import Report, read_instead, read_output
+from backfleet_host.contract import Report
 from backfleet_host.texts import NOT_TEXT, first_and_last, printable
 
 LONGEST_MESSAGE: Final = 1000  # characters
@@ -93,21 +94,12 @@ class Judgement:
     has_settings: bool = False  # its host has saved those of its task
 
 
-@value_object
-class HostOutput:
-    """What a host's output says about an item: the last step begun ("" if none), and its report if there is one."""
-
-    stage: str
-    report: Report | None
-    instead: str = ""  # that another host program than this server's was used
-
-
 def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrders, now: datetime) -> Judgement:
     """Return an item and what is known of its client after this news.
 
     An item past its deadline expires first, so that it does not matter whether the news or the expiry was seen first.
     """
-    output = read_host_output(item, outcome)
+    output = output_for(item, outcome)
     before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
     if output.instead and after.state in FINAL and before.state not in FINAL:
@@ -120,13 +112,12 @@ def _has_settings(report: Report | None) -> bool:
     return report is not None and (report.kind, report.outcome) == (Kind.SETTINGS.value, "succeeded")
 
 
-def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
-    """Read what a host printed. A report of another order is ignored."""
-    output = outcome.output.decode(errors="replace")
-    stage, report = read_output(output)
-    if report is not None and (report.order_id, report.package) != (item.id, item.package):
-        report = None
-    return HostOutput(stage, report, printable(read_instead(output)))
+def output_for(item: Item, outcome: Outcome) -> HostOutput:
+    """Read what a host printed of an item's order. A report of another order is ignored."""
+    found = read_host_output(outcome.output)
+    if found.report is not None and (found.report.order_id, found.report.package) != (item.id, item.package):
+        return replace(found, report=None)
+    return found
 
 
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:

@@ -7,7 +7,7 @@ from backfleet import releases
 from backfleet.carriers import Outcome
 from backfleet.storage import Database
 from backfleet.upgrades.model import Item
-from backfleet.upgrades.outcomes import read_host_output
+from backfleet.upgrades.outcomes import output_for
 
 LONGEST_NAME = 64  # characters of a version
 MOST_VERSIONS = 20  # of one order, which may go over several
@@ -34,7 +34,7 @@ def by_delta(ended: Sequence[Item], outcomes: Mapping[str, Outcome]) -> Counter[
     """
     counted: Counter[tuple[str, str, str, str]] = Counter()
     for item in ended:
-        report = read_host_output(item, outcomes[item.id]).report if item.id in outcomes else None
+        report = output_for(item, outcomes[item.id]).report if item.id in outcomes else None
         downloads = report.details.get("downloads") if report is not None else None
         if not isinstance(downloads, dict):
             continue

@@ -14,6 +14,7 @@ from backfleet import carriers, fleet, releases
 from backfleet.carriers import Carrier, Delivery, News, State
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Change, Preferences
+from backfleet.host_outputs import read_host_output
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store, short_cuts, traces
@@ -34,7 +35,7 @@ from backfleet.upgrades.waiting import (
     refused,
 )
 from backfleet.values import value_object
-from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order, read_output
+from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
 TASKS_AT_ONCE: Final = 10  # tasks expired in one round; each may have a hundred items, and a transaction of its own
@@ -290,7 +291,7 @@ def _ask_what_came_of_ended(tx: Transaction, news: Sequence[News], sending: Send
 
 
 def _has_no_report(news: News) -> bool:
-    return read_output(news.outcome.output.decode(errors="replace"))[1] is None
+    return read_host_output(news.outcome.output).report is None
 
 
 def _changes(judged: Sequence[Judgement], tasks: Mapping[str, Task]) -> list[Change]:
