@@ -32,6 +32,7 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 	$(BIN)/python bench/api.py
 	$(BIN)/python bench/upgrade.py
 	$(BIN)/python bench/fleet.py --hosts 2000
+	$(BIN)/python bench/wave_floor.py
 	$(BIN)/python bench/host.py
 	$(BIN)/python bench/console.py
 

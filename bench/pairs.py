@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -164,7 +164,7 @@ class Fleet:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    async def of(cls, side: Side, folder: Path, engine: str, hosts: int, until_done: AsyncExitStack) -> "Fleet":
+    async def of(cls, side: Side, folder: Path, engine: str, hosts: int, until_done: AsyncExitStack) -> Self:
         url, close = await asyncio.to_thread(opened, engine, folder)
         until_done.callback(close)
         made = cls(side, folder, url, until_done)
@@ -207,7 +207,7 @@ class Fleet:
         """Register so many simulated agents and connect them."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         connector = aiohttp.TCPConnector(limit=100)
-        session = await self.until_done.enter_async_context(aiohttp.ClientSession(connector=connector))
+        session = await self.until_done.enter_async_context(self.session_of(connector))
         simulation = Simulation([Server(host, int(port), None)], make_keys(20), session, work_seconds=0.1)
         agents = [Agent(simulation, number) for number in range(hosts)]
         codes = []
@@ -221,6 +221,10 @@ class Fleet:
         for agent in agents:
             simulation.start(agent.run())
         await all_connected(agents, 600)
+
+    def session_of(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        """Return the HTTP client of the agents."""
+        return aiohttp.ClientSession(connector=connector)
 
     async def without_workers(self, session: aiohttp.ClientSession) -> dict[str, api.Call]:
         """Start the server again without workers, and return calls to it."""
