@@ -6,7 +6,8 @@ Both servers run at the same time, each with a database of its own that is fille
 that any two commits can be compared that speak the same protocols. Python, libraries and simulated agents are those of
 this checkout. A block of calls goes to one, then to the other, then the next one in the other order, so that other work
 on the machine slows both down alike. CPU is user and system time of the server process, from /proc; PostgreSQL's
-processes are not counted.
+processes are not counted. Before each kind of call the bare handler of `api.py` is called as well: it is the floor of
+how long a call takes.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_
 from backfleet_sim.seeding import NEW, OLD, PACKAGE, PER_ACTIVATION
 
 BLOCKS_OF = {"UpgradeBackupClients, 100 ids": 8, "DescribeTask, 100 items": 40, "GetCallerIdentity": 100}
+BARE_CALLS = 100
 REST_SECONDS = 20.0
 AGENTS_RETURN_SECONDS = 15.0  # after their server was away
 REGION = "cn-hangzhou"  # the default of every commit
@@ -49,6 +51,7 @@ class Side:
 
     checkout: Path
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    floors: dict[str, list[float]] = field(default_factory=dict)  # how often a call took as long as a bare one
 
     def environment(self) -> dict[str, str]:
         no_limit = {"BACKFLEET_CALLS_PER_SECOND": "1000000", "BACKFLEET_CALLS_BURST": "1000000"}
@@ -90,6 +93,9 @@ def main() -> None:
         ratios = [late / early for early, late in zip(old, new, strict=True)]
         print(f"{what:58}{statistics.median(old):9.2f}{statistics.median(new):9.2f}{statistics.median(ratios):8.2f}"
               f"   {' '.join(f'{ratio:.2f}' for ratio in ratios)}")  # fmt: skip
+    print(f"\n{'p50, as a multiple of the bare handler':58}{'before':>9}{'after':>9}")
+    for what, old in before.floors.items():
+        print(f"{what:58}{statistics.median(old):9.1f}{statistics.median(after.floors[what]):9.1f}")
 
 
 async def measure_calls(sides: list[Side], folder: Path, engine: str, blocks: int) -> None:
@@ -101,23 +107,28 @@ async def measure_calls(sides: list[Side], folder: Path, engine: str, blocks: in
             for number, side in enumerate(sides)
         ]
         work = [(each, await each.without_workers(session)) for each in fleets]
+        bare, address = await asyncio.to_thread(api.started, [sys.executable, "-c", api.BARE])
+        until_done.callback(api.ended, bare)
         for block in range(-1, blocks):
             for what, count in BLOCKS_OF.items():
+                floor = statistics.median([await api.posts(address)(session) for _ in range(BARE_CALLS)])
                 for at in (0, 1) if block % 2 == 0 else (1, 0):
                     one, calls = work[at]
                     side = sides[at] if block >= 0 else Side(sides[at].checkout)  # the first block warms up
-                    side.note(what, await cost_of(calls[what], one, session, count), count)
+                    spent, took = await cost_of(calls[what], one, session, count)
+                    side.note(what, spent, count)
+                    side.floors.setdefault(what, []).append(took / floor)
 
 
-async def cost_of(call: api.Call, one: "Fleet", session: aiohttp.ClientSession, count: int) -> float:
-    """Return the seconds of CPU of so many calls, without what tidies up after each of them."""
-    spent = 0.0
+async def cost_of(call: api.Call, one: "Fleet", session: aiohttp.ClientSession, count: int) -> tuple[float, float]:
+    """Return the seconds of CPU of so many calls, without what tidies up after each, and their p50 in milliseconds."""
+    spent, taken = 0.0, []
     for _ in range(count):
         before = cpu_of(one.pid)
-        await call(session)
+        taken.append(await call(session))
         spent += cpu_of(one.pid) - before
         await asyncio.to_thread(one.cancel_open_task)
-    return spent
+    return spent, statistics.median(taken)
 
 
 def cpu_of(pid: int) -> float:
