@@ -6,7 +6,7 @@ from enum import StrEnum
 import pytest
 import sqlalchemy as sa
 
-from backfleet.storage import Database, reader
+from backfleet.storage import Database, Prepared, reader
 
 
 class Colour(StrEnum):
@@ -62,3 +62,23 @@ def test_many_rows_give_what_each_gives_alone(database: Database) -> None:
     assert read.all([]) == []
     with pytest.raises(ValueError, match="blue"):
         read.all(list(zip(rows[0], row_of(database, "blue"), strict=True)))
+
+
+def test_a_transaction_reads_values_of_any_statement(database: Database) -> None:
+    """Of one that is prepared, of another, of one that somebody watches, and of one without rows."""
+    columns = [sa.literal(value).label(f"l{at}") for at, value in enumerate(("sa.Row", "red", "", 3, ""))]
+    for query in (sa.select(*columns), sa.select(*columns).where(sa.false())):
+        wanted = 0 if query.whereclause is not None else 1
+        with database.reading() as tx:
+            assert tx.read(read, query, {}) == tx.read(read, Prepared(query), {})
+            assert len(tx.read(read, query, {})) == wanted
+        sa.event.listen(database.engine, "before_cursor_execute", ignore)
+        try:
+            with database.reading() as tx:
+                assert len(tx.read(read, Prepared(query), {})) == wanted
+        finally:
+            sa.event.remove(database.engine, "before_cursor_execute", ignore)
+
+
+def ignore(*_arguments: object) -> None:
+    """Listen to what is executed, and do nothing."""

@@ -66,9 +66,11 @@ class Transaction:
             return statement.all(self._connection, values or {})
         return self._connection.execute(statement, values).all()
 
-    def read(self, made_by: Reader[Made], statement: Prepared, values: Values) -> list[Made]:
+    def read(self, made_by: Reader[Made], statement: Statement, values: Values) -> list[Made]:
         """Return the value that is made of each row of the statement."""
-        return made_by.all(statement.columns(self._connection, values))
+        if isinstance(statement, Prepared):
+            return made_by.all(statement.columns(self._connection, values))
+        return made_by.all(list(zip(*self.rows(statement, values), strict=True)))
 
     def first(self, statement: Statement, values: Values | None = None) -> sa.Row[Any] | None:
         """Return the first row, or None."""
