@@ -57,6 +57,7 @@ instances = sa.Table(
     sa.Column("stopped_at", Moment),
     sa.Column("deregistered_at", Moment),
     sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
+    sa.Index("ix_instances_activation", "activation_id", "machine_id"),  # asked for by each host that enrols
     # All that an overview counts by, and that a search reads: neither of them opens the wide rows.
     sa.Index("ix_instances_account_region", "account_id", "region", "id", "platform", "deregistered_at"),
     sa.Index("ix_instances_names", "account_id", "region", "name", "hostname", "id", "deregistered_at"),

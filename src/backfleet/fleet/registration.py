@@ -22,7 +22,7 @@ from backfleet_host.platforms import platform_of
 KEY_BITS: Final = (2048, 4096)  # the smallest and the largest RSA key
 
 UNHEARD_LASTS: Final = timedelta(minutes=10)  # for which an enrolled host that was never heard of keeps its place
-UNHEARD_AT_ONCE: Final = 1000  # instances of one activation that are looked through
+UNHEARD_AT_ONCE: Final = 1000  # instances of one host that go
 
 
 class RegistrationRefused(Exception):
@@ -93,23 +93,23 @@ def forget_unheard(tx: Transaction, request: Registration, *, source_ip: str, no
     activation = _activation_of(tx, request, source_ip, now)
     if _store.instances.find_with_key(tx, activation.id, request.machine_id, request.public_key) is not None:
         return []
-    unheard = _store.instances.unheard(tx, activation.id, UNHEARD_AT_ONCE)
-    gone = [each for each in unheard if _is_from_same_host(each, request, source_ip)]
+    gone = _unheard_from_same_host(tx, request, source_ip)
     if not gone and activation.registered_count >= activation.instance_count:
-        gone = [each for each in unheard if now - each.registered_at >= UNHEARD_LASTS][:1]
+        gone = _store.instances.unheard_since(tx, activation.id, now - UNHEARD_LASTS, limit=1)
     for each in gone:
-        tx.publish(GONE + each.id)
-        _store.tags.drop(tx, "instance", [each.id], None)
-        _store.instances.deregister(tx, each.id, now)
+        tx.publish(GONE + each)
+        _store.tags.drop(tx, "instance", [each], None)
+        _store.instances.deregister(tx, each, now)
     _store.activations.give_back(tx, activation.id, len(gone))
-    return [each.id for each in gone]
+    return gone
 
 
-def _is_from_same_host(unheard: Instance, request: Registration, source_ip: str) -> bool:
-    if AgentKind.BACKFLEET in (unheard.agent_kind, agent_kind_of(request.agent_version)):
-        return False  # our own agent would have the same key; on one machine there may be several roots of it
-    before = (unheard.machine_id, unheard.hostname, unheard.intranet_ip, unheard.internet_ip)
-    return before == (request.machine_id, request.hostname, request.intranet_ip, source_ip)
+def _unheard_from_same_host(tx: Transaction, request: Registration, source_ip: str) -> list[str]:
+    if agent_kind_of(request.agent_version) is AgentKind.BACKFLEET:
+        return []  # our own agent would have the same key; on one machine there may be several roots of it
+    place = {"machine_id": request.machine_id, "hostname": request.hostname, "intranet_ip": request.intranet_ip}
+    place["internet_ip"] = source_ip
+    return _store.instances.unheard_from(tx, request.activation_id, place, UNHEARD_AT_ONCE)
 
 
 def _activation_of(tx: Transaction, request: Registration, source_ip: str, now: datetime) -> Activation:

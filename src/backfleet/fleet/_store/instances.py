@@ -91,14 +91,27 @@ def find_with_key(tx: Transaction, activation_id: str, machine_id: str, public_k
             instances.c.deregistered_at.is_(None),
         )
     )
-    return None if row is None else _instance(row)
+    return None if row is None else _READ(row)
 
 
-def unheard(tx: Transaction, activation_id: str, limit: int) -> list[Instance]:
-    """Return enrolled instances of an activation whose keys have signed nothing yet, oldest first."""
+def unheard_from(tx: Transaction, activation_id: str, place: Mapping[str, str], limit: int) -> list[str]:
+    """Return which instances without our agent an activation made for a host, and whose keys have signed nothing yet.
+
+    `place` has the host's machine id, its name and its addresses, by column.
+    """
+    other = instances.c.agent_kind != AgentKind.BACKFLEET.value
+    return _unheard(tx, activation_id, sa.and_(other, *(instances.c[at] == each for at, each in place.items())), limit)
+
+
+def unheard_since(tx: Transaction, activation_id: str, before: datetime, limit: int) -> list[str]:
+    """Return enrolled instances of an activation whose keys have signed nothing since then, oldest first."""
+    return _unheard(tx, activation_id, instances.c.registered_at <= before, limit)
+
+
+def _unheard(tx: Transaction, activation_id: str, which: sa.ColumnElement[bool], limit: int) -> list[str]:
     of = sa.and_(instances.c.activation_id == activation_id, instances.c.deregistered_at.is_(None))
-    query = sa.select(instances).where(of, instances.c.signed_ms.is_(None))
-    return [_instance(row) for row in tx.rows(query.order_by(instances.c.registered_at, instances.c.id).limit(limit))]
+    query = sa.select(instances.c.id).where(of, instances.c.signed_ms.is_(None), which)
+    return [row.id for row in tx.rows(query.order_by(instances.c.registered_at, instances.c.id).limit(limit))]
 
 
 def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[str]) -> dict[str, Instance]:
@@ -117,7 +130,7 @@ def without_client(tx: Transaction, account_id: str, region: str, package: str) 
     mine = sa.and_(instances.c.account_id == account_id, instances.c.region == region)
     has_one = sa.exists().where(clients.c.instance_id == instances.c.id, clients.c.package == package)
     query = sa.select(instances).where(mine, instances.c.deregistered_at.is_(None), sa.not_(has_one))
-    return [_instance(row) for row in tx.rows(query.order_by(instances.c.id))]
+    return [_READ(row) for row in tx.rows(query.order_by(instances.c.id))]
 
 
 def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:
@@ -255,7 +268,7 @@ def page_of(
     keys = [(instances.c.registered_at, False), (instances.c.id, False)]
     rows, ended = list_part(tx, sa.select(instances).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
-    return Listing([_instance(row) for row in rows], total, ended)
+    return Listing([_READ(row) for row in rows], total, ended)
 
 
 def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.ColumnElement[bool]]:
@@ -384,7 +397,3 @@ def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[i
     counts = [sa.func.count(sa.case((condition, 1))).label(name) for name, condition in conditions]
     (row,) = tx.rows(sa.select(*counts).where(_running(account_id)))
     return int(row.r), int(row.d)
-
-
-def _instance(row: sa.Row[Any]) -> Instance:
-    return _READ(row)
