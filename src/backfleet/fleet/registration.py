@@ -64,7 +64,7 @@ def register(tx: Transaction, request: Registration, *, source_ip: str, now: dat
         RegistrationRefused: the activation is wrong, disabled, expired, used up, or not for this address.
     """
     activation = _activation_of(tx, request, source_ip, now)
-    known = _store.instances.find_with_key(tx, activation.id, request.machine_id, request.public_key)
+    known = _store.enrolling.find_with_key(tx, activation.id, request.machine_id, request.public_key)
     if known is not None:
         return known
     if activation.registered_count >= activation.instance_count:
@@ -91,11 +91,11 @@ def forget_unheard(tx: Transaction, request: Registration, *, source_ip: str, no
         RegistrationRefused: see `register`.
     """
     activation = _activation_of(tx, request, source_ip, now)
-    if _store.instances.find_with_key(tx, activation.id, request.machine_id, request.public_key) is not None:
+    if _store.enrolling.find_with_key(tx, activation.id, request.machine_id, request.public_key) is not None:
         return []
     gone = _unheard_from_same_host(tx, request, source_ip)
     if not gone and activation.registered_count >= activation.instance_count:
-        gone = _store.instances.unheard_since(tx, activation.id, now - UNHEARD_LASTS, limit=1)
+        gone = _store.enrolling.unheard_since(tx, activation.id, now - UNHEARD_LASTS, limit=1)
     for each in gone:
         tx.publish(GONE + each)
         _store.tags.drop(tx, "instance", [each], None)
@@ -109,7 +109,7 @@ def _unheard_from_same_host(tx: Transaction, request: Registration, source_ip: s
         return []  # our own agent would have the same key; on one machine there may be several roots of it
     place = {"machine_id": request.machine_id, "hostname": request.hostname, "intranet_ip": request.intranet_ip}
     place["internet_ip"] = source_ip
-    return _store.instances.unheard_from(tx, request.activation_id, place, UNHEARD_AT_ONCE)
+    return _store.enrolling.unheard_from(tx, request.activation_id, place, UNHEARD_AT_ONCE)
 
 
 def _activation_of(tx: Transaction, request: Registration, source_ip: str, now: datetime) -> Activation:

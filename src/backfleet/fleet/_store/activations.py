@@ -1,7 +1,7 @@
 """Activations."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -9,7 +9,15 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import activations
 from backfleet.fleet.model import Activation, TagFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction, list_part
+from backfleet.storage import Prepared, Transaction, list_part
+
+# Prepared: each host that enrols needs them.
+_OF: Final = activations.c.id == sa.bindparam("of")
+_FOUND: Final = Prepared(sa.select(activations).where(_OF))
+_LOCKED: Final = Prepared(sa.select(activations).where(_OF).with_for_update())
+_REGISTERED: Final = Prepared(
+    sa.update(activations).where(_OF).values(registered_count=activations.c.registered_count + 1)
+)
 
 
 def add(tx: Transaction, activation: Activation) -> None:
@@ -19,15 +27,13 @@ def add(tx: Transaction, activation: Activation) -> None:
 
 def find(tx: Transaction, activation_id: str, *, lock: bool) -> Activation | None:
     """Return an activation of any account. `lock` makes other enrolments with it wait."""
-    query = sa.select(activations).where(activations.c.id == activation_id)
-    row = tx.first(query.with_for_update() if lock else query)
+    row = tx.first(_LOCKED if lock else _FOUND, {"of": activation_id})
     return None if row is None else _activation(row)
 
 
 def count_registered(tx: Transaction, activation_id: str) -> None:
     """Count one more enrolled host. The table refuses one too many."""
-    more = activations.c.registered_count + 1
-    tx.run(sa.update(activations).where(activations.c.id == activation_id).values(registered_count=more))
+    tx.run(_REGISTERED, {"of": activation_id})
 
 
 def give_back(tx: Transaction, activation_id: str, places: int) -> None:

@@ -16,7 +16,7 @@ from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
 # Rows of older programs may have linux-i686, which releases call linux-386.
-_READ: Final = reader(instances, Instance, platform=canonical, agent_kind=AgentKind, carrier=CarrierKind)
+READ: Final = reader(instances, Instance, platform=canonical, agent_kind=AgentKind, carrier=CarrierKind)
 
 # The statements of the busiest paths are built once: every request of every agent needs them.
 _IDENTITY: Final = Prepared(
@@ -81,47 +81,14 @@ def add(tx: Transaction, instance: Instance) -> None:
     tx.add(instances, [{field.name: getattr(instance, field.name) for field in fields(instance)}])
 
 
-def find_with_key(tx: Transaction, activation_id: str, machine_id: str, public_key: str) -> Instance | None:
-    """Return the instance that enrolled with exactly these, unless it is deregistered."""
-    row = tx.first(
-        sa.select(instances).where(
-            instances.c.activation_id == activation_id,
-            instances.c.machine_id == machine_id,
-            instances.c.public_key == public_key,
-            instances.c.deregistered_at.is_(None),
-        )
-    )
-    return None if row is None else _READ(row)
-
-
-def unheard_from(tx: Transaction, activation_id: str, place: Mapping[str, str], limit: int) -> list[str]:
-    """Return which instances without our agent an activation made for a host, and whose keys have signed nothing yet.
-
-    `place` has the host's machine id, its name and its addresses, by column.
-    """
-    other = instances.c.agent_kind != AgentKind.BACKFLEET.value
-    return _unheard(tx, activation_id, sa.and_(other, *(instances.c[at] == each for at, each in place.items())), limit)
-
-
-def unheard_since(tx: Transaction, activation_id: str, before: datetime, limit: int) -> list[str]:
-    """Return enrolled instances of an activation whose keys have signed nothing since then, oldest first."""
-    return _unheard(tx, activation_id, instances.c.registered_at <= before, limit)
-
-
-def _unheard(tx: Transaction, activation_id: str, which: sa.ColumnElement[bool], limit: int) -> list[str]:
-    of = sa.and_(instances.c.activation_id == activation_id, instances.c.deregistered_at.is_(None))
-    query = sa.select(instances.c.id).where(of, instances.c.signed_ms.is_(None), which)
-    return [row.id for row in tx.rows(query.order_by(instances.c.registered_at, instances.c.id).limit(limit))]
-
-
 def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[str]) -> dict[str, Instance]:
     """Return the instances with these ids that belong to the account and are not deregistered."""
     if not ids:
         return {}
     if region is None:
-        found = tx.read(_READ, _OF_ACCOUNT, {"ids": ids, "in": account_id})
+        found = tx.read(READ, _OF_ACCOUNT, {"ids": ids, "in": account_id})
     else:
-        found = tx.read(_READ, _OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
+        found = tx.read(READ, _OF_REGION, {"ids": ids, "in": account_id, "of_region": region})
     return {instance.id: instance for instance in found}
 
 
@@ -130,7 +97,7 @@ def without_client(tx: Transaction, account_id: str, region: str, package: str) 
     mine = sa.and_(instances.c.account_id == account_id, instances.c.region == region)
     has_one = sa.exists().where(clients.c.instance_id == instances.c.id, clients.c.package == package)
     query = sa.select(instances).where(mine, instances.c.deregistered_at.is_(None), sa.not_(has_one))
-    return [_READ(row) for row in tx.rows(query.order_by(instances.c.id))]
+    return [READ(row) for row in tx.rows(query.order_by(instances.c.id))]
 
 
 def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:
@@ -268,7 +235,7 @@ def page_of(
     keys = [(instances.c.registered_at, False), (instances.c.id, False)]
     rows, ended = list_part(tx, sa.select(instances).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
-    return Listing([_READ(row) for row in rows], total, ended)
+    return Listing([READ(row) for row in rows], total, ended)
 
 
 def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.ColumnElement[bool]]:
