@@ -5,7 +5,7 @@ so that a process that replaces another one finds what that had.
 
 - An inbox for each process, a datagram socket on which the others send it notifications and questions for its figures.
 - A file in memory for each process, with its counters as they were last shown (see `figures`).
-- Two locks at which the processes take turns to write to SQLite (see `storage`).
+- Two locks at which the processes take turns to write to SQLite, and a bell for each (see `storage`).
 """
 
 import contextlib
@@ -30,6 +30,7 @@ class Siblings:
         outboxes: Where it sends to each other process, by number.
         figures: A file in memory for each process, by number.
         locks: Two files to lock, opened by this process for itself.
+        bells: An eventfd for each of them.
     """
 
     number: int
@@ -37,12 +38,13 @@ class Siblings:
     outboxes: dict[int, socket.socket]
     figures: tuple[int, ...]
     locks: tuple[int, int]
+    bells: tuple[int, int]
 
     def close(self) -> None:
         """Let go of all of it."""
         for one in (self.inbox, *self.outboxes.values()):
             one.close()
-        for descriptor in (*self.figures, *self.locks):
+        for descriptor in (*self.figures, *self.locks, *self.bells):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
@@ -54,25 +56,27 @@ class Shared:
     inboxes: tuple[tuple[socket.socket, socket.socket], ...]  # what the process reads, what the others write
     figures: tuple[int, ...]
     locks: tuple[int, ...]
+    bells: tuple[int, ...]
 
     @classmethod
     def make(cls, count: int) -> "Shared":
         """Make it for so many processes."""
         pairs = tuple(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count))
         figures = tuple(os.memfd_create(f"figures-{number}") for number in range(count))
-        return cls(pairs, figures, tuple(os.memfd_create(f"turns-{number}") for number in range(LOCKS)))
+        locks = tuple(os.memfd_create(f"turns-{number}") for number in range(LOCKS))
+        return cls(pairs, figures, locks, tuple(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(LOCKS)))
 
     def descriptors_of(self, number: int) -> list[int]:
         """Return what one process gets, in the order in which `inherited_siblings` expects it."""
         inboxes = [reading.fileno() for reading, _ in self.inboxes[number : number + 1]]
-        return [*inboxes, *(writing.fileno() for _, writing in self.inboxes), *self.figures, *self.locks]
+        return [*inboxes, *(writing.fileno() for _, writing in self.inboxes), *self.figures, *self.locks, *self.bells]
 
     def close(self) -> None:
         """Let go of all of it."""
         for pair in self.inboxes:
             for one in pair:
                 one.close()
-        for descriptor in (*self.figures, *self.locks):
+        for descriptor in (*self.figures, *self.locks, *self.bells):
             os.close(descriptor)
 
 
@@ -85,16 +89,18 @@ def inherited_siblings(environment: MutableMapping[str, str] = os.environ) -> Si
     if not value:
         return None
     number, count, first = map(int, value.split(":"))
-    descriptors = range(first, first + 1 + 2 * count + LOCKS)
+    descriptors = range(first, first + 1 + 2 * count + 2 * LOCKS)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     inbox, *others = (socket.socket(fileno=descriptor) for descriptor in descriptors[: 1 + count])
     others.pop(number).close()
     numbers = [other for other in range(count) if other != number]
     # Opened anew: a lock belongs to what was opened, and the parent's is the same for all of its children.
-    one, two = (_opened_anew(descriptor) for descriptor in descriptors[1 + 2 * count :])
+    last = descriptors[1 + 2 * count :]
+    one, two = (_opened_anew(descriptor) for descriptor in last[:LOCKS])
     outboxes = dict(zip(numbers, others, strict=True))
-    return Siblings(number, inbox, outboxes, tuple(descriptors[1 + count : 1 + 2 * count]), (one, two))
+    figures = tuple(descriptors[1 + count : 1 + 2 * count])
+    return Siblings(number, inbox, outboxes, figures, (one, two), (last[LOCKS], last[LOCKS + 1]))
 
 
 def _opened_anew(descriptor: int) -> int:

@@ -4,12 +4,13 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backfleet.storage import TurnsBetween
+from backfleet.storage import TurnsBetween, _turns
 from journeys.installation import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several processes need Linux")
@@ -30,13 +31,14 @@ def files() -> Iterator[list[int]]:
 
 @pytest.fixture
 def opened(files: list[int]) -> Iterator[Open]:
-    """Open the two locks as another process does."""
-    descriptors: list[int] = []
+    """Open the two locks as another process does. The bells are the same for all."""
+    bells = (os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK))
+    descriptors: list[int] = [*bells]
 
     def begin() -> TurnsBetween:
         one, two = (os.open(f"/proc/self/fd/{file}", os.O_RDWR) for file in files)
         descriptors.extend((one, two))
-        return TurnsBetween((one, two))
+        return TurnsBetween((one, two), bells)
 
     yield begin
     for descriptor in descriptors:
@@ -85,3 +87,51 @@ def test_a_killed_process_lets_go(opened: Open, files: list[int]) -> None:
         assert not turns.acquire(0.01)
         process.kill()
     assert turns.acquire(LONG)
+
+
+def test_whoever_waits_is_woken_and_looks_again_by_itself_where_nobody_rings(
+    opened: Open, files: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another process has heard the bell, and was not served."""
+    slept: list[float] = []
+    wait_for_bell = _turns._wait_for
+
+    def note(bell: int, seconds: float) -> None:
+        began = time.monotonic()
+        wait_for_bell(bell, seconds)
+        slept.append(time.monotonic() - began)
+
+    monkeypatch.setattr(_turns, "_wait_for", note)
+    monkeypatch.setattr(_turns, "LONGEST_SLEEP", LONG)
+    here, there = opened(), opened()
+    assert here.acquire(0)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(there.acquire, LONG)
+        wait_for(lambda: _is_locked(files[0]), LONG)
+        here.release()
+        assert waits.result(LONG)
+        assert slept
+        monkeypatch.setattr(_turns, "LONGEST_SLEEP", 0.01)
+        monkeypatch.setattr(os, "eventfd_write", lambda _bell, _count: None)
+        waits = pool.submit(here.acquire, LONG)
+        wait_for(lambda: _is_locked(files[0]), LONG)
+        there.release()
+        assert waits.result(LONG)
+
+
+def test_turns_of_several_threads_of_two_processes_all_come(opened: Open) -> None:
+    """One at a time, and nobody waits in vain."""
+    both, inside, most = (opened(), opened()), [0], [0]
+
+    def take(number: int) -> None:
+        turns = both[number % 2]
+        for _ in range(50):
+            assert turns.acquire(LONG)
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            inside[0] -= 1
+            turns.release()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(take, range(6)))
+    assert (inside, most) == ([0], [1])
