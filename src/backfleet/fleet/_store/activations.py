@@ -38,8 +38,8 @@ def count_registered(tx: Transaction, activation_id: str) -> None:
 
 def give_back(tx: Transaction, activation_id: str, places: int) -> None:
     """Count fewer enrolled hosts: these never got their answer."""
-    fewer = activations.c.registered_count - places
     if places:
+        fewer = activations.c.registered_count - places
         tx.run(sa.update(activations).where(activations.c.id == activation_id).values(registered_count=fewer))
 
 
