@@ -64,7 +64,7 @@ class Shared:
         pairs = tuple(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count))
         figures = tuple(os.memfd_create(f"figures-{number}") for number in range(count))
         locks = tuple(os.memfd_create(f"turns-{number}") for number in range(LOCKS))
-        return cls(pairs, figures, locks, tuple(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(LOCKS)))
+        return cls(pairs, figures, locks, tuple(_new_bell() for _ in range(LOCKS)))
 
     def descriptors_of(self, number: int) -> list[int]:
         """Return what one process gets, in the order in which `inherited_siblings` expects it."""
@@ -89,18 +89,41 @@ def inherited_siblings(environment: MutableMapping[str, str] = os.environ) -> Si
     if not value:
         return None
     number, count, first = map(int, value.split(":"))
-    descriptors = range(first, first + 1 + 2 * count + 2 * LOCKS)
-    for descriptor in descriptors:
+    descriptors = range(first, first + 1 + 2 * count + LOCKS)
+    bells = _bells(descriptors.stop)
+    for descriptor in (*descriptors, *bells):
         os.set_inheritable(descriptor, False)
     inbox, *others = (socket.socket(fileno=descriptor) for descriptor in descriptors[: 1 + count])
     others.pop(number).close()
     numbers = [other for other in range(count) if other != number]
     # Opened anew: a lock belongs to what was opened, and the parent's is the same for all of its children.
-    last = descriptors[1 + 2 * count :]
-    one, two = (_opened_anew(descriptor) for descriptor in last[:LOCKS])
+    one, two = (_opened_anew(descriptor) for descriptor in descriptors[1 + 2 * count :])
     outboxes = dict(zip(numbers, others, strict=True))
     figures = tuple(descriptors[1 + count : 1 + 2 * count])
-    return Siblings(number, inbox, outboxes, figures, (one, two), (last[LOCKS], last[LOCKS + 1]))
+    return Siblings(number, inbox, outboxes, figures, (one, two), bells)
+
+
+def _bells(first: int) -> tuple[int, int]:
+    """Return the bells, which begin at a descriptor.
+
+    A parent that runs since before an upgrade hands none over: then two that nobody else hears, and those who wait look
+    for their turn now and then.
+    """
+    found = (first, first + 1)
+    if all(_is_bell(descriptor) for descriptor in found):
+        return found
+    return _new_bell(), _new_bell()
+
+
+def _is_bell(descriptor: int) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:[eventfd]"
+    except FileNotFoundError:
+        return False
+
+
+def _new_bell() -> int:
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
 def _opened_anew(descriptor: int) -> int:
