@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -138,6 +139,41 @@ def test_a_session_that_ends_in_a_transaction_fails_only_that(postgresql_databas
         tx.scalar(sa.text("SELECT 1"))
     with postgresql_database.transaction() as tx:
         assert tx.scalar(sa.text("SELECT pg_backend_pid()")) != mine
+
+
+def test_a_connection_that_was_closed_here_costs_no_call(postgresql_database: Database) -> None:
+    """Whoever closed it."""
+    with postgresql_database.reading() as tx:
+        driver: Any = tx._connection.connection.dbapi_connection
+    driver.close()
+    with postgresql_database.reading() as tx:
+        assert tx.scalar(sa.text("SELECT 1")) == 1
+
+
+def test_a_failure_between_reading_and_writing_leaves_transactions(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes back to the pool as one whose transactions can be undone."""
+    database = open_database(postgresql_url)
+    with database.reading() as tx:
+        mine = tx.scalar(sa.text("SELECT pg_backend_pid()"))
+    usual: Any = psycopg.Connection.autocommit
+    failures = [MemoryError()]
+
+    def fail_once(connection: Any, value: bool) -> None:
+        if failures:
+            raise failures.pop()
+        usual.fset(connection, value)
+
+    monkeypatch.setattr(psycopg.Connection, "autocommit", property(usual.fget, fail_once))
+    with pytest.raises(MemoryError), database.transaction():
+        pass
+    with database.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT pg_backend_pid()")) == mine
+        connection.execute(sa.text("CREATE TEMPORARY TABLE undone (id int)"))
+        connection.rollback()
+        assert not sa.inspect(connection).has_table("undone")
+    database.close()
 
 
 def test_what_is_kept_is_closed_with_the_database(numbers: Database) -> None:

@@ -59,10 +59,10 @@ def _set_transactions(engine: sa.Engine) -> None:
         connection, way = pooled.dbapi_connection, way_of(pooled)
         if not way.one_view:
             if not pooled.info.get(_READS, False):
-                connection.autocommit = pooled.info[_READS] = True  # begins nothing, and has nothing to end
+                pooled.info[_READS] = connection.autocommit = True  # begins nothing, and has nothing to end
             return
-        if pooled.info.pop(_READS, False):
-            connection.autocommit = False
+        if pooled.info.get(_READS, False):
+            connection.autocommit = pooled.info[_READS] = False  # in this order, lest an interruption be forgotten
         if not way.timed:
             connection.execute(_settings(local=True, lock_timeout=IDLE_SECONDS, statement_timeout=0))
         elif way.lock_seconds is not None:
@@ -83,6 +83,8 @@ def _set_transactions(engine: sa.Engine) -> None:
 
 def is_silent(connection: Any) -> bool:
     """Return whether nothing has arrived: a server that ends sends that, or the kernel notes that it is gone."""
+    if connection.closed:
+        return False
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
     return not poll.poll(0)
