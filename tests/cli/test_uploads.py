@@ -77,6 +77,12 @@ class Server:
         self.takes(connection)
 
     @staticmethod
+    def says_nothing(connection: socket.socket) -> None:
+        """Take everything, and answer nothing until the caller has gone."""
+        read_upload(connection)
+        connection.recv(1)
+
+    @staticmethod
     def breaks(connection: socket.socket) -> None:
         """Read a part, and close: the rest is answered with a reset."""
         connection.recv(1 << 16)
@@ -142,3 +148,16 @@ def test_an_upload_that_must_not_be_repeated_is_tried_once(server: Server, file:
     with pytest.raises(CallInterrupted):
         client_of(server).upload("PublishSignatures", file, lambda _: None)
     assert server.hashes == []
+
+
+def test_a_server_that_is_silent_is_not_asked_for_another_scheme(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be silent again."""
+    monkeypatch.setattr(_client, "UPLOAD_SECONDS", 0.05)
+    server.behaves(server.says_nothing)
+    with pytest.raises(CallInterrupted, match="timed out"):
+        client_of(server).upload("AddRelease", file, lambda _count: None)
+    server.listener.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        server.listener.accept()

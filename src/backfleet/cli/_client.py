@@ -68,6 +68,7 @@ class CallFailed(Exception):
         super().__init__(message)
         self.message, self.answer, self.status = message, dict(answer or {}), status
         self.retry_after = 0.0  # seconds that the server asks to wait; 0 = it does not say
+        self.may_be_scheme = False  # the listener may speak the other one
 
     @property
     def is_busy(self) -> bool:
@@ -117,10 +118,6 @@ def once() -> Iterator[None]:
 
 class CallInterrupted(CallFailed):
     """The connection was made, and broke or went silent before there was an answer: the call may be made again."""
-
-
-class _NotUnderstood(CallFailed):
-    """TLS could not be spoken with the listener."""
 
 
 class _PlainConnection(HTTPConnection):
@@ -369,9 +366,12 @@ def _unanswered(endpoint: str, problem: urllib3.exceptions.HTTPError) -> CallFai
     """Return what is raised where a call got no answer."""
     interrupted = isinstance(problem, _INTERRUPTIONS)
     is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
-    is_tls = not is_ours and isinstance(problem, urllib3.exceptions.SSLError)
-    kind = CallInterrupted if interrupted else CallRefusedHere if is_ours else _NotUnderstood if is_tls else CallFailed
-    return kind(f"{endpoint} does not answer: {_reason(problem)}")
+    kind = CallInterrupted if interrupted else CallRefusedHere if is_ours else CallFailed
+    found = kind(f"{endpoint} does not answer: {_reason(problem)}")
+    # One that is silent would be so again, for seconds.
+    of_schemes = urllib3.exceptions.ProtocolError | urllib3.exceptions.SSLError
+    found.may_be_scheme = not is_ours and isinstance(problem, of_schemes)
+    return found
 
 
 def _refuse_wrong_scheme(endpoint: str, problem: CallFailed) -> None:
@@ -379,7 +379,7 @@ def _refuse_wrong_scheme(endpoint: str, problem: CallFailed) -> None:
 
     It costs connections, so it is asked after the first try only: what fails later was answered, or understood, before.
     """
-    if isinstance(problem, CallInterrupted | _NotUnderstood) and (wrong := wrong_scheme(endpoint)) is not None:
+    if problem.may_be_scheme and (wrong := wrong_scheme(endpoint)) is not None:
         raise CallRefusedHere(f"{endpoint} cannot be called so: {wrong.found}; {wrong.advice}") from None
 
 
