@@ -33,25 +33,25 @@ def inherited(descriptors: Sequence[int], number: int, first: int) -> Siblings:
 
 
 def turns(siblings: Siblings) -> TurnsBetween:
-    return TurnsBetween(siblings.locks, siblings.bells)
+    return TurnsBetween(siblings.locks, siblings.events)
 
 
-def test_all_processes_hear_the_same_bells(shared: Shared) -> None:
+def test_all_processes_see_the_same_events(shared: Shared) -> None:
     """So does one that replaces another."""
     for _ in range(2):
         here, there = (inherited(shared.descriptors_of(n), n, FREE + 20 * n) for n in range(COUNT))
         assert turns(here).acquire(0)
         assert not turns(there).acquire(0)
         turns(here).release()
-        assert os.eventfd_read(there.bells[1]) > 0
-        assert not any(os.get_inheritable(each) for each in (*here.bells, *here.locks, *here.figures))
+        assert os.eventfd_read(there.events[1]) > 0
+        assert not any(os.get_inheritable(each) for each in (*here.events, *here.locks, *here.figures))
         here.close()
         there.close()
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_a_parent_from_before_an_upgrade_hands_no_bells_over(shared: Shared, taken: bool) -> None:
-    """What is open at their numbers then is something else, which nobody rings; turns are taken all the same."""
+def test_a_parent_from_before_an_upgrade_hands_no_events_over(shared: Shared, taken: bool) -> None:
+    """What is open at their numbers then is something else, which nobody sets; turns are taken all the same."""
     before = FREE + 1 + 2 * COUNT + LOCKS
     others = [os.dup2(shared.figures[0], before + number) for number in range(LOCKS)] if taken else []
     here = inherited(shared.descriptors_of(0)[:-LOCKS], 0, FREE)

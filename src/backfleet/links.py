@@ -54,4 +54,4 @@ class Links:
         def figures() -> bytes:
             return show_all(own, between.ask, files)
 
-        return cls(siblings.number, further or between, figures, TurnsBetween(siblings.locks, siblings.bells), close)
+        return cls(siblings.number, further or between, figures, TurnsBetween(siblings.locks, siblings.events), close)

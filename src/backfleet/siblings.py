@@ -5,7 +5,7 @@ so that a process that replaces another one finds what that had.
 
 - An inbox for each process, a datagram socket on which the others send it notifications and questions for its figures.
 - A file in memory for each process, with its counters as they were last shown (see `figures`).
-- Two locks at which the processes take turns to write to SQLite, and a bell for each (see `storage`).
+- Two locks at which the processes take turns to write to SQLite, and an event for each (see `storage`).
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class Siblings:
         outboxes: Where it sends to each other process, by number.
         figures: A file in memory for each process, by number.
         locks: Two files to lock, opened by this process for itself.
-        bells: An eventfd for each of them.
+        events: An eventfd for each of them.
     """
 
     number: int
@@ -38,13 +38,13 @@ class Siblings:
     outboxes: dict[int, socket.socket]
     figures: tuple[int, ...]
     locks: tuple[int, int]
-    bells: tuple[int, int]
+    events: tuple[int, int]
 
     def close(self) -> None:
         """Let go of all of it."""
         for one in (self.inbox, *self.outboxes.values()):
             one.close()
-        for descriptor in (*self.figures, *self.locks, *self.bells):
+        for descriptor in (*self.figures, *self.locks, *self.events):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
@@ -56,7 +56,7 @@ class Shared:
     inboxes: tuple[tuple[socket.socket, socket.socket], ...]  # what the process reads, what the others write
     figures: tuple[int, ...]
     locks: tuple[int, ...]
-    bells: tuple[int, ...]
+    events: tuple[int, ...]
 
     @classmethod
     def make(cls, count: int) -> "Shared":
@@ -64,19 +64,19 @@ class Shared:
         pairs = tuple(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count))
         figures = tuple(os.memfd_create(f"figures-{number}") for number in range(count))
         locks = tuple(os.memfd_create(f"turns-{number}") for number in range(LOCKS))
-        return cls(pairs, figures, locks, tuple(_new_bell() for _ in range(LOCKS)))
+        return cls(pairs, figures, locks, tuple(_new_event() for _ in range(LOCKS)))
 
     def descriptors_of(self, number: int) -> list[int]:
         """Return what one process gets, in the order in which `inherited_siblings` expects it."""
         inboxes = [reading.fileno() for reading, _ in self.inboxes[number : number + 1]]
-        return [*inboxes, *(writing.fileno() for _, writing in self.inboxes), *self.figures, *self.locks, *self.bells]
+        return [*inboxes, *(writing.fileno() for _, writing in self.inboxes), *self.figures, *self.locks, *self.events]
 
     def close(self) -> None:
         """Let go of all of it."""
         for pair in self.inboxes:
             for one in pair:
                 one.close()
-        for descriptor in (*self.figures, *self.locks, *self.bells):
+        for descriptor in (*self.figures, *self.locks, *self.events):
             os.close(descriptor)
 
 
@@ -90,8 +90,8 @@ def inherited_siblings(environment: MutableMapping[str, str] = os.environ) -> Si
         return None
     number, count, first = map(int, value.split(":"))
     descriptors = range(first, first + 1 + 2 * count + LOCKS)
-    bells = _bells(descriptors.stop)
-    for descriptor in (*descriptors, *bells):
+    events = _events(descriptors.stop)
+    for descriptor in (*descriptors, *events):
         os.set_inheritable(descriptor, False)
     inbox, *others = (socket.socket(fileno=descriptor) for descriptor in descriptors[: 1 + count])
     others.pop(number).close()
@@ -100,29 +100,29 @@ def inherited_siblings(environment: MutableMapping[str, str] = os.environ) -> Si
     one, two = (_opened_anew(descriptor) for descriptor in descriptors[1 + 2 * count :])
     outboxes = dict(zip(numbers, others, strict=True))
     figures = tuple(descriptors[1 + count : 1 + 2 * count])
-    return Siblings(number, inbox, outboxes, figures, (one, two), bells)
+    return Siblings(number, inbox, outboxes, figures, (one, two), events)
 
 
-def _bells(first: int) -> tuple[int, int]:
-    """Return the bells, which begin at a descriptor.
+def _events(first: int) -> tuple[int, int]:
+    """Return the events, which begin at a descriptor.
 
-    A parent that runs since before an upgrade hands none over: then two that nobody else hears, and those who wait look
+    A parent that runs since before an upgrade hands none over: then two that nobody else sees, and those who wait look
     for their turn now and then.
     """
     found = (first, first + 1)
-    if all(_is_bell(descriptor) for descriptor in found):
+    if all(_is_event(descriptor) for descriptor in found):
         return found
-    return _new_bell(), _new_bell()
+    return _new_event(), _new_event()
 
 
-def _is_bell(descriptor: int) -> bool:
+def _is_event(descriptor: int) -> bool:
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:[eventfd]"
     except FileNotFoundError:
         return False
 
 
-def _new_bell() -> int:
+def _new_event() -> int:
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 

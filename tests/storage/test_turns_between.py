@@ -31,14 +31,14 @@ def files() -> Iterator[list[int]]:
 
 @pytest.fixture
 def opened(files: list[int]) -> Iterator[Open]:
-    """Open the two locks as another process does. The bells are the same for all."""
-    bells = (os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK))
-    descriptors: list[int] = [*bells]
+    """Open the two locks as another process does. The events are the same for all."""
+    events = (os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK))
+    descriptors: list[int] = [*events]
 
     def begin() -> TurnsBetween:
         one, two = (os.open(f"/proc/self/fd/{file}", os.O_RDWR) for file in files)
         descriptors.extend((one, two))
-        return TurnsBetween((one, two), bells)
+        return TurnsBetween((one, two), events)
 
     yield begin
     for descriptor in descriptors:
@@ -89,16 +89,16 @@ def test_a_killed_process_lets_go(opened: Open, files: list[int]) -> None:
     assert turns.acquire(LONG)
 
 
-def test_whoever_waits_is_woken_and_looks_again_by_itself_where_nobody_rings(
+def test_whoever_waits_is_woken_and_looks_again_by_itself_where_nothing_is_set(
     opened: Open, files: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if another process has heard the bell, and was not served."""
+    """Also if another process has seen the event, and was not served."""
     slept: list[float] = []
-    wait_for_bell = _turns._wait_for
+    wait_for_event = _turns._wait_for
 
-    def note(bell: int, seconds: float) -> None:
+    def note(event: int, seconds: float) -> None:
         began = time.monotonic()
-        wait_for_bell(bell, seconds)
+        wait_for_event(event, seconds)
         slept.append(time.monotonic() - began)
 
     monkeypatch.setattr(_turns, "_wait_for", note)
@@ -112,7 +112,7 @@ def test_whoever_waits_is_woken_and_looks_again_by_itself_where_nobody_rings(
         assert waits.result(LONG)
         assert slept
         monkeypatch.setattr(_turns, "LONGEST_SLEEP", 0.01)
-        monkeypatch.setattr(os, "eventfd_write", lambda _bell, _count: None)
+        monkeypatch.setattr(os, "eventfd_write", lambda _event, _count: None)
         waits = pool.submit(here.acquire, LONG)
         wait_for(lambda: _is_locked(files[0]), LONG)
         there.release()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-LONGEST_SLEEP: Final = 0.02  # seconds between two looks at a lock: whoever is killed lets go, and rings no bell
+LONGEST_SLEEP: Final = 0.02  # seconds between two looks at a lock: whoever is killed lets go, and sets no event
 LONGEST_WAIT: Final = 0.25  # seconds after which whoever waits longest is next
 
 
@@ -84,22 +84,22 @@ class TurnsBetween(Turns):
 
     Whoever has a turn among the threads of its process becomes the next process, of which there is one, and then
     waits for the writer's lock. A process that comes back at once finds that another one is next, and goes behind it.
-    Whoever lets go of a lock rings its bell, which all processes have in common. The kernel lets go for a process that
+    Whoever lets go of a lock sets its event, which all processes have in common. The kernel lets go for a process that
     is killed.
     """
 
     def __init__(
-        self, locks: tuple[int, int], bells: tuple[int, int], clock: Callable[[], float] = time.monotonic
+        self, locks: tuple[int, int], events: tuple[int, int], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Begin without a turn.
 
         Args:
             locks: Two files, the next one's and the writer's, which each process has opened for itself.
-            bells: An eventfd for each, which does not block.
+            events: An eventfd for each, which does not block.
             clock: Seconds of a clock that is never set.
         """
         super().__init__(clock)
-        (self._next, self._writer), (self._next_bell, self._writer_bell) = locks, bells
+        (self._next, self._writer), (self._next_event, self._writer_event) = locks, events
 
     def acquire(self, timeout: float) -> bool:
         """Wait for a turn, so many seconds at most. Return whether it came."""
@@ -117,19 +117,19 @@ class TurnsBetween(Turns):
     def release(self) -> None:
         """End one's turn."""
         try:
-            _let_go(self._writer, self._writer_bell)
+            _let_go(self._writer, self._writer_event)
         finally:
             super().release()
 
     def _lock_both(self, until: float) -> bool:
-        if not self._lock(self._next, self._next_bell, until):
+        if not self._lock(self._next, self._next_event, until):
             return False
         try:
-            return self._lock(self._writer, self._writer_bell, until)
+            return self._lock(self._writer, self._writer_event, until)
         finally:
-            _let_go(self._next, self._next_bell)
+            _let_go(self._next, self._next_event)
 
-    def _lock(self, file: int, bell: int, until: float) -> bool:
+    def _lock(self, file: int, event: int, until: float) -> bool:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,21 +137,21 @@ class TurnsBetween(Turns):
                 left = until - self._clock()
                 if left <= 0:
                     return False
-                _wait_for(bell, min(left, LONGEST_SLEEP))
+                _wait_for(event, min(left, LONGEST_SLEEP))
             else:
                 return True
 
 
-def _let_go(file: int, bell: int) -> None:
+def _let_go(file: int, event: int) -> None:
     fcntl.flock(file, fcntl.LOCK_UN)
-    with contextlib.suppress(BlockingIOError):  # it has been rung more often than can be counted
-        os.eventfd_write(bell, 1)
+    with contextlib.suppress(BlockingIOError):  # it has been set more often than can be counted
+        os.eventfd_write(event, 1)
 
 
-def _wait_for(bell: int, seconds: float) -> None:
-    """Wait until a bell is rung, so long at most. It may have been rung for a turn that is over."""
+def _wait_for(event: int, seconds: float) -> None:
+    """Wait until an event is set, so long at most. It may have been set for a turn that is over."""
     poll = select.poll()
-    poll.register(bell, select.POLLIN)
+    poll.register(event, select.POLLIN)
     if poll.poll(seconds * 1000):
-        with contextlib.suppress(BlockingIOError):  # another process heard it, too
-            os.eventfd_read(bell)
+        with contextlib.suppress(BlockingIOError):  # another process saw it, too
+            os.eventfd_read(event)
