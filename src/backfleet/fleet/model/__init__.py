@@ -1,4 +1,4 @@
-"""The values that fleet works with: frozen dataclasses, without I/O. The store fills them, the verbs return them."""
+"""The values that fleet works with: value objects, without I/O. The store fills them, the verbs return them."""
 
 from backfleet.fleet.model.activations import Activation, hash_code
 from backfleet.fleet.model.clients import (

@@ -1,4 +1,4 @@
-"""The values that identity works with: frozen dataclasses, without I/O. The store fills them, the verbs return them."""
+"""The values that identity works with: value objects, without I/O. The store fills them, the verbs return them."""
 
 from backfleet.identity.model.accounts import Account, AccountPair
 from backfleet.identity.model.callers import (
