@@ -30,7 +30,7 @@ instances = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("account_id", sa.String(16), nullable=False),
     sa.Column("region", sa.String(64), nullable=False),
-    sa.Column("activation_id", sa.String(64), nullable=False, index=True),
+    sa.Column("activation_id", sa.String(64), nullable=False),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("hostname", sa.String(255), nullable=False),
     sa.Column("machine_id", sa.String(64), nullable=False),

@@ -64,6 +64,15 @@ class _Text:
         return [dict(zip(columns, row, strict=True)) for row in rows] if named else list(rows)
 
 
+def not_searched(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """Return a column of text for a condition on rows that are found by another one.
+
+    SQLite does not know how many rows have one value, and takes an account's for a few: it would read all of them,
+    where a hundred ids say which ones are wanted.
+    """
+    return column.concat("")
+
+
 class Prepared:
     """A statement whose values all have names. It is built once, at the head of a `_store`."""
 

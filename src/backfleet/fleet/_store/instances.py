@@ -11,7 +11,7 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import clients, instances
 from backfleet.fleet.model import AgentIdentity, AgentKind, CarrierKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
-from backfleet.storage import Moment, Prepared, Transaction, list_part, reader
+from backfleet.storage import Moment, Prepared, Transaction, list_part, not_searched, reader
 from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
@@ -56,18 +56,14 @@ _LEFT: Final = Prepared(
     .values(left_at=sa.bindparam("left", type_=Moment))
 )
 
-_ENROLLED: Final = sa.select(instances).where(
+_OF_ANY: Final = sa.and_(
     instances.c.id.in_(sa.bindparam("ids", expanding=True)),
-    instances.c.account_id == sa.bindparam("in"),
-    instances.c.deregistered_at.is_(None),
+    not_searched(instances.c.account_id) == sa.bindparam("in"),
 )
+_ENROLLED: Final = sa.select(instances).where(_OF_ANY, instances.c.deregistered_at.is_(None))
 _OF_ACCOUNT: Final = Prepared(_ENROLLED)
-_OF_REGION: Final = Prepared(_ENROLLED.where(instances.c.region == sa.bindparam("of_region")))
-_NAMES: Final = Prepared(
-    sa.select(instances.c.id, instances.c.name, instances.c.hostname).where(
-        instances.c.id.in_(sa.bindparam("ids", expanding=True)), instances.c.account_id == sa.bindparam("in")
-    )
-)
+_OF_REGION: Final = Prepared(_ENROLLED.where(not_searched(instances.c.region) == sa.bindparam("of_region")))
+_NAMES: Final = Prepared(sa.select(instances.c.id, instances.c.name, instances.c.hostname).where(_OF_ANY))
 _CARRIERS: Final = Prepared(
     sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(sa.bindparam("ids", expanding=True)))
 )

@@ -1,4 +1,4 @@
-"""instances by their activation: each host that enrols asks for them"""
+"""instances by their activation and machine: each host that enrols asks for them"""
 
 from alembic import op
 
@@ -10,4 +10,5 @@ depends_on = None
 
 def upgrade() -> None:
     with op.batch_alter_table("instances", schema=None) as batch_op:
+        batch_op.drop_index("ix_instances_activation_id")
         batch_op.create_index("ix_instances_activation", ["activation_id", "machine_id"], unique=False)
