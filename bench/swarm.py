@@ -14,7 +14,8 @@ from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_
 from backfleet_sim.seeding import PER_ACTIVATION
 
 KEYS = 50  # shared by the agents
-REQUESTS_AT_ONCE = 100  # of all agents here, beside their sockets
+REQUESTS_AT_ONCE = 2000  # of all agents here, beside their sockets and heartbeats
+HEARTBEATS_AT_ONCE = 100
 CONNECT_SECONDS = 1200.0
 ENROL_AT_ONCE = 4
 DIALS_A_TURN, TURN_SECONDS = 100, 0.25  # after an outage agents come back within half a minute, not in one moment
@@ -24,10 +25,23 @@ class Swarm:
     """Some agents, and what their parent asks of them."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, *, port: int, source: str, first: int, count: int, heartbeat: float
+        self,
+        session: aiohttp.ClientSession,
+        heartbeats: aiohttp.ClientSession,
+        *,
+        port: int,
+        source: str,
+        first: int,
+        count: int,
+        heartbeat: float,
     ) -> None:
         self._simulation = Simulation(
-            [Server("127.0.0.1", port)], make_keys(KEYS), session, source=source, heartbeat_seconds=heartbeat
+            [Server("127.0.0.1", port)],
+            make_keys(KEYS),
+            session,
+            source=source,
+            heartbeat_seconds=heartbeat,
+            heartbeats=heartbeats,
         )
         self._agents = [Agent(self._simulation, number) for number in range(first, first + count)]
 
@@ -66,15 +80,19 @@ class Swarm:
         await self._simulation.end()
 
 
+def session_for(at_once: int, source: str) -> aiohttp.ClientSession:
+    """Return an HTTP client with so many connections, from one address."""
+    connector = aiohttp.TCPConnector(limit=at_once, ttl_dns_cache=None, local_addr=(source, 0))
+    return aiohttp.ClientSession(connector=connector)
+
+
 async def main(settings: Mapping[str, Any]) -> None:
     """Carry out the commands of the parent until its pipe ends."""
     reader = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    connector = aiohttp.TCPConnector(
-        limit=REQUESTS_AT_ONCE, ttl_dns_cache=None, local_addr=(str(settings["source"]), 0)
-    )
-    async with aiohttp.ClientSession(connector=connector) as session:
-        swarm = Swarm(session, **settings)
+    source = str(settings["source"])
+    async with session_for(REQUESTS_AT_ONCE, source) as session, session_for(HEARTBEATS_AT_ONCE, source) as heartbeats:
+        swarm = Swarm(session, heartbeats, **settings)
         gc.freeze()
         while line := await reader.readline():
             asked = json.loads(line)

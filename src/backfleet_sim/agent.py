@@ -64,12 +64,17 @@ class Agent:
         }
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", seconds: float = REQUEST_SECONDS
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        seconds: float = REQUEST_SECONDS,
+        session: aiohttp.ClientSession | None = None,
     ) -> tuple[int, bytes]:
         """Return status and body of one request; `UNANSWERED` if there is none, and then the next server's turn."""
         server = self._server
         try:
-            async with self.simulation.session.request(
+            async with (session or self.simulation.session).request(
                 method, f"{server.address}/luban{path}", data=body, headers=self.headers() if self.instance_id else {},
                 ssl=server.tls or False, timeout=aiohttp.ClientTimeout(seconds),
             ) as answer:  # fmt: skip
@@ -151,9 +156,8 @@ class Agent:
         mean = self.simulation.heartbeat_seconds
         await asyncio.sleep(random.uniform(0, mean))  # noqa: S311 -- no secret
         while True:
-            status, _ = await self.ask(
-                "GET", f"/api/heart-beat?uptime=1&timestamp=1&pid=1&index={index}&seq_no={index}"
-            )
+            path = f"/api/heart-beat?uptime=1&timestamp=1&pid=1&index={index}&seq_no={index}"
+            status, _ = await self.ask("GET", path, session=self.simulation.heartbeats)
             index += status == 200
             await asyncio.sleep(mean * random.uniform(0.92, 1.08))  # noqa: S311 -- no secret
 

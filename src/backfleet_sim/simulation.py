@@ -41,6 +41,8 @@ class Simulation:
         heartbeat_seconds: the mean time between two heartbeats of an agent.
         tries: how often a final report is sent before it is given up: the official agent's four, unless told.
         source: the address from which sockets are opened; "" = the system's choice. One has some 28,000 ports.
+        heartbeats: the HTTP client of heartbeats, so that those of thousands do not hold up one agent's lists, as they
+            would not if each was a host of its own; None = that of everything else.
     """
 
     servers: Sequence[Server]
@@ -51,6 +53,7 @@ class Simulation:
     heartbeat_seconds: float = 60.0
     tries: int = OFFICIAL_TRIES
     source: str = ""
+    heartbeats: aiohttp.ClientSession | None = None
     begun: Counter[str] = field(default_factory=Counter)  # how often an order was begun, by its id
     fetches: list[float] = field(default_factory=list)  # seconds from a kick to the list of tasks
     fetched_at: dict[str, float] = field(default_factory=dict)  # instance -> when it last got a task (perf_counter)
