@@ -144,12 +144,11 @@ def _with_items(tx: Transaction, chosen: Prepared, values: Mapping[str, Any]) ->
     return [_task(row, found.get(row.id, [])) for row in rows]
 
 
-def update_task(
-    tx: Transaction, task_id: str, state: TaskState, progress: int, updated_at: datetime, completed_at: datetime | None
-) -> None:
-    """Write a task's new state and progress."""
-    values = {"new_state": state, "new_progress": progress, "new_updated_at": updated_at}
-    tx.run(_statements.CHANGE_TASK, {"of": task_id, **values, "new_completed_at": completed_at})
+def update_tasks(tx: Transaction, changed: Sequence[tuple[str, TaskState, int, datetime, datetime | None]]) -> None:
+    """Write tasks' new states and progress, when that was, and when they were completed, in one statement."""
+    if changed:
+        names = ("of", "new_state", "new_progress", "new_updated_at", "new_completed_at")
+        tx.run(_statements.CHANGE_TASK, [dict(zip(names, values, strict=True)) for values in changed])
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
@@ -289,12 +288,12 @@ def _of(origin: Origin) -> sa.ColumnElement[bool]:
     return sa.or_(tasks.c.origin == origin.id, unknown)
 
 
-def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[ItemStatus]]:
-    """Return the status of each task's items."""
-    found: dict[str, list[ItemStatus]] = {task_id: [] for task_id in task_ids}
+def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, dict[ItemStatus, int]]:
+    """Return how many of each task's items have each status."""
+    found: dict[str, dict[ItemStatus, int]] = {task_id: {} for task_id in task_ids}
     if task_ids:
         for row in tx.rows(_statements.ITEM_STATUSES, {"ids": task_ids}):
-            found[row.task_id].append((ItemState(row.state), row.stage))
+            found[row.task_id][ItemState(row.state), row.stage] = row.number
     return found
 
 

@@ -10,7 +10,7 @@ from backfleet.ids import Draw, new_id, new_ids
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store, traces
-from backfleet.upgrades.ending import TOPIC, expire_overdue
+from backfleet.upgrades.ending import NEW_TASKS, TOPIC, expire_overdue
 from backfleet.upgrades.model import KEEPS_VERSION, Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
@@ -59,6 +59,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))
     fleet.set_clients(tx, _changes(items), now=now)
     tx.publish(TOPIC)
+    tx.publish(NEW_TASKS)
     if state is not TaskState.CREATED:
         traces.record_over(tx, [task.id])
         if task.topic:

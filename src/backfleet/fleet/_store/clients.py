@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from backfleet.fleet._store.instances import by_id as instances_by_id
 from backfleet.fleet._store.instances import reachable
 from backfleet.fleet._store.tags import has_tags
-from backfleet.fleet._tables import clients, instances, tags
+from backfleet.fleet._tables import clients, instances
 from backfleet.fleet.model import (
     MOVING,
     Change,
@@ -260,26 +260,6 @@ def doubt(tx: Transaction, instance_id: str) -> None:
 def doubt_all(tx: Transaction) -> None:
     """Put every client in doubt, and have all hosts asked next."""
     tx.run(sa.update(clients).values(in_doubt=True, checked_at=CHECK_NEXT))
-
-
-def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
-    """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
-
-    Clients whose hosts do not have the tag are left out.
-    """
-    tagged = sa.and_(tags.c.kind == "instance", tags.c.resource_id == clients.c.instance_id, tags.c.key == key)
-    group = (tags.c.account_id, tags.c.region, tags.c.value, clients.c.package)
-    query = sa.select(clients.c.id, *group).join(tags, tagged).where(clients.c.id.in_(client_ids))
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for row in tx.rows(query):
-        groups.setdefault(tuple(row)[1:], []).append(row.id)
-    found: dict[str, set[str]] = {}
-    for values, ids in groups.items():
-        same = sa.and_(*(column == value for column, value in zip(group, values, strict=True)))
-        versions = sa.select(clients.c.version).distinct().join(tags, tagged).where(same, clients.c.version != "")
-        read = {row.version for row in tx.rows(versions)}
-        found |= dict.fromkeys(ids, read)
-    return found
 
 
 def for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
