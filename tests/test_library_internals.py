@@ -16,7 +16,7 @@ from dateutil import rrule
 
 from backfleet import library_internals
 from backfleet.certificates import prepare_certificates
-from backfleet.library_internals import DownloadResponse, limit_tls_buffers
+from backfleet.library_internals import DownloadResponse, limit_tls_buffer_of, limit_tls_buffers
 from backfleet.rollouts.policy.recurrences import LAST_YEAR
 
 
@@ -59,6 +59,32 @@ def test_a_recurrence_that_never_happens_ends_with_its_year() -> None:
     assert LAST_YEAR == rrule.datetime.MAXYEAR
     begin = datetime(2026, 1, 1)  # noqa: DTZ001 - wall-clock
     assert list(rrule.rrule(rrule.YEARLY, dtstart=begin))[-1].year == LAST_YEAR
+
+
+async def test_the_buffer_of_one_tls_connection_can_be_smaller(tmp_path: Path) -> None:
+    """On a real connection, in the middle of it: what is longer than its buffer arrives whole."""
+    certificates = prepare_certificates(tmp_path, ["localhost"], now=datetime.now(UTC))
+    found: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(5) == b"first"
+        limit_tls_buffer_of(writer.transport, 64)
+        found.put_nowait((0, b""))
+        whole = await reader.readexactly(50_000)
+        found.put_nowait((len(writer.transport._ssl_protocol._ssl_buffer), whole))  # type: ignore[attr-defined]
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificates.context()) as server:
+        port = server.sockets[0].getsockname()[1]
+        context = ssl.create_default_context(cafile=str(certificates.authority))
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+        writer.write(b"first")
+        await found.get()
+        sent = bytes(range(250)) * 200
+        writer.write(sent)
+        assert await found.get() == (64, sent)
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_the_buffer_of_a_tls_connection_has_the_size(size: int, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ it: check the entry against the new version then, and add or raise the number he
 this name.
 """
 
+import asyncio
 import datetime
 import functools
 import time
@@ -65,6 +66,47 @@ def is_answering(protocol: object) -> bool:
     counts as answering, and new ones are refused instead of idle ones closed.
     """
     return not isinstance(protocol, RequestHandler) or getattr(protocol, "_current_request", protocol) is not None
+
+
+def take_connection(request: web.Request, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+    """Give the connection of a request to another protocol, as of this moment, and let aiohttp forget it.
+
+    aiohttp keeps its own objects for as long as a connection is open: a WebSocket of it takes 20 KiB. The transport is
+    `RequestHandler.transport`, what arrived after the request is its `_message_tail`, and it forgets a connection that
+    it is told is lost. If aiohttp renames one of them, this raises AttributeError before anything has changed.
+
+    Args:
+        request: one that asks for another protocol. What its handler returns is not sent any more.
+        protocol: gets what arrives from now on; `connection_made` is not called.
+
+    Returns:
+        The transport, which reads, and what has arrived after the request.
+
+    Raises:
+        ConnectionResetError: the other end has gone.
+    """
+    handler = request.protocol
+    transport, arrived = handler.transport, handler._message_tail
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the connection has ended")
+    transport.set_protocol(protocol)
+    handler.transport = None  # or it would close it
+    handler.connection_lost(None)
+    if not transport.is_reading():
+        transport.resume_reading()
+    return transport, arrived
+
+
+def limit_tls_buffer_of(transport: asyncio.Transport, size: int) -> None:
+    """Make one TLS connection read `size` bytes at a time, as `limit_tls_buffers` does for those that come.
+
+    Longer records are put together all the same. Without TLS, or if asyncio renames the attributes, nothing changes.
+    """
+    protocol: Any = getattr(transport, "_ssl_protocol", None)
+    if isinstance(getattr(protocol, "_ssl_buffer", None), bytearray):
+        buffer = bytearray(size)
+        protocol.max_size, protocol._ssl_buffer_len = size, size
+        protocol._ssl_buffer, protocol._ssl_buffer_view = buffer, memoryview(buffer)
 
 
 def end_recurrences(year: int) -> None:

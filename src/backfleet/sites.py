@@ -135,11 +135,11 @@ class Site(web.BaseSite):
         connection.has_transport = True  # which closes it, also if the handshake fails
         timeout = TLS_SECONDS if self._ssl_context else None
         with contextlib.suppress(OSError, TimeoutError):  # it is gone, or its handshake failed
-            transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, connection, ssl=self._ssl_context, ssl_handshake_timeout=timeout
             )
             transport.set_write_buffer_limits(WRITE_BUFFER)
-            self._rules.connections.opened(connection, lambda: is_answering(protocol), transport.abort)
+            self._rules.connections.opened(connection, lambda: is_answering(transport.get_protocol()), transport.abort)
 
     def _protocol(self) -> asyncio.Protocol:
         """Return what serves one connection."""

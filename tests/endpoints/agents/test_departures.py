@@ -9,6 +9,7 @@ import pytest
 
 from backfleet import fleet
 from backfleet.endpoints.agents import heartbeats, sockets
+from backfleet.endpoints.agents.channel import LONGEST_MESSAGE
 from backfleet.fleet import Reachability
 from backfleet.settings import Settings
 from backfleet.storage import Database
@@ -130,7 +131,7 @@ def test_a_socket_that_a_newer_one_replaced_is_no_departure(server: AgentServer,
     older.ended_with()
     time.sleep(2 * BACK)
     assert is_reachable(server, host)
-    newer.say("x" * (sockets.LONGEST_MESSAGE + 1))
+    newer.say("x" * (LONGEST_MESSAGE + 1))
     newer.ended_with()
     time.sleep(2 * BACK)
     assert is_reachable(server, host)

@@ -13,6 +13,7 @@ import websocket
 from backfleet import commands, fleet
 from backfleet.commands import State
 from backfleet.endpoints.agents import heartbeats, kicking, pacing, sockets
+from backfleet.endpoints.agents.channel import LONGEST_MESSAGE
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
 from backfleet.storage import Database
@@ -124,7 +125,7 @@ def test_messages_of_an_agent_change_nothing(server: AgentServer, host: Host, wo
 def test_a_message_that_is_too_long_ends_the_socket(server: AgentServer, host: Host) -> None:
     """Other agents are not affected, and this one may come back."""
     channel = host.connect()
-    channel.say("x" * (sockets.LONGEST_MESSAGE + 1))
+    channel.say("x" * (LONGEST_MESSAGE + 1))
     assert channel.ended_with() in (TOO_BIG, None)  # what was not read may reset the connection first
     server.send(host, "r-1")
     assert host.connect().kicked()
@@ -181,7 +182,9 @@ def test_an_agent_that_does_not_answer_pings_is_disconnected(
     sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would not read a kick either; one that answers stays."""
-    monkeypatch.setattr(sockets, "PING_SECONDS", 0.8)
+    monkeypatch.setattr(sockets, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(sockets, "PONG_SECONDS", 0.5)
+    monkeypatch.setattr(sockets, "CHECK_EVERY_SECONDS", 0.05)
     server = start_on(sqlite_database)
     silent, answering = server.enrol(), server.enrol(1)
     silent_channel, answering_channel = silent.connect(), answering.connect()
@@ -446,6 +449,6 @@ def test_a_socket_survives_a_failed_query_for_its_work(
         channel = host.connect()
         channel.ping("keepalive")
         assert channel.frame() == ("pong", b"keepalive")
-    assert "could not be looked up" in caplog.text
+        eventually(lambda: "could not be looked up" in caplog.text)
     server.send(host, "r-1")
     assert channel.kicked()

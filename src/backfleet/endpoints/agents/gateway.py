@@ -11,7 +11,7 @@ from aiohttp import web
 
 from backfleet import commands, fleet
 from backfleet.clock import Clock
-from backfleet.endpoints.agents import heartbeats, kicking, routes
+from backfleet.endpoints.agents import heartbeats, kicking, routes, sockets
 from backfleet.endpoints.agents.adopters import Adopters
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.group_commit import GroupCommit
@@ -102,6 +102,7 @@ class Gateway:
                 (heartbeats.WRITE_EVERY_SECONDS, "heartbeats could not be written", self._write_heartbeats),
                 (kicking.POLL_EVERY_SECONDS, "waiting work could not be looked up", self._kicking.poll),
                 (DELIVER_EVERY_SECONDS, "reports on the disk could not be stored", self._reports.deliver),
+                (sockets.CHECK_EVERY_SECONDS, "silent agents could not be pinged", self._kicking.check_silent),
                 (FORGET_EVERY_SECONDS, "used request ids could not be forgotten", self._forget_requests),
             )
         ]

@@ -13,6 +13,7 @@ from backfleet.endpoints.agents.listed import LISTED, note_listed_elsewhere
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import AgentSignature
+from backfleet.endpoints.agents.sockets import Listener
 from backfleet.endpoints.agents.tasks import is_work_waiting
 from backfleet.failpoints import failpoint
 from backfleet.fleet import GONE, Heartbeat
@@ -31,10 +32,11 @@ class Kicking:
         self._node, self._authenticator, self._runs = node, authenticator, AgentRuns(node)
         self.entering = asyncio.Semaphore(ENTERING)
         self._departures = Departures(node)
+        self._listener = Listener(self._alive, self._kick_if_work_waits, self._departures.expect)
         self._draining = False
 
     async def notify(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
-        """Hold one agent's socket until it ends.
+        """Open one agent's socket, which is held until it ends.
 
         It is refused only if the node is full or stops: an agent whose connection is refused may stay away for half an
         hour.
@@ -45,17 +47,11 @@ class Kicking:
         await self._authenticator.spend_alone(signature)
         await self._runs.note_socket(instance_id, request)
 
-        async def opened() -> None:
-            await self._kick_if_work_waits(instance_id)
+        return await node.sockets.open(request, instance_id, self._listener)
 
-        def alive() -> None:
-            now = node.clock()
-            node.heartbeats.add(Heartbeat(instance_id, now, reachable_at=now))
-
-        def ended(seconds: float) -> None:
-            self._departures.expect(instance_id, seconds)
-
-        return await node.sockets.serve(request, instance_id, alive=alive, opened=opened, ended=ended)
+    def _alive(self, instance_id: str) -> None:
+        now = self._node.clock()
+        self._node.heartbeats.add(Heartbeat(instance_id, now, reachable_at=now))
 
     def notified(self, topic: str) -> None:
         """Act on a notification: kick an agent, stop to await one, or forget one that was deregistered."""
@@ -72,6 +68,10 @@ class Kicking:
         """Kick every agent with work: notifications may be lost."""
         for instance_id in await self._node.in_thread(self._instances_with_work):
             self._node.sockets.kick(instance_id)
+
+    async def check_silent(self) -> None:
+        """Find the agents that do not answer any more."""
+        self._node.sockets.check_silent()
 
     async def drain(self) -> None:
         """Close every socket, and accept no new one."""

@@ -6,19 +6,21 @@ stop reading for good. Source: agent wire protocol, sections 5 and 9.2.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 from prometheus_client import Counter, Gauge
 
+from backfleet.endpoints.agents.channel import Channel, End, open_channel
 from backfleet.endpoints.agents.pacing import Pace
+from backfleet.values import value_object
 
 KICK = "kick_vm"
-PING_SECONDS = 110.0  # an agent that does not answer does not read kicks either: one reader does both
+PING_SECONDS = 110.0  # of silence; an agent that does not answer does not read kicks either: one reader does both
+PONG_SECONDS = 55.0  # that an agent has for its answer
+CHECK_EVERY_SECONDS = 5.0  # which agents are silent
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
 MOST_AWAITED = 32  # kicked agents that have no list yet; more wait for their kick, in order
 AWAITED_SECONDS = 2.0  # after this time an agent that does not fetch keeps others waiting no more
@@ -32,13 +34,9 @@ RETURNING_A_SECOND = 500  # agents; the close frame spreads their return over ti
 # restarted, or the official agent's, which dials for about 20 s. Source: agent wire protocol, section 5.5.
 CLOSED_SECONDS = 8.0
 DROPPED_SECONDS = 30.0
-LONGEST_MESSAGE = 64 * 1024  # bytes of one message of an agent
 
 SOCKETS = Gauge("backfleet_assist_sockets", "Agents connected to this node.")
 KICKS = Counter("backfleet_assist_kicks_total", "Kicks sent to agents.")
-
-_BY_THE_AGENT: Final = (WSMsgType.CLOSE, WSMsgType.CLOSED)  # a close frame, and an end without one
-_ENDS: Final = (*_BY_THE_AGENT, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +46,38 @@ class Socket:
     """One agent's open socket."""
 
     instance_id: str
-    channel: web.WebSocketResponse
+    among: "Sockets" = field(repr=False)
+    listener: "Listener" = field(repr=False)
+    channel: Channel = field(init=False, repr=False)
     kicks: int = 0  # sent since the agent last fetched; 0: no fetch is expected
-    ended_by_us: bool = False
+    is_asked: bool = False  # whether it is there, and has not answered yet
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
     awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    def heard(self) -> None:
+        """Note that the agent is there."""
+        self.is_asked = False
+        self.listener.alive(self.instance_id)
+
+    def ended(self, how: End) -> None:
+        """Note the end of its channel."""
+        self.among.note_end(self, how)
+
+
+@value_object
+class Listener:
+    """Who is told of every socket.
+
+    Args:
+        alive: Called with the instance when its socket opens, and when it sends something.
+        opened: Awaited once with the instance.
+        left: Called with the instance when the agent's end closed its socket and there is no newer one here, and with
+            the seconds within which that agent may come back. Not called for what this node closed, or found dead.
+    """
+
+    alive: Callable[[str], None]
+    opened: Callable[[str], Awaitable[None]]
+    left: Callable[[str, float], None]
 
 
 class Sockets:
@@ -71,46 +96,35 @@ class Sockets:
         """Return whether this node has the instance's socket."""
         return instance_id in self._open
 
-    async def serve(
-        self,
-        request: web.Request,
-        instance_id: str,
-        *,
-        alive: Callable[[], None],
-        opened: Callable[[], Awaitable[None]],
-        ended: Callable[[float], None],
-    ) -> web.WebSocketResponse:
-        """Hold one agent's socket until it ends.
+    async def open(self, request: web.Request, instance_id: str, listener: Listener) -> web.Response:
+        """Answer a request for a socket, and hold that until it ends."""
+        socket = Socket(instance_id, self, listener)
+        channel, answer = open_channel(request, socket)
+        if channel is not None:
+            socket.channel = channel
+            self._replace(socket)
+            SOCKETS.inc()
+            await listener.opened(instance_id)
+        return answer
 
-        Args:
-            request: The upgrade request.
-            instance_id: Whose socket it is.
-            alive: Called when it opens and for each message.
-            opened: Awaited once, before the first message is read.
-            ended: Called when the agent's end closed it and there is no newer one here, with the seconds within which
-                that agent may come back. Not called for what we closed, or found to be dead.
-        """
-        channel = web.WebSocketResponse(
-            autoping=False, heartbeat=PING_SECONDS, compress=False, max_msg_size=LONGEST_MESSAGE
-        )
-        await channel.prepare(request)
-        socket = Socket(instance_id, channel)
-        self._replace(socket)
-        SOCKETS.inc()
-        try:
-            alive()
-            await opened()
-            while (message := await channel.receive()).type not in _ENDS:
-                alive()
-                if message.type is WSMsgType.PING:
-                    await channel.pong(message.data)
-            if not socket.ended_by_us and self._open.get(instance_id) is socket and message.type in _BY_THE_AGENT:
-                says_so = message.type is WSMsgType.CLOSE and message.data == WSCloseCode.OK
-                ended(CLOSED_SECONDS if says_so else DROPPED_SECONDS)
-        finally:
-            SOCKETS.dec()
-            self._forget(socket)
-        return channel
+    def note_end(self, socket: Socket, how: End) -> None:
+        """Forget a socket that has ended, and say so if its agent left."""
+        SOCKETS.dec()
+        newest = self._open.get(socket.instance_id) is socket
+        self._forget(socket)
+        if newest and how is not End.OURS:
+            socket.listener.left(socket.instance_id, CLOSED_SECONDS if how is End.CLOSED else DROPPED_SECONDS)
+
+    def check_silent(self) -> None:
+        """Ping agents that were silent for long, and end the sockets of those that did not answer."""
+        now = asyncio.get_running_loop().time()
+        for socket in list(self._open.values()):
+            silent = now - socket.channel.heard_at
+            if socket.is_asked and silent > PING_SECONDS + PONG_SECONDS:
+                socket.channel.abort()
+            elif not socket.is_asked and silent > PING_SECONDS:
+                socket.is_asked = True
+                socket.channel.ping()
 
     def kick(self, instance_id: str) -> None:
         """Tell an agent to fetch its tasks if its socket is here, and again until it does, a few times.
@@ -207,21 +221,19 @@ class Sockets:
             return
         socket.kicks += 1
         socket.again = asyncio.get_running_loop().call_later(KICK_AGAIN_SECONDS, self._kick, socket)
-        self._in_background(self._send(socket))
+        socket.channel.send(KICK)
+        KICKS.inc()
+        if socket.channel.has_unsent:
+            asyncio.get_running_loop().call_later(SEND_SECONDS, self._end_stalled, socket)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _send(self, socket: Socket) -> None:
-        try:
-            await asyncio.wait_for(socket.channel.send_str(KICK), SEND_SECONDS)
-            KICKS.inc()
-        except (ConnectionError, TimeoutError, RuntimeError):
-            await self._close(socket, WSCloseCode.GOING_AWAY)
+    def _end_stalled(self, socket: Socket) -> None:
+        if socket.channel.has_unsent:
+            socket.channel.abort()
 
-    async def _close(self, socket: Socket, code: int, reason: str = "") -> None:
-        socket.ended_by_us = True
-        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.channel.close(code=code, message=reason.encode()), SEND_SECONDS)
+    async def _close(self, socket: Socket, code: WSCloseCode, reason: str = "") -> None:
+        await socket.channel.close(code, reason, SEND_SECONDS)
