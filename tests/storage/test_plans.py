@@ -12,10 +12,13 @@ import backfleet
 from backfleet.fleet._tables import instances
 from backfleet.storage import Database, Prepared
 from backfleet.storage._prepared import _compile
+from backfleet.upgrades import _statements as upgrade_statements
 
 MANY = 128  # ids, as of a hundred that are filled up
 LARGE = ("agent_runs", "client_upgrades", "clients", "instances", "invocations", "rollout_members", "tasks")
-OF_MANY_ROWS = re.compile(rf"SCAN ({'|'.join(LARGE)})|SEARCH ({'|'.join(LARGE)}) .*\(account_id=\?( AND region=\?)?\)")
+OF_MANY_ROWS = re.compile(
+    rf"SCAN ({'|'.join(LARGE)})|SEARCH ({'|'.join(LARGE)}) .*\((account_id=\?( AND region=\?)?\)|state=\?)"
+)
 
 
 def prepared_with_lists() -> Iterator[tuple[str, Prepared]]:
@@ -50,3 +53,11 @@ def test_a_plan_that_reads_an_account_is_recognised(sqlite_database: Database) -
     ids, account = sa.bindparam("ids", expanding=True), sa.bindparam("in")
     query = sa.select(instances.c.id).where(instances.c.id.in_(ids), instances.c.account_id == account)
     assert any(OF_MANY_ROWS.search(step) for step in plan_of(sqlite_database, Prepared(query)))
+
+
+def test_items_whose_wait_is_over_are_not_looked_for_among_all_that_are_open(sqlite_database: Database) -> None:
+    """The worker looks several times a second; in a wave every item is open, and none of them waits for its host."""
+    plan = plan_of(sqlite_database, upgrade_statements.LATE_ITEMS)
+    searches = [step for step in plan if "client_upgrades" in step]
+    assert len(searches) == 2
+    assert all("waits_until" in step for step in searches), plan

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from backfleet.commands._tables import invocations, lease_rounds
 from backfleet.commands.states import State
-from backfleet.storage import Prepared
+from backfleet.storage import Prepared, not_searched
 
 OUT: Final = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
 OPEN: Final = (State.WAITING, *OUT)
@@ -36,7 +36,7 @@ TAKE: Final = Prepared(
             "id", "instance_id", "content", "timeout_seconds", "kind", "working_directory", "username", "termination"
         )
     )
-    .where(invocations.c.id.in_(IDS), invocations.c.state == State.WAITING)
+    .where(invocations.c.id.in_(IDS), not_searched(invocations.c.state) == State.WAITING)
     .order_by(invocations.c.created_at, invocations.c.id)
     .with_for_update(skip_locked=True)
 )

@@ -18,7 +18,7 @@ from backfleet.storage._database import Conflict, Database, Transaction, open_da
 from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import is_new, migrate
-from backfleet.storage._prepared import Prepared, not_searched
+from backfleet.storage._prepared import Prepared, likely, not_searched
 from backfleet.storage._reading import reader
 from backfleet.storage._schema import WrongSchema
 from backfleet.storage._turns import Turns, TurnsBetween
@@ -44,6 +44,7 @@ __all__ = [
     "check_writing",
     "database_trouble",
     "is_new",
+    "likely",
     "list_part",
     "load",
     "metadata",

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
 from backfleet.storage._columns import Moment, each_to_milliseconds, to_milliseconds, to_moments
@@ -71,6 +73,30 @@ def not_searched(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     where a hundred ids say which ones are wanted.
     """
     return column.concat("")
+
+
+class _Likely(FunctionElement[bool]):
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def self_group(self, against: Any = None) -> Any:
+        """Return it as it is: compared with 1, it would not be found as the condition of an index."""
+        return self
+
+
+@compiles(_Likely)
+def _without_hint(element: _Likely, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(_Likely, "sqlite")
+def _with_hint(element: _Likely, compiler: Any, **options: Any) -> str:
+    return f"likely({compiler.process(element.clauses, **options)})"
+
+
+def likely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return a condition that most rows meet: as `not_searched`, but of use for an index of such rows alone."""
+    return _Likely(condition)
 
 
 class Prepared:

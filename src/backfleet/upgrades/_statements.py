@@ -1,15 +1,18 @@
 """The statements on tasks and client upgrades that run most often; only `_store` runs them."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet import fleet
-from backfleet.storage import Moment, Prepared
-from backfleet.upgrades._tables import items, tasks
+from backfleet.storage import Moment, Prepared, not_searched
+from backfleet.upgrades._tables import is_live, items, tasks
 from backfleet.upgrades.states import OPEN, ItemState, TaskState
 
 OPEN_STATES: Final = sorted(OPEN)
+WITH_ORDER: Final = sorted(OPEN - {ItemState.WAITING})
+LONG_AGO: Final = sa.literal(datetime(2000, 1, 1, tzinfo=UTC), Moment())  # before all moments that are stored
 CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
     "evidence", "deferred", "order_until", "not_before", "attempts",
@@ -28,13 +31,13 @@ ITEM_STATUSES = Prepared(
 )
 LIVE = Prepared(
     sa.select(items.c.client_id, items.c.task_id).where(
-        items.c.client_id.in_(IDS), items.c.account_id == sa.bindparam("in"), items.c.state.in_(OPEN_STATES)
+        items.c.client_id.in_(IDS), items.c.account_id == sa.bindparam("in"), is_live
     )
 )
 WAITING_LOCKED = Prepared(
     sa.select(items)
-    .where(items.c.client_id.in_(IDS), items.c.account_id == sa.bindparam("in"))
-    .where(items.c.state == ItemState.WAITING, items.c.waits_until.is_not(None))
+    .where(items.c.client_id.in_(IDS), items.c.account_id == sa.bindparam("in"), is_live)
+    .where(not_searched(items.c.state) == ItemState.WAITING, items.c.waits_until.is_not(None))
     .order_by(items.c.id)
     .with_for_update()
 )
@@ -52,22 +55,17 @@ CHANGE_TASK = Prepared(
 # Asked by each run of the worker, several times a second in a wave.
 NOW: Final[sa.BindParameter[Any]] = sa.bindparam("now", type_=Moment)
 MOST: Final[sa.BindParameter[Any]] = sa.bindparam("most", type_=sa.Integer)
-LATE_TASKS: Final = (
-    sa.select(tasks)
-    .where(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= NOW)
-    .order_by(tasks.c.deadline, tasks.c.id)
-)
-OVERDUE = Prepared(LATE_TASKS.limit(MOST))
-OVERDUE_AMONG = Prepared(LATE_TASKS.where(tasks.c.id.in_(IDS)))
+LATE_TASKS: Final = sa.select(tasks).where(tasks.c.deadline <= NOW).order_by(tasks.c.deadline, tasks.c.id)
+OVERDUE = Prepared(LATE_TASKS.where(tasks.c.state == TaskState.CREATED).limit(MOST))
+OVERDUE_AMONG = Prepared(LATE_TASKS.where(tasks.c.id.in_(IDS), not_searched(tasks.c.state) == TaskState.CREATED))
 LATE_ITEMS = Prepared(
     sa.select(items)
     .where(
-        items.c.state.in_(OPEN_STATES),
-        items.c.waits_until.is_not(None),
         sa.or_(
             sa.and_(items.c.state == ItemState.WAITING, items.c.waits_until <= NOW),
-            sa.and_(items.c.state != ItemState.WAITING, items.c.order_until <= NOW),
-        ),
+            # Those that wait for no host are most of the open ones: by the index of both, they are not read.
+            sa.and_(items.c.state.in_(WITH_ORDER), items.c.waits_until > LONG_AGO, items.c.order_until <= NOW),
+        )
     )
     .order_by(items.c.id)
     .limit(MOST)

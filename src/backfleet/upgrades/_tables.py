@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from backfleet.idempotency import token_table
-from backfleet.storage import Moment, metadata
+from backfleet.storage import Moment, likely, metadata
 from backfleet.upgrades.states import OPEN
 
 tasks = sa.Table(
@@ -68,12 +68,16 @@ items = sa.Table(
     sa.UniqueConstraint("task_id", "position"),
 )
 
-_is_open = items.c.state.in_(sorted(OPEN))
-_is_live = sa.and_(_is_open, items.c.client_id != "")
+# Its values are part of the text, as they are of the index: SQLite finds rows by that only where both are the same.
+_is_open = items.c.state.in_([sa.literal_column(f"'{state}'", sa.String) for state in sorted(OPEN)])
+_moves_client = items.c.client_id != sa.literal_column("''", sa.String)
+_is_live = sa.and_(_is_open, _moves_client)
+is_live = sa.and_(likely(_is_open), _moves_client)
+"""Condition: this item is open, and moves a client. Rows are not searched by it alone: there are too many."""
 
 # At most one open item per client, over all accounts and replicas.
 sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
-sa.Index("ix_client_upgrades_state", items.c.state)
+sa.Index("ix_client_upgrades_state", items.c.state, items.c.waits_until)
 sa.Index("ix_client_upgrades_instance", items.c.instance_id, items.c.task_id)
 
 settings_before = sa.Table(

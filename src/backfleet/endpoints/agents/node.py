@@ -61,7 +61,10 @@ async def read_body(request: web.Request) -> bytes:
     Raises:
         HTTPRequestTimeout: it stopped coming. The agent has given the request up and tries again.
     """
+    if request.content.is_eof():  # all of it is here, as of nearly every report
+        return await request.read()
     try:
-        return await asyncio.wait_for(request.read(), BODY_SECONDS)
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
     except (TimeoutError, ConnectionError):
         raise web.HTTPRequestTimeout from None

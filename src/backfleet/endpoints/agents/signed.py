@@ -1,14 +1,13 @@
 """Wraps handlers for signed requests: authentication first, and the statuses that agents understand."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from backfleet.endpoints.agents.authentication import Authenticator
-from backfleet.endpoints.agents.counting import ANSWERED
+from backfleet.endpoints.agents.counting import answered
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.storage import Unavailable
 
@@ -39,8 +38,11 @@ def signed(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            async with turns or contextlib.nullcontext():
+            if turns is None:
                 signature = await authenticator.authenticate(request, may_be_gone=may_be_gone)
+            else:
+                async with turns:
+                    signature = await authenticator.authenticate(request, may_be_gone=may_be_gone)
             response = await _answer(endpoint, handler, request, signature)
         except NotAuthenticated as problem:
             log.info("an agent was refused", extra={"endpoint": endpoint, "reason": str(problem)})
@@ -48,7 +50,7 @@ def signed(
         except Unavailable as problem:
             log.warning("%s", problem, extra={"endpoint": endpoint})
             response = web.json_response({"code": 503}, status=503)
-        ANSWERED.labels(endpoint, response.status).inc()
+        answered(endpoint, response.status).inc()
         return response
 
     return answer

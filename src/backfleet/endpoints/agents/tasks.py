@@ -21,6 +21,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction, Unavailable
 
 ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents
+_JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 _NOTHING: Final = commands.Handout([], [])
 _NAME_OF_ORDER: Final = re.compile(r"[!-~]{1,128}")  # a topic, or a reference
 
@@ -81,13 +82,13 @@ class Tasks:
     async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Store a piece of output, and renew the lease."""
         await self._reports.receive(request, signature, "running")
-        return web.json_response({})
+        return _accepted()
 
     async def ended(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Store a final report. The last part of the path says which kind it is."""
         if await self._reports.receive(request, signature, request.path.rsplit("/", 1)[-1]):
             failpoint("outcome stored")
-        return web.json_response({})
+        return _accepted()
 
     async def withdrawn(self, request: web.Request) -> web.StreamResponse:
         """Answer a host that got an order through another agent whether the order is to be stopped.
@@ -112,11 +113,16 @@ class Tasks:
     async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Accept a report that changes nothing."""
         await self._authenticator.spend_alone(signature)
-        return web.json_response({})
+        return _accepted()
 
     def _note_boot(self, instance_id: str) -> None:
         with self._node.database.transaction() as tx:
             fleet.note_boot(tx, instance_id, now=self._node.clock())
+
+
+def _accepted() -> web.Response:
+    """Return the answer to a report: an empty object."""
+    return web.Response(body=b"{}", headers=_JSON)
 
 
 def is_work_waiting(node: Node, instance_id: str) -> bool:
