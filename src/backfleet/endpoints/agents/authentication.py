@@ -68,7 +68,7 @@ class Authenticator:
         if signatures.is_ordinary(signature, now=now, window_ms=self._node.window_ms):
             self._remember(tx, signature, now)  # any other was used up when it was authenticated
 
-    async def spend_alone(self, signature: AgentSignature, *, gather_seconds: float = 0.0) -> None:
+    async def spend_alone(self, signature: AgentSignature, *, apart_seconds: float = 0.0) -> None:
         """Use the signature up for all nodes, for a request that changes nothing.
 
         Returns after the commit: with headers that a killed node forgot, a report could be forged. While the database
@@ -76,7 +76,7 @@ class Authenticator:
 
         Args:
             signature: what the request was signed with.
-            gather_seconds: see `GroupCommit.write`.
+            apart_seconds: see `GroupCommit.write`.
 
         Raises:
             NotAuthenticated: it was used before.
@@ -84,7 +84,7 @@ class Authenticator:
         node = self._node
         try:
             await node.group_commit.write(
-                "", lambda tx: self.spend(tx, signature, node.clock()), gather_seconds=gather_seconds
+                "", lambda tx: self.spend(tx, signature, node.clock()), apart_seconds=apart_seconds
             )
         except Unavailable:
             self.spend_later(signature)

@@ -1,7 +1,8 @@
 """Group commit: many small writes in one transaction, since a commit costs more than what most requests write.
 
 The writes that wait when a transaction ends go into the next one together. So an idle node waits for nothing, and a
-busy one commits a few times a second however many agents report. A write that nobody waits for may gather others first.
+busy one commits a few times a second however many agents report. A write that nobody is in a hurry for may wait until
+some time has passed since the transaction before.
 """
 
 import asyncio
@@ -35,24 +36,28 @@ class GroupCommit:
         self._waiting: list[_Write] = []
         self._running: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
+        self._begun_at = float("-inf")  # the last transaction, in seconds of the event loop
 
-    async def write(self, order: str, work: Callable[[Transaction], Result], *, gather_seconds: float = 0.0) -> Result:
+    async def write(self, order: str, work: Callable[[Transaction], Result], *, apart_seconds: float = 0.0) -> Result:
         """Do `work` in a transaction and return its result after the commit.
 
         Args:
             order: Writes of one transaction are done in this order.
             work: May raise NotAuthenticated before it writes anything: the other writes then go on.
-            gather_seconds: Seconds that this write may wait for others, which then cost no transaction of their own.
+            apart_seconds: Seconds since the transaction before for which this write may wait for others. Then they cost
+                one transaction.
 
         Raises:
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Write(order, work, result))
-        if gather_seconds == 0.0:
+        at = self._begun_at + apart_seconds
+        if at <= loop.time():
             self._write_now()
         elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(gather_seconds, self._write_now)
+            self._later = loop.call_at(at, self._write_now)
         return await result
 
     def _write_now(self) -> None:
@@ -64,6 +69,7 @@ class GroupCommit:
 
     async def _write_all(self) -> None:
         while self._waiting:
+            self._begun_at = asyncio.get_running_loop().time()
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             results = await in_thread(self._threads, partial(self._write_batch, batch))
             for write, result in zip(batch, results, strict=True):
