@@ -246,10 +246,11 @@ class _Server:
                 target=poll_until_stopped,
                 args=(
                     worker.run_once,
-                    self._pubsub.subscription(worker.topic, *worker.further),
+                    self._pubsub.subscription(*worker.topics),
                     self._stopping.is_set,
                     worker.interval,
                     Unavailable,
+                    self._pubsub.subscription(*worker.urgent) if worker.urgent else None,
                 ),
                 name=f"{WORKER}{worker.topic}",
                 daemon=True,

@@ -36,6 +36,7 @@ from backfleet.values import value_object
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 VISITS = timedelta(seconds=1)  # between two looks for hosts that the server goes to
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
+ROUNDS = timedelta(seconds=1)  # between two looks whether such a poll is noted
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
 DELTAS = timedelta(seconds=30)  # between two looks for deltas that are to be made
 MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
@@ -46,12 +47,35 @@ HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is o
 
 @value_object
 class Worker:
-    """One loop of this process: what it runs, the topic that ends its wait, the longest wait, and further topics."""
+    """One loop of this process: what it runs, the topic that ends its wait, the longest wait, and further topics.
+
+    Where some topics are urgent, what comes on the others may wait longer for more of it.
+    """
 
     topic: str
     run_once: Callable[[], bool]
     interval: timedelta | Callable[[], timedelta] = LONGEST_WAIT
     further: tuple[str, ...] = ()
+    urgent: tuple[str, ...] = ()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that ends its wait."""
+        return self.topic, *self.further, *self.urgent
+
+
+class Rounds:
+    """Notes that somebody looks at what is out of time, for a worker that runs several times a second."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+        self._noted_at: datetime | None = None
+
+    def note(self, now: datetime) -> None:
+        """Note it unless that was done within a second; see `note_round`. A clock that was set is always seen."""
+        if self._noted_at is None or not timedelta() <= now - self._noted_at < ROUNDS:
+            note_round(self._database, self._settings, now)
+            self._noted_at = now
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
@@ -67,11 +91,12 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers_of(settings)
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
-    asker = asker_of(database, settings, draw)
+    asker, rounds = asker_of(database, settings, draw), Rounds(database, settings)
     moving = [
         Worker(
-            "upgrades",
-            lambda: _move_tasks(services, carrier, clock()),
+            upgrades.TOPIC,
+            lambda: _move_tasks(services, carrier, rounds, clock()),
+            urgent=(upgrades.NEW_TASKS,),
         ),
         Worker(
             assistant.TOPIC,
@@ -130,8 +155,8 @@ def _sharing(services: Services) -> list[Worker]:
     return [Worker("object store", lambda: releases.upload_missing(database, repository), HOUSEKEEPING)]
 
 
-def _move_tasks(services: Services, carrier: carriers.Carrier, now: datetime) -> bool:
-    note_round(services.database, services.settings, now)  # before anything is out of time
+def _move_tasks(services: Services, carrier: carriers.Carrier, rounds: Rounds, now: datetime) -> bool:
+    rounds.note(now)  # before anything is out of time
     rules = rules_of(services.settings)
     return upgrades.run_once(services.database, now=now, draw=services.draw, carrier=carrier, rules=rules)
 

@@ -30,6 +30,19 @@ def test_many_requests_are_remembered_at_once(database: Database, now: datetime)
         assert [fleet.remember_request(tx, number, until=now) for number in (1, 2, 3, 4)] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("extreme", [2**63 - 1, -(2**63), 0], ids=str)
+def test_of_many_requests_each_is_accepted_or_not(database: Database, now: datetime, extreme: int) -> None:
+    """One statement for all of them; those that another node has remembered are known one by one."""
+    with database.transaction() as tx:
+        assert fleet.remember_request(tx, 2, until=now + MINUTE)
+        assert fleet.remember_each(tx, [1, 2, extreme], until=now + MINUTE) == {1, extreme}
+    with database.transaction() as tx:
+        assert fleet.remember_each(tx, [extreme, 1, 3], until=now + MINUTE) == {3}
+        assert fleet.remember_each(tx, [], until=now + MINUTE) == set()
+        assert not fleet.forget_requests(tx, now=now + MINUTE)
+        assert not fleet.remember_request(tx, extreme, until=now)
+
+
 def test_expired_requests_are_forgotten_in_several_calls(
     database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """How often a worker runs on account of notifications."""
 
+import threading
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import cast
@@ -8,8 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.pubsub import Subscription, _polling, poll_until_stopped
-from backfleet.pubsub._polling import RUNS_A_SECOND, RUNS_AT_ONCE, Breath
+from backfleet.pubsub import InProcessPubSub, Subscription, _polling, poll_until_stopped
+from backfleet.pubsub._polling import (
+    RUNS_A_SECOND,
+    RUNS_AT_ONCE,
+    UNHURRIED_A_SECOND,
+    UNHURRIED_AT_ONCE,
+    Breath,
+)
 
 
 def test_what_happens_alone_is_acted_on_at_once() -> None:
@@ -55,3 +63,53 @@ def test_a_worker_waits_for_what_comes_close_together(monkeypatch: pytest.Monkey
 
     poll_until_stopped(run_once, cast("Subscription", Always()), lambda: time.now > 10)
     assert 10 * RUNS_A_SECOND <= len(runs) <= 10 * RUNS_A_SECOND + RUNS_AT_ONCE + 2
+
+
+def test_a_worker_gathers_what_is_not_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand notifications without a pause cost some five runs a second."""
+    time = SimpleNamespace(now=0.0)
+    runs = list[float]()
+
+    class Always:
+        def wait(self, _at_most: timedelta) -> bool:
+            time.now += 0.001
+            return True
+
+    class Never:
+        def wait(self, at_most: timedelta) -> bool:
+            time.now += at_most.total_seconds()
+            return False
+
+    def run_once() -> bool:
+        runs.append(time.now)
+        return False
+
+    monkeypatch.setattr(_polling, "time", SimpleNamespace(monotonic=lambda: time.now, sleep=lambda _seconds: None))
+    always, never = cast("Subscription", Always()), cast("Subscription", Never())
+    poll_until_stopped(run_once, always, lambda: time.now > 10, urgent=never)
+    assert 10 * UNHURRIED_A_SECOND <= len(runs) <= 10 * UNHURRIED_A_SECOND + UNHURRIED_AT_ONCE + 2
+
+
+def test_what_is_urgent_does_not_wait_for_the_rest() -> None:
+    """It ends the wait of what came before it, and goes along with it."""
+    pubsub = InProcessPubSub()
+    runs, done = list[float](), threading.Event()
+
+    def run_once() -> bool:
+        runs.append(time.monotonic())
+        return False
+
+    arguments = run_once, pubsub.subscription("news", "new"), done.is_set, timedelta(seconds=20), ()
+    worker = threading.Thread(target=poll_until_stopped, args=(*arguments, pubsub.subscription("new")))
+    worker.start()
+    for _ in range(10):  # more than may follow each other at once
+        pubsub.publish("news")
+        time.sleep(0.01)
+    before, began = len(runs), time.monotonic()
+    pubsub.publish("new")
+    time.sleep(0.5 / UNHURRIED_A_SECOND)
+    done.set()
+    pubsub.publish("new")
+    worker.join(5)
+    assert not worker.is_alive()
+    assert runs[before] - began < 0.5 / UNHURRIED_A_SECOND

@@ -8,7 +8,7 @@ import pytest
 from backfleet.commands import State
 from backfleet.fleet import ClientStatus
 from backfleet.storage import Conflict
-from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, TaskTarget, TokenReused
+from backfleet.upgrades import NEW_TASKS, TOPIC, ItemState, Kind, Task, TaskState, TaskTarget, TokenReused
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet_host.contract import Malformed
 from operations.environment import OTHER
@@ -34,7 +34,7 @@ def test_a_new_task_is_read_as_it_was_started(helpers: Helpers) -> None:
     (item,) = task.items
     assert (item.state, item.timeout_seconds, item.started_at) == (ItemState.WAITING, 0, None)
     assert (item.from_version, item.to_version, item.current_version) == ("1.0", "2.0", "1.0")
-    assert helpers.published.count(TOPIC) == 1
+    assert helpers.published.count(TOPIC) == helpers.published.count(NEW_TASKS) == 1
     assert helpers.client(target.client_id).status is ClientStatus.UPGRADING
 
 

@@ -15,12 +15,12 @@ For monitoring:
     count_waiting: how many wait for their agents, and since when
 For the agents' endpoint, and for carriers that go to hosts:
     oldest_work_for, instances_with_work, has_work: find instances that have work
-    claim: hand out an instance's waiting invocations under a lease
+    claim, claim_for_each: hand out instances' waiting invocations under a lease
     lost_among: which of those to stop nobody reports on
     is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
     still_wanted: which of these a carrier may still send
     end_all: act on an agent's start: it has forgotten what it had
-    record_output, record_final_report: write down what agents report
+    record_output, record_final_report, record_reports: write down what agents report
 For the worker:
     run_once: act on leases that ran out
     note_round: renew them where no server could look, or the clock was set; rounds_go_on: whether that is not due
@@ -30,6 +30,7 @@ from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, 
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
+    AgentReport,
     FinalReport,
     HandedInvocation,
     Handout,
@@ -45,12 +46,14 @@ from backfleet.commands.reporting import (
     outcomes,
     record_final_report,
     record_output,
+    record_reports,
     with_chunk,
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
     WORK,
     claim,
+    claim_for_each,
     end_all,
     end_gone,
     end_open,
@@ -74,6 +77,7 @@ __all__ = [
     "LONGEST_OUTPUT",
     "SHELL",
     "WORK",
+    "AgentReport",
     "FinalReport",
     "HandedInvocation",
     "Handout",
@@ -82,6 +86,7 @@ __all__ = [
     "Reached",
     "State",
     "claim",
+    "claim_for_each",
     "count_waiting",
     "drop_before",
     "end_all",
@@ -98,6 +103,7 @@ __all__ = [
     "outcomes",
     "record_final_report",
     "record_output",
+    "record_reports",
     "rounds_go_on",
     "run_once",
     "send",

@@ -75,6 +75,38 @@ class FinalReport:
     ended_ms: int | None = None
 
 
+@value_object
+class Progress:
+    """What reports change of an invocation, and whose it is. Times are the host's where they are in milliseconds."""
+
+    id: str
+    instance_id: str
+    topic: str
+    state: State
+    lease_until: datetime | None
+    output: bytes
+    dropped: int
+    started_ms: int | None
+    ended_ms: int | None
+    exit_code: int | None
+    error_code: str
+    error_text: str
+    changed_at: datetime
+    revision: int
+
+
+@value_object
+class AgentReport:
+    """What an agent reports of one invocation: its end if `final` is given, else that it runs and what it printed."""
+
+    instance_id: str
+    task_id: str
+    at: datetime
+    final: FinalReport | None = None
+    chunk: bytes = b""  # empty: only that it runs
+    started_ms: int | None = None
+
+
 FINAL_REPORTS: Final = {
     "finish": State.FINISHED,
     "timeout": State.TIMED_OUT,

@@ -5,12 +5,13 @@ and a lost outcome is never guessed. Source: Cloud Assistant agent protocol, "wh
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import fleet
 from backfleet.commands import _store
-from backfleet.commands.model import FINAL_REPORTS, FinalReport, Outcome
+from backfleet.commands.model import FINAL_REPORTS, AgentReport, FinalReport, Outcome, Progress
 from backfleet.commands.sending import topic_of
 from backfleet.commands.states import FINAL, State, may_move
 from backfleet.storage import Transaction
@@ -35,19 +36,8 @@ def record_output(
     Returns:
         False, with nothing recorded, if the invocation is not this instance's or has ended.
     """
-    row = _store.locked(tx, instance_id, task_id)
-    if row is not None and State(row.state) in MAY_GO_ON:
-        fleet.doubt_clients(tx, instance_id)  # whatever it does there, the host is asked what it has now
-        return False
-    if row is None or State(row.state) in FINAL:
-        return False
-    kept, lost = with_chunk(row.output, chunk)
-    # A bare heartbeat is no news: only the lease moves, and nothing is published.
-    news = State(row.state) is not State.RUNNING or bool(chunk)
-    _store.note_running(tx, row, kept, row.dropped + lost, started_ms, now=now, lease_until=now + lease, news=news)
-    if news:
-        tx.publish(row.topic)
-    return True
+    report = AgentReport(instance_id, task_id, now, chunk=chunk, started_ms=started_ms)
+    return record_reports(tx, [report], lease=lease)[0]
 
 
 def record_final_report(tx: Transaction, instance_id: str, task_id: str, report: FinalReport, *, now: datetime) -> bool:
@@ -56,20 +46,89 @@ def record_final_report(tx: Transaction, instance_id: str, task_id: str, report:
     Returns:
         False if that changed nothing: it is a copy, it came after another end, or the task is not this instance's.
     """
-    row = _store.locked(tx, instance_id, task_id)
-    if row is None:
-        return False
-    to = FINAL_REPORTS[report.kind]
-    if to is State.FAILED and report.error_code == ALREADY_STARTED:
-        to = State.LOST  # it ran or runs; only the host can say what became of it
-    if not may_move(State(row.state), to):
-        return False
-    kept, lost = with_chunk(row.output, report.output)
-    _store.note_ended(tx, row, to, report, kept, row.dropped + report.dropped + lost, now)
-    tx.publish(row.topic)
-    if _store.has_waiting(tx, instance_id):  # its agent may have had as many as it runs
+    return record_reports(tx, [AgentReport(instance_id, task_id, now, report)], lease=timedelta())[0]
+
+
+def record_reports(tx: Transaction, reports: Sequence[AgentReport], *, lease: timedelta) -> list[bool]:
+    """Record what many agents report, one after the other. See `record_output` and `record_final_report`.
+
+    Args:
+        tx: the transaction to write in.
+        reports: in the order in which they came.
+        lease: what an invocation gets that runs.
+
+    Returns:
+        Of each whether it changed something.
+    """
+    found = _store.locked(tx, list({report.task_id for report in reports if report.task_id}))
+    changed: dict[str, Progress] = {}
+    results = []
+    for report in reports:
+        known = changed.get(report.task_id) or found.get(report.task_id)
+        after = None
+        if known is not None and known.instance_id == report.instance_id:
+            after = (
+                _after_output(known, report, lease)
+                if report.final is None
+                else _after_end(known, report.final, report.at)
+            )
+            if report.final is None and known.state in MAY_GO_ON:
+                fleet.doubt_clients(tx, known.instance_id)  # whatever it does there, the host is asked what it has now
+        if known is not None and after is not None:
+            changed[known.id] = after
+            if after.revision != known.revision:
+                tx.publish(known.topic)
+        results.append(after is not None)
+    _store.note_reported(tx, list(changed.values()))
+    ended = [one.instance_id for one in changed.values() if one.state in FINAL or one.state is State.LOST]
+    for instance_id in _store.waiting_on(tx, ended):  # their agents may have had as many as they run
         tx.publish(topic_of(instance_id))
-    return True
+    return results
+
+
+def _after_output(known: Progress, report: AgentReport, lease: timedelta) -> Progress | None:
+    """Return an invocation after output, or the news that it runs; None if that changes nothing. Pure."""
+    if known.state in FINAL:
+        return None
+    until = report.at + lease
+    if known.state is State.RUNNING and not report.chunk:  # no news: only the lease moves, and nothing is published
+        started_ms = report.started_ms if known.started_ms is None else known.started_ms
+        return replace(known, lease_until=until, started_ms=started_ms)
+    kept, lost = with_chunk(known.output, report.chunk)
+    return replace(
+        known,
+        state=State.RUNNING,
+        lease_until=until,
+        output=kept,
+        dropped=known.dropped + lost,
+        started_ms=report.started_ms if known.started_ms is None else known.started_ms,
+        changed_at=report.at,
+        revision=known.revision + 1,
+    )
+
+
+def _after_end(known: Progress, final: FinalReport, at: datetime) -> Progress | None:
+    """Return an invocation after a final report; None if that changes nothing. Pure."""
+    to = FINAL_REPORTS[final.kind]
+    if to is State.FAILED and final.error_code == ALREADY_STARTED:
+        to = State.LOST  # it ran or runs; only the host can say what became of it
+    if not may_move(known.state, to):
+        return None
+    kept, lost = with_chunk(known.output, final.output)
+    return replace(
+        known,
+        state=to,
+        lease_until=None,
+        output=kept,
+        dropped=known.dropped + final.dropped + lost,
+        started_ms=final.started_ms if known.started_ms is None else known.started_ms,
+        ended_ms=final.ended_ms,
+        exit_code=final.exit_code,
+        error_code=final.error_code,
+        error_text=final.error_text,
+        changed_at=at,
+        revision=known.revision + 1,
+    )
 
 
 def with_chunk(kept: bytes, chunk: bytes) -> tuple[bytes, int]:

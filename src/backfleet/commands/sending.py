@@ -19,6 +19,7 @@ WORK: Final = "instance/"  # how a topic begins, before the id of an instance th
 RUN_AT_ONCE: Final = 10
 STOPPED_AT_ONCE: Final = 20  # ids in one task list: long lists make the official agent kill itself
 LONGEST_CONTENT: Final = 48 * 1024  # characters
+_WITH_AGENT: Final = frozenset({State.HANDED, State.RUNNING})
 
 
 def topic_of(instance_id: str) -> str:
@@ -70,22 +71,50 @@ def has_work(instance_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta) -> Handout:
     """Hand the instance's waiting invocations to its agent, each once per lease, and tell it which to stop.
 
-    It never has more than it runs at once; the oldest go first. Replicas that claim for one instance do it one after
-    the other, so that together they hand out no more than that. While several hosts claim to be this instance, none of
-    them is handed anything: any of them might be the wrong one.
+    See `claim_for_each`.
     """
-    fleet.take_turn(tx, instance_id)
-    free = RUN_AT_ONCE - _store.count_with_agent(tx, instance_id)
-    if free > 0 and fleet.clones_of(tx, [instance_id], now=now):
-        free = 0
-    rows = _store.take_waiting(tx, instance_id, free, now, now + lease) if free > 0 else []
-    run = [
-        HandedInvocation(
-            row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username, row.termination
+    return claim_for_each(tx, [instance_id], now=now, lease=lease).get(instance_id) or Handout([], [])
+
+
+def claim_for_each(
+    tx: Transaction, instance_ids: Sequence[str], *, now: datetime, lease: timedelta
+) -> dict[str, Handout]:
+    """Hand the waiting invocations of instances to their agents, each once per lease, and tell them which to stop.
+
+    No agent ever has more than it runs at once; the oldest go first. Replicas that claim for one instance do it one
+    after the other, so that together they hand out no more than that. While several hosts claim to be one instance,
+    none of them is handed anything: any of them might be the wrong one.
+
+    Returns:
+        What each instance's agent is given; those without work are left out.
+    """
+    on = _store.open_on_each(tx, instance_ids)
+    on = {
+        each: rows for each, rows in on.items() if any(row.state == State.WAITING or _is_to_stop(row) for row in rows)
+    }
+    if on and fleet.take_turns(tx, list(on)):
+        on = _store.open_on_each(tx, list(on))  # as whoever had the turns before left it
+    found = {each: Handout([], [row.id for row in on[each] if _is_to_stop(row)][:STOPPED_AT_ONCE]) for each in on}
+    next_ones = {each: ids for each, ids in ((each, _next_ones(rows)) for each, rows in on.items()) if ids}
+    cloned = fleet.clones_of(tx, list(next_ones), now=now) if next_ones else {}
+    wanted = [task_id for each, ids in next_ones.items() if each not in cloned for task_id in ids]
+    for row in _store.take(tx, wanted, now, now + lease):
+        found[row.instance_id].run.append(
+            HandedInvocation(
+                row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username, row.termination
+            )
         )
-        for row in rows
-    ]
-    return Handout(run, _store.to_stop(tx, instance_id, STOPPED_AT_ONCE))
+    return found
+
+
+def _is_to_stop(row: _store.Row) -> bool:
+    return bool(row.stop_asked) and row.state != State.WAITING
+
+
+def _next_ones(rows: Sequence[_store.Row]) -> list[str]:
+    """Return which of an instance's open invocations its agent may be handed now."""
+    free = RUN_AT_ONCE - sum(row.state in _WITH_AGENT for row in rows)
+    return [row.id for row in rows if row.state == State.WAITING][: max(0, free)]
 
 
 def lost_among(tx: Transaction, task_ids: Sequence[str]) -> list[str]:

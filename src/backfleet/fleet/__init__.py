@@ -8,10 +8,10 @@ a transaction.
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
   `add_without_agent` registers one that has no agent, and `note_facts` records what a visit found there;
   `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
-- Turns: `take_turn` has transactions about one instance wait for each other.
+- Turns: `take_turns` has transactions about one instance wait for each other.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
   `carriers_of` how orders reach it;
-  `remember_request` is the replay cache.
+  `remember_request`, `remember_each` are the replay cache.
 - Presence: `note_heartbeats`, `note_left`, `note_shutdown` and `note_clock_set_back` record whether a host is there,
   `reachability` says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can;
   `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
@@ -88,7 +88,7 @@ from backfleet.fleet.instances import (
     reachability,
     rename,
     take_boots,
-    take_turn,
+    take_turns,
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.minimums import (
@@ -150,7 +150,13 @@ from backfleet.fleet.pins import (
 from backfleet.fleet.preferences import preferences_of, set_preferences, without_password
 from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
-from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
+from backfleet.fleet.replay_cache import (
+    forget_requests,
+    remember_each,
+    remember_request,
+    remember_requests,
+    request_fingerprint,
+)
 from backfleet.fleet.tagging import (
     MOST_TAGS,
     TooManyTags,
@@ -298,6 +304,7 @@ __all__ = [
     "read_inventory",
     "read_registration",
     "register",
+    "remember_each",
     "remember_request",
     "remember_requests",
     "remove_tags",
@@ -312,7 +319,7 @@ __all__ = [
     "set_tags",
     "tags_of",
     "take_boots",
-    "take_turn",
+    "take_turns",
     "take_unchecked",
     "with_host_versions",
     "with_wrong_clocks",

@@ -65,9 +65,12 @@ def keep_registered(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
     return _store.instances.keep_registered(tx, instance_ids)
 
 
-def take_turn(tx: Transaction, instance_id: str) -> None:
-    """Do what follows for this instance in no two transactions at once."""
-    _store.instances.take_turn(tx, instance_id)
+def take_turns(tx: Transaction, instance_ids: Sequence[str]) -> bool:
+    """Wait until no other transaction has the turn of one of these instances, and have them until this one ends.
+
+    Return whether that can have taken time, so that what was read before has to be read again.
+    """
+    return _store.instances.take_turns(tx, instance_ids)
 
 
 def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:

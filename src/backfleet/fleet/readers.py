@@ -22,7 +22,7 @@ def oldest_readers(tx: Transaction, client_ids: Sequence[str], schemes: Mapping[
     Args:
         schemes: the version scheme of each client's package, by client; those left out have the first.
     """
-    versions = _store.clients.versions_by_tag(tx, client_ids, REPOSITORY)
+    versions = _store.tags.versions_by_tag(tx, client_ids, REPOSITORY)
     return {
         client_id: oldest(found, scheme_of(schemes.get(client_id, FIRST_SCHEME)))
         for client_id, found in versions.items()

@@ -1,7 +1,7 @@
 """Replay cache: request ids of agents that were used. Shared by all nodes, and kept when a node ends."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,6 +23,11 @@ def request_fingerprint(instance_id: str, request_id: str) -> int:
 def remember_request(tx: Transaction, fingerprint: int, *, until: datetime) -> bool:
     """Remember a request until a moment. Return False if it was used before, on any node."""
     return _store.replay_cache.add(tx, fingerprint, until)
+
+
+def remember_each(tx: Transaction, fingerprints: Collection[int], *, until: datetime) -> set[int]:
+    """Remember requests until a moment, in one statement. Return those that were not used before, on any node."""
+    return _store.replay_cache.add_each(tx, fingerprints, until) if fingerprints else set()
 
 
 def remember_requests(tx: Transaction, used: Sequence[tuple[int, datetime]]) -> None:

@@ -7,15 +7,16 @@ A notification carries no facts and may be lost: the receiver reads the tables, 
 - `PubSub.publish(topic)` notifies everyone who waits for the topic.
 - `PubSub.subscription(*topics)` is for a worker: it waits on the result.
 - `PubSub.subscribe(prefix, callback)` is for an endpoint with an event loop: it is called for a family of topics.
-- `poll_until_stopped` is the loop of every worker.
+- `poll_until_stopped` is the loop of every worker; `Breath` is how long it waits for what comes close together.
 """
 
 from backfleet.pubsub._channels import InProcessPubSub, PubSub, Subscription
-from backfleet.pubsub._polling import LONGEST_WAIT, poll_until_stopped
+from backfleet.pubsub._polling import LONGEST_WAIT, Breath, poll_until_stopped
 from backfleet.pubsub._siblings import SiblingPubSub
 
 __all__ = [
     "LONGEST_WAIT",
+    "Breath",
     "InProcessPubSub",
     "PubSub",
     "SiblingPubSub",

@@ -22,7 +22,7 @@ For the workers:
 
 from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
-from backfleet.upgrades.ending import TOPIC, begin_anew, cancel, end_restored, purge, withdraw
+from backfleet.upgrades.ending import NEW_TASKS, TOPIC, begin_anew, cancel, end_restored, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Origin, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
@@ -56,6 +56,7 @@ from backfleet.upgrades.worker import Rules, run_once
 
 __all__ = [
     "CHECKUPS",
+    "NEW_TASKS",
     "TOPIC",
     "EndedBadly",
     "IllegalMove",

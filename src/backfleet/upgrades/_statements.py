@@ -14,6 +14,8 @@ CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
     "evidence", "deferred", "order_until", "not_before", "attempts",
 )  # fmt: skip
+NOT_YET: Final = ("stage", "started_at", "evidence", "deferred", "order_until", "not_before", "attempts")
+"""Of an item that no order was sent for: the column's default, or null."""
 
 # The worker's busiest statements. They are built once: building one costs more than running it.
 IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
@@ -22,7 +24,10 @@ TASKS_BY_ID = Prepared(sa.select(tasks).where(tasks.c.id.in_(IDS)))
 TASKS_LOCKED = Prepared(sa.select(tasks).where(tasks.c.id.in_(IDS)).order_by(tasks.c.id).with_for_update())
 ITEMS_OF = Prepared(sa.select(items).where(items.c.task_id.in_(IDS)).order_by(items.c.task_id, items.c.position))
 ITEMS_LOCKED = Prepared(sa.select(items).where(items.c.id.in_(IDS)).order_by(items.c.id).with_for_update())
-ITEM_STATUSES = Prepared(sa.select(items.c.task_id, items.c.state, items.c.stage).where(items.c.task_id.in_(IDS)))
+_STATUS: Final = (items.c.task_id, items.c.state, items.c.stage)
+ITEM_STATUSES = Prepared(
+    sa.select(*_STATUS, sa.func.count().label("number")).where(items.c.task_id.in_(IDS)).group_by(*_STATUS)
+)
 LIVE = Prepared(
     sa.select(items.c.client_id, items.c.task_id).where(
         items.c.client_id.in_(IDS), items.c.account_id == sa.bindparam("in"), items.c.state.in_(OPEN_STATES)

@@ -22,7 +22,10 @@ IDS_AT_ONCE: Final = 500  # in one statement
 _BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
-_VALUES: Final = attrgetter(*_ITEM_FIELDS)
+# Of an item that was made just now the others are what its columns have without being told.
+_NEW_FIELDS: Final = [name for name in _ITEM_FIELDS if name not in _statements.NOT_YET]
+_NEW_VALUES: Final = attrgetter(*_NEW_FIELDS)
+_PLACE: Final = attrgetter("client_id", "id")
 _READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
 
 client_tokens: Final = TokenStore(tokens, "task_id")
@@ -32,15 +35,15 @@ client_tokens: Final = TokenStore(tokens, "task_id")
 
 
 def add(tx: Transaction, task: Task) -> None:
-    """Add a task and its items.
+    """Add a task and its items, as `new_item` makes them.
 
     Raises:
         Conflict: one of the clients is being moved by another task.
     """
     tx.add(tasks, [{name: getattr(task, name) for name in _TASK_FIELDS}])
     # By client, so that two calls that name the same clients in another order cannot wait for each other.
-    ordered = sorted(task.items, key=lambda item: (item.client_id, item.id))
-    tx.add_rows(items, _ITEM_FIELDS, list(map(_VALUES, ordered)))
+    ordered = sorted(task.items, key=_PLACE)
+    tx.add_rows(items, _NEW_FIELDS, list(map(_NEW_VALUES, ordered)))
 
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
@@ -144,12 +147,11 @@ def _with_items(tx: Transaction, chosen: Prepared, values: Mapping[str, Any]) ->
     return [_task(row, found.get(row.id, [])) for row in rows]
 
 
-def update_task(
-    tx: Transaction, task_id: str, state: TaskState, progress: int, updated_at: datetime, completed_at: datetime | None
-) -> None:
-    """Write a task's new state and progress."""
-    values = {"new_state": state, "new_progress": progress, "new_updated_at": updated_at}
-    tx.run(_statements.CHANGE_TASK, {"of": task_id, **values, "new_completed_at": completed_at})
+def update_tasks(tx: Transaction, changed: Sequence[tuple[str, TaskState, int, datetime, datetime | None]]) -> None:
+    """Write tasks' new states and progress, when that was, and when they were completed, in one statement."""
+    if changed:
+        names = ("of", "new_state", "new_progress", "new_updated_at", "new_completed_at")
+        tx.run(_statements.CHANGE_TASK, [dict(zip(names, values, strict=True)) for values in changed])
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
@@ -289,12 +291,12 @@ def _of(origin: Origin) -> sa.ColumnElement[bool]:
     return sa.or_(tasks.c.origin == origin.id, unknown)
 
 
-def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[ItemStatus]]:
-    """Return the status of each task's items."""
-    found: dict[str, list[ItemStatus]] = {task_id: [] for task_id in task_ids}
+def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, dict[ItemStatus, int]]:
+    """Return how many of each task's items have each status."""
+    found: dict[str, dict[ItemStatus, int]] = {task_id: {} for task_id in task_ids}
     if task_ids:
         for row in tx.rows(_statements.ITEM_STATUSES, {"ids": task_ids}):
-            found[row.task_id].append((ItemState(row.state), row.stage))
+            found[row.task_id][ItemState(row.state), row.stage] = row.number
     return found
 
 

@@ -19,6 +19,7 @@ from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 
 TOPIC: Final = "upgrades"
+NEW_TASKS: Final = "upgrades/new"  # published besides for a task that was just started: nothing is gained by waiting
 AT_ONCE: Final = 100  # open tasks read at once
 MOST_FORGOTTEN: Final = 2000  # tasks forgotten in one go; the next round takes the rest
 
@@ -150,13 +151,15 @@ def update_tasks(tx: Transaction, task_ids: Iterable[str], *, now: datetime) -> 
     """
     tasks = [task for task in _store.tasks_for_update(tx, sorted(set(task_ids))) if task.state is TaskState.CREATED]
     statuses = _store.item_statuses(tx, [task.id for task in tasks])
+    changed = []
     for task in tasks:
         state = task_state([item_state for item_state, _ in statuses[task.id]])
         progress = progress_of(statuses[task.id], task.progress)
         completed_at = None if state is TaskState.CREATED else min(now, task.deadline)
-        _store.update_task(tx, task.id, state, progress, completed_at or now, completed_at)
+        changed.append((task.id, state, progress, completed_at or now, completed_at))
         if task.topic and state is not TaskState.CREATED:
             tx.publish(task.topic)
+    _store.update_tasks(tx, changed)
     traces.record_over(tx, [task.id for task in tasks])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from backfleet.carriers import Reached
 from backfleet.fleet import ClientStatus
@@ -261,8 +261,8 @@ class Item:
         """The status that the client gets by this item; None if it keeps its own, as by a precheck."""
         return None if self.kind in KEEPS_VERSION or self.waits else self.client_status
 
-    def order(self) -> Order:
-        """Return the order that the host is given.
+    def order(self, **facts: Any) -> Order:
+        """Return the order that the host is given, with further facts that it names.
 
         Raises:
             Malformed: no order can be made of it; `start` stores no such item.
@@ -276,6 +276,7 @@ class Item:
             max(1, self.timeout_seconds),
             remove_state=self.remove_state,
             tries_again=self.tries_again,
+            **facts,
         )
 
 

@@ -1,6 +1,7 @@
 """A task's progress as one number: pure."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from backfleet.upgrades.states import FINAL, ItemState
@@ -28,14 +29,14 @@ def share_of(state: ItemState, stage: str) -> int:
     return max(_STATE_SHARE[state], _STAGE_SHARE.get(stage, 0))
 
 
-def progress_of(statuses: Sequence[ItemStatus], highest: int) -> int:
-    """Return a task's progress, given the status of its items.
+def progress_of(statuses: Iterable[ItemStatus] | Mapping[ItemStatus, int], highest: int) -> int:
+    """Return a task's progress, given the status of its items, or how many have each status.
 
     It is 0 to 99 while an item is open, and never less than `highest`, the progress shown before. Then it is 100 if
     every item succeeded, else -1: a caller who reads nothing else cannot mistake a partial failure for success.
     """
-    states = [state for state, _ in statuses]
-    if all(state in FINAL for state in states):
-        return COMPLETE if all(state is ItemState.SUCCEEDED for state in states) else FAILED
-    done = sum(share_of(state, stage) for state, stage in statuses) // len(statuses)
+    counted = Counter(statuses)
+    if all(state in FINAL for state, _ in counted):
+        return COMPLETE if all(state is ItemState.SUCCEEDED for state, _ in counted) else FAILED
+    done = sum(share_of(*status) * number for status, number in counted.items()) // counted.total()
     return max(highest, min(done, HIGHEST_WHILE_OPEN))

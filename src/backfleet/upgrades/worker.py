@@ -170,8 +170,7 @@ def _orders(
     schemes = {item.client_id: by_package[item.package] for item in items}
     preferences, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids, schemes)
     return {
-        item.id: replace(
-            item.order(),
+        item.id: item.order(
             settings=settings_of_order(preferences.get(item.client_id, Preferences()), tasks[item.task_id]),
             oldest_reader=readers.get(item.client_id, ""),
             bytes_per_second=most_per_second,
@@ -238,7 +237,8 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> tuple[li
     sending.carrier.mark_collected(tx, news)
     # These ran out of time before `run_once` came to their task: once that is over, nothing else would cancel them.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
-    carriers.cancel(tx, TOPIC, expired, now=now)
+    if expired:
+        carriers.cancel(tx, TOPIC, expired, now=now)
     update_tasks(tx, [item.task_id for item in (*moved, *put_off.values())], now=now)
     _publish_bad_news(tx, moved, tasks)
     over = [item for item in moved if not item.is_open]

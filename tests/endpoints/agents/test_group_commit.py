@@ -1,14 +1,14 @@
 """Group commit: many small writes in one transaction, and each with its own result."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
 from backfleet.endpoints.agents import group_commit
-from backfleet.endpoints.agents.group_commit import GroupCommit
+from backfleet.endpoints.agents.group_commit import GroupCommit, Kind
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.storage import Database, Transaction
 
@@ -108,3 +108,71 @@ async def test_a_batch_has_a_limit(lines: Database, group: GroupCommit, monkeypa
     names = ["e", "d", "c", "b", "a"]
     await asyncio.gather(*(group.write(name, add(name)) for name in names))
     assert stored(lines) == ["d", "e", "b", "c", "a"]
+
+
+def adding(tx: Transaction, names: Sequence[str]) -> list[str | NotAuthenticated]:
+    """Add all names but those that begin with a minus."""
+    tx.add(LINES, [{"name": name} for name in names if not name.startswith("-")])
+    return [NotAuthenticated(name) if name.startswith("-") else name for name in names]
+
+
+async def test_writes_of_a_kind_are_done_together(
+    lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind by kind, each kind in its order, in one transaction; each write has its own result, or is refused."""
+    begun, done = list[object](), list[list[str]]()
+    transaction = Database.transaction
+    monkeypatch.setattr(Database, "transaction", lambda self: begun.append(self) or transaction(self))
+
+    def add_all(tx: Transaction, names: Sequence[str]) -> list[str | NotAuthenticated]:
+        done.append(list(names))
+        return adding(tx, names)
+
+    asked = [(Kind.REPORT, "c"), (Kind.LIST, "e"), (Kind.REPORT, "-b"), (Kind.LIST, "d"), (Kind.REPORT, "a")]
+    results = await asyncio.gather(
+        *(group.write_together(kind, name, add_all, name) for kind, name in asked), return_exceptions=True
+    )
+    assert [str(result) for result in results] == ["c", "e", "-b", "d", "a"]
+    assert [isinstance(result, NotAuthenticated) for result in results] == [False, False, True, False, False]
+    assert done == [["d", "e"], ["-b", "a", "c"]]
+    assert len(begun) == 1
+
+
+async def test_a_failed_write_of_a_kind_does_not_take_the_others_along(lines: Database, group: GroupCommit) -> None:
+    """Each is tried again alone."""
+    results = await asyncio.gather(
+        *(group.write_together(Kind.REPORT, name, adding, name) for name in ("a", "a", "b")), return_exceptions=True
+    )
+    assert sorted(stored(lines)) == ["a", "b"]
+    assert [isinstance(result, str) for result in results].count(True) == 2
+
+
+async def test_a_write_without_a_kind_is_in_no_transaction_with_others(
+    lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lock rows in another order than they do. Both are written."""
+    begun = list[object]()
+    transaction = Database.transaction
+    monkeypatch.setattr(Database, "transaction", lambda self: begun.append(self) or transaction(self))
+    writes = (
+        group.write("a", add("a")), group.write_together(Kind.LIST, "b", adding, "b"), group.write("c", add("c"))
+    )  # fmt: skip
+    assert await asyncio.gather(*writes) == ["a", "b", "c"]
+    assert sorted(stored(lines)) == ["a", "b", "c"]
+    assert len(begun) == 2
+
+
+async def test_what_comes_close_together_waits_for_more(
+    lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred writes, one after the other within a tenth of a second, are a few transactions."""
+    begun = list[object]()
+    transaction = Database.transaction
+    monkeypatch.setattr(Database, "transaction", lambda self: begun.append(self) or transaction(self))
+    writes = []
+    for number in range(100):
+        writes.append(asyncio.create_task(group.write_together(Kind.LIST, "", adding, str(number))))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*writes)
+    assert len(stored(lines)) == 100
+    assert len(begun) < 20

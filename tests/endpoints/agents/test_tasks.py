@@ -3,7 +3,9 @@
 import base64
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +15,11 @@ import sqlalchemy as sa
 
 from backfleet import commands, fleet
 from backfleet.commands import LONGEST_OUTPUT, State
-from backfleet.endpoints.agents import spool
+from backfleet.endpoints.agents import signatures, spool
 from backfleet.ids import draw as real_draw
 from backfleet.settings import Settings
 from backfleet.storage import Database, Transaction, Trouble, Unavailable
-from endpoints.agents.hosts import ACCOUNT, TOPIC, AgentServer, Host, eventually, key, start_server
+from endpoints.agents.hosts import ACCOUNT, TOPIC, AgentServer, Answer, Host, eventually, key, start_server
 
 OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
 TIMES: Final = "invokeVersion=0&start=1795421322287&end=1795421322493"
@@ -336,17 +338,45 @@ def test_a_report_that_the_database_refuses_is_kept_and_tried_again(
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
 
-    def broken(*_asked: Any, **_named: Any) -> bool:
+    def broken(*_asked: Any, **_named: Any) -> list[bool]:
         raise RuntimeError("a fault")
 
     with monkeypatch.context() as fault:
-        fault.setattr(commands, "record_final_report", broken)
+        fault.setattr(commands, "record_reports", broken)
         assert host.report(line, b"report\n").status == 200
         eventually(lambda: "the database refuses a report on the disk" in caplog.text)
         assert len(spooled(server)) == 1
     eventually(lambda: server.states() == [State.FINISHED])
     assert server.outcome().output == b"report\n"
     assert "a report cannot be stored; it is kept on disk" in caplog.text
+
+
+def test_a_replay_among_many_requests_is_refused_alone(
+    database: Database, start_on: Callable[..., AgentServer]
+) -> None:
+    """One was made at another node before. The others of the same moment get their lists, and their reports count."""
+    server = start_on(database)
+    hosts = [server.enrol(number) for number in range(8)]
+    for host in hosts:
+        server.send(host, f"r-{host.instance_id}", silently=True)
+    headers = [host.signed() for host in hosts]
+    replayed = signatures.read_signature({name.lower(): value for name, value in headers[3].items()})
+    assert replayed is not None
+    with database.transaction() as tx:
+        assert fleet.remember_request(tx, replayed.fingerprint, until=server.clock())
+
+    def fetch(signed: dict[str, str]) -> Answer:
+        return server.ask("POST", "/luban/api/v1/task/list?reason=kickoff", headers=signed)
+
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        answers = list(threads.map(fetch, headers))
+        assert [answer.status for answer in answers] == [200, 200, 200, 401, 200, 200, 200, 200]
+        ids = [answer.json["run"][0]["task"]["taskID"] if answer.status == 200 else "" for answer in answers]
+        assert len(set(ids)) == len(hosts)
+        lines = [f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0" for task_id in ids]
+        reports = list(threads.map(lambda pair: pair[0].report(pair[1]).status, zip(hosts, lines, strict=True)))
+    assert reports == [200] * len(hosts)
+    assert Counter(server.states()) == {State.FINISHED: len(hosts) - 1}
 
 
 # --- While the database is unavailable --------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Authentication of agents: whose request it is, and that it is not a replay."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from aiohttp import web
 
 from backfleet import fleet
 from backfleet.endpoints.agents import signatures
+from backfleet.endpoints.agents.group_commit import Kind
 from backfleet.endpoints.agents.identity_cache import IdentityCache
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.replay_cache import ReplayCache
@@ -68,6 +70,30 @@ class Authenticator:
         if signatures.is_ordinary(signature, now=now, window_ms=self._node.window_ms):
             self._remember(tx, signature, now)  # any other was used up when it was authenticated
 
+    def spend_each(
+        self, tx: Transaction, used: Sequence[tuple[AgentSignature, datetime]]
+    ) -> list[NotAuthenticated | None]:
+        """Use up the request ids of many requests, each with the moment it came, in their transaction. See `spend`.
+
+        Returns:
+            Of each why it is refused; None if it is not.
+        """
+        if not used:
+            return []
+        window_ms = self._node.window_ms
+        marks = [
+            signature.fingerprint if signatures.is_ordinary(signature, now=at, window_ms=window_ms) else None
+            for signature, at in used
+        ]
+        until = max(at for _, at in used) + timedelta(milliseconds=2 * window_ms)
+        left = fleet.remember_each(tx, {mark for mark in marks if mark is not None}, until=until)
+        refused: list[NotAuthenticated | None] = []
+        for mark in marks:
+            refused.append(None if mark is None or mark in left else NotAuthenticated("its signature was used before"))
+            if mark is not None:
+                left.discard(mark)  # of two that are the same, the first one counts
+        return refused
+
     async def spend_alone(self, signature: AgentSignature, *, apart_seconds: float = 0.0) -> None:
         """Use the signature up for all nodes, for a request that changes nothing.
 
@@ -83,8 +109,8 @@ class Authenticator:
         """
         node = self._node
         try:
-            await node.group_commit.write(
-                "", lambda tx: self.spend(tx, signature, node.clock()), apart_seconds=apart_seconds
+            await node.group_commit.write_together(
+                Kind.SIGNATURE, "", self.spend_each, (signature, node.clock()), apart_seconds=apart_seconds
             )
         except Unavailable:
             self.spend_later(signature)

@@ -2,13 +2,16 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
 from backfleet import commands
+from backfleet.commands import AgentReport
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
+from backfleet.endpoints.agents.group_commit import Kind
 from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.endpoints.agents.spool import CannotKeep, Spool, former_folders, spool_folder, take_over
@@ -53,8 +56,8 @@ class Reports:
         )
         if not self._spool.holds(report.task_id):
             try:
-                return await self._node.group_commit.write(
-                    report.task_id, lambda tx: self._store(tx, report, signature)
+                return await self._node.group_commit.write_together(
+                    Kind.REPORT, report.task_id, self._store_each, (report, signature)
                 )
             except Unavailable as problem:
                 log.warning("a report is kept on disk: %s", problem, extra={"kind": kind})
@@ -75,19 +78,26 @@ class Reports:
             await self._node.in_thread(lambda: self._spool.deliver(self._store_alone, time.monotonic()))
 
     def _store_alone(self, report: SpooledReport) -> None:
+        """Store a report from the disk: it has no signature, for its request id was used up when it was spooled."""
         with self._node.database.transaction() as tx:
-            self._store(tx, report)
+            commands.record_reports(tx, [_read(report)], lease=self._lease)
 
-    def _store(self, tx: Transaction, report: SpooledReport, signature: AgentSignature | None = None) -> bool:
-        """Store a report. One from the disk has no signature: its request id was used up when it was spooled."""
-        now = datetime.fromtimestamp(report.received_at, UTC)
-        task_id = codec.task_id(report.query)
-        if signature is not None:
-            self._authenticator.spend(tx, signature, now)
-        if report.kind == "running":
-            started_ms = codec.number(report.query, "start", 62)
-            return commands.record_output(
-                tx, report.instance_id, task_id, report.body, started_ms=started_ms, now=now, lease=self._lease
-            )
-        final_report = codec.final_report(report.kind, report.query, report.body)
-        return commands.record_final_report(tx, report.instance_id, task_id, final_report, now=now)
+    def _store_each(
+        self, tx: Transaction, signed: Sequence[tuple[SpooledReport, AgentSignature]]
+    ) -> list[bool | NotAuthenticated]:
+        reports = [_read(report) for report, _ in signed]
+        used = [(signature, report.at) for (_, signature), report in zip(signed, reports, strict=True)]
+        refused = self._authenticator.spend_each(tx, used)
+        accepted = [report for report, refusal in zip(reports, refused, strict=True) if refusal is None]
+        stored = iter(commands.record_reports(tx, accepted, lease=self._lease))
+        return [next(stored) if refusal is None else refusal for refusal in refused]
+
+
+def _read(report: SpooledReport) -> AgentReport:
+    """Return what a report says."""
+    at, task_id = datetime.fromtimestamp(report.received_at, UTC), codec.task_id(report.query)
+    if report.kind == "running":
+        started_ms = codec.number(report.query, "start", 62)
+        return AgentReport(report.instance_id, task_id, at, chunk=report.body, started_ms=started_ms)
+    final = codec.final_report(report.kind, report.query, report.body)
+    return AgentReport(report.instance_id, task_id, at, final)

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from aiohttp import web
@@ -10,10 +11,11 @@ from aiohttp import web
 from backfleet import commands, fleet
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator, has_own_agent
+from backfleet.endpoints.agents.group_commit import Kind
 from backfleet.endpoints.agents.listed import note_list
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
-from backfleet.endpoints.agents.signatures import AgentSignature
+from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction, Unavailable
@@ -48,18 +50,10 @@ class Tasks:
         if codec.has_booted(request.query):
             await node.in_thread(lambda: self._note_boot(instance_id))
         forgets_tasks = codec.has_started(request.query) and not has_own_agent(request)
-
-        def hand_out(tx: Transaction) -> commands.Handout:
-            now = node.clock()
-            self._authenticator.spend(tx, signature, now)
-            if forgets_tasks:
-                commands.end_all(tx, instance_id, now=now)
-            elif commands.oldest_work_for(tx, instance_id) is None:
-                return _NOTHING
-            return commands.claim(tx, instance_id, now=now, lease=self._lease)
-
         try:
-            handout = await node.group_commit.write(instance_id, hand_out)
+            handout = await node.group_commit.write_together(
+                Kind.LIST, instance_id, self._hand_out, (signature, asked_at, forgets_tasks)
+            )
         except Unavailable:
             if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
                 raise
@@ -68,6 +62,21 @@ class Tasks:
         if handout.run:
             failpoint("command claimed")
         return web.json_response(codec.task_list(instance_id, handout))
+
+    def _hand_out(
+        self, tx: Transaction, asking: Sequence[tuple[AgentSignature, datetime, bool]]
+    ) -> list[commands.Handout | NotAuthenticated]:
+        """Give each agent that asks its tasks. Of each: when it asked, and whether it forgets the tasks that it had."""
+        now = self._node.clock()
+        refused = self._authenticator.spend_each(tx, [(signature, at) for signature, at, _ in asking])
+        ids = [signature.instance_id for signature, _, _ in asking]
+        accepted = [place for place, refusal in enumerate(refused) if refusal is None]
+        for place in accepted:
+            if asking[place][2]:
+                commands.end_all(tx, ids[place], now=now)
+        found = commands.claim_for_each(tx, list({ids[place] for place in accepted}), now=now, lease=self._lease)
+        # Of two requests of one agent, the first is given what waits.
+        return [refusal or found.pop(each, _NOTHING) for each, refusal in zip(ids, refused, strict=True)]
 
     async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Store a piece of output, and renew the lease."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from backfleet.fleet._store.instances import by_id as instances_by_id
 from backfleet.fleet._store.instances import reachable
 from backfleet.fleet._store.tags import has_tags
-from backfleet.fleet._tables import clients, instances, tags
+from backfleet.fleet._tables import clients, instances
 from backfleet.fleet.model import (
     MOVING,
     Change,
@@ -26,7 +26,7 @@ from backfleet.fleet.model import (
     Watched,
 )
 from backfleet.paging import Listing, Page
-from backfleet.storage import Prepared, Transaction, reader
+from backfleet.storage import Prepared, Reader, Transaction, reader
 
 IDS_AT_ONCE: Final = 500  # in one statement
 _NEWS: Final = attrgetter(*(field.name for field in fields(Change) if field.name != "client_id"))
@@ -135,14 +135,14 @@ def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
 
 def names_on(tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str]) -> list[ClientName]:
     """Return which clients are on these instances, as far as those are enrolled there, the oldest first."""
-    found = tx.rows(_NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region}) if instance_ids else []
-    return list(map(ClientName._make, found))
+    if not instance_ids:
+        return []
+    return tx.read(_READ_NAME, _NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region})
 
 
 def names_of(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> list[ClientName]:
     """Return where these clients are, as far as their instances are enrolled."""
-    found = tx.rows(_NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
-    return list(map(ClientName._make, found))
+    return tx.read(_READ_NAME, _NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
 
 
 def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
@@ -262,26 +262,6 @@ def doubt_all(tx: Transaction) -> None:
     tx.run(sa.update(clients).values(in_doubt=True, checked_at=CHECK_NEXT))
 
 
-def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
-    """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
-
-    Clients whose hosts do not have the tag are left out.
-    """
-    tagged = sa.and_(tags.c.kind == "instance", tags.c.resource_id == clients.c.instance_id, tags.c.key == key)
-    group = (tags.c.account_id, tags.c.region, tags.c.value, clients.c.package)
-    query = sa.select(clients.c.id, *group).join(tags, tagged).where(clients.c.id.in_(client_ids))
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for row in tx.rows(query):
-        groups.setdefault(tuple(row)[1:], []).append(row.id)
-    found: dict[str, set[str]] = {}
-    for values, ids in groups.items():
-        same = sa.and_(*(column == value for column, value in zip(group, values, strict=True)))
-        versions = sa.select(clients.c.version).distinct().join(tags, tagged).where(same, clients.c.version != "")
-        read = {row.version for row in tx.rows(versions)}
-        found |= dict.fromkeys(ids, read)
-    return found
-
-
 def for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
     """Return clients by id, locked in the order of their ids."""
     if not client_ids:
@@ -396,3 +376,4 @@ def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, st
 
 
 _READ: Final = reader(clients, Client, status=ClientStatus, failure=_failure)
+_READ_NAME: Final = Reader(ClientName, range(len(ClientName._fields)))

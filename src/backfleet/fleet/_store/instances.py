@@ -67,8 +67,16 @@ _NAMES: Final = Prepared(sa.select(instances.c.id, instances.c.name, instances.c
 _CARRIERS: Final = Prepared(
     sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
-_TURN: Final = Prepared(
-    sa.select(instances.c.id).where(instances.c.id == sa.bindparam("of")).with_for_update(key_share=True)
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_KINDS: Final = Prepared(sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(_IDS)))
+_KEPT: Final = Prepared(
+    sa.select(instances.c.id, instances.c.deregistered_at)
+    .where(instances.c.id.in_(_IDS))
+    .order_by(instances.c.id)
+    .with_for_update(read=True, key_share=True)
+)
+_TURNS: Final = Prepared(
+    sa.select(instances.c.id).where(instances.c.id.in_(_IDS)).order_by(instances.c.id).with_for_update(key_share=True)
 )
 
 
@@ -98,8 +106,8 @@ def without_client(tx: Transaction, account_id: str, region: str, package: str) 
 
 def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:
     """Return what people call the account's instances with these ids, also of those that are deregistered."""
-    found = tx.rows(_NAMES, {"ids": ids, "in": account_id}) if ids else ()
-    return {row.id: row.name or row.hostname for row in found}
+    found = tx.rows(_NAMES, {"ids": ids, "in": account_id}) if ids else []
+    return {instance_id: name or hostname for instance_id, name, hostname in map(tuple, found)}
 
 
 def can_be_sent_to(
@@ -141,15 +149,20 @@ def keep_registered(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
     found = []
     ordered = sorted(set(instance_ids))
     for start in range(0, len(ordered), IDS_AT_ONCE):
-        some = instances.c.id.in_(ordered[start : start + IDS_AT_ONCE])
-        query = sa.select(instances.c.id, instances.c.deregistered_at).where(some).order_by(instances.c.id)
-        found += [row.id for row in tx.rows(query.with_for_update(read=True, key_share=True)) if row.deregistered_at]
+        rows = tx.rows(_KEPT, {"ids": ordered[start : start + IDS_AT_ONCE]})
+        found += [row.id for row in rows if row.deregistered_at]
     return found
 
 
-def take_turn(tx: Transaction, instance_id: str) -> None:
-    """Wait until no other transaction holds the turn of this instance, and hold it until this one ends."""
-    tx.first(_TURN, {"of": instance_id})
+def take_turns(tx: Transaction, instance_ids: Sequence[str]) -> bool:
+    """Wait until no other transaction has the turn of one of these instances, and have them until this one ends.
+
+    Return whether that can have taken time: where only one transaction writes anyway, there is nothing to wait for.
+    """
+    if tx.engine_name != "postgresql":
+        return False
+    tx.rows(_TURNS, {"ids": instance_ids})
+    return True
 
 
 def deregister(tx: Transaction, instance_id: str, now: datetime) -> str | None:
@@ -262,13 +275,14 @@ def _like(pattern: str) -> str:
 
 def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
     """Return the kind of each instance's agent."""
-    query = sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(instance_ids))
-    return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
+    found = tx.rows(_KINDS, {"ids": instance_ids}) if instance_ids else ()
+    return {row.id: AgentKind(row.agent_kind) for row in found}
 
 
 def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, CarrierKind]:
     """Return the carrier of each instance."""
-    return {row.id: CarrierKind(row.carrier) for row in tx.rows(_CARRIERS, {"ids": instance_ids})}
+    found = tx.rows(_CARRIERS, {"ids": instance_ids}) if instance_ids else ()
+    return {row.id: CarrierKind(row.carrier) for row in found}
 
 
 def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:

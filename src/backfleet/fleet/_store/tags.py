@@ -1,14 +1,21 @@
 """Tags of resources of any kind."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import clients, tags
 from backfleet.fleet.model import ResourceTag, TagFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction, list_part
+from backfleet.storage import Prepared, Transaction, list_part
+
+_HAS_TAG: Final = sa.and_(
+    tags.c.kind == "instance", tags.c.resource_id == clients.c.instance_id, tags.c.key == sa.bindparam("tag")
+)
+_GROUP: Final = (tags.c.account_id, tags.c.region, tags.c.value, clients.c.package)
+_NAMED: Final = clients.c.id.in_(sa.bindparam("ids", expanding=True))
+_TAGGED: Final = Prepared(sa.select(clients.c.id, *_GROUP).join(tags, _HAS_TAG).where(_NAMED))
 
 
 def put(
@@ -88,3 +95,22 @@ def places_with(tx: Transaction, account_id: str, region: str, key: str, value: 
     by_client = sa.select(clients.c.instance_id, clients.c.id).join(tags, tags.c.resource_id == clients.c.id)
     both = sa.union(joined.where(tags.c.kind == "instance", *mine), by_client.where(tags.c.kind == "client", *mine))
     return sorted((row.instance_id, row.id) for row in tx.rows(both))
+
+
+def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
+    """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
+
+    Clients whose hosts do not have the tag are left out.
+    """
+    if not client_ids:
+        return {}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in tx.rows(_TAGGED, {"ids": client_ids, "tag": key}):
+        groups.setdefault(tuple(row)[1:], []).append(row.id)
+    found: dict[str, set[str]] = {}
+    for values, ids in groups.items():
+        same = sa.and_(*(column == value for column, value in zip(_GROUP, values, strict=True)))
+        versions = sa.select(clients.c.version).distinct().join(tags, _HAS_TAG).where(same, clients.c.version != "")
+        read = {row.version for row in tx.rows(versions, {"tag": key})}
+        found |= dict.fromkeys(ids, read)
+    return found
