@@ -156,8 +156,7 @@ async def measure_waves(sides: list[Side], folder: Path, engine: str, blocks: in
             for at in (0, 1) if block % 2 == 0 else (1, 0):
                 one = fleets[at]
                 share = one.ids[block * hosts // blocks : (block + 1) * hosts // blocks]
-                work = through(one.client, "UpgradeBackupClients", share)
-                await sides[at].cost("wave: an upgrade", one.pid, len(share), work)
+                await sides[at].cost("wave: an upgrade", one.pid, len(share), wave(one.client, share))
 
 
 @dataclass
@@ -276,6 +275,12 @@ def opened(engine: str, folder: Path) -> tuple[str, Callable[[], None]]:
     """Make a folder and a database in it; return its address and how it ends."""
     folder.mkdir()
     return api.database_of(engine, folder)
+
+
+async def wave(client: Client, ids: list[str]) -> None:
+    """Upgrade these hosts, as many in a call as it takes, and return when all are done."""
+    calls = (ids[at : at + MOST_IN_A_CALL] for at in range(0, len(ids), MOST_IN_A_CALL))
+    await asyncio.gather(*(through(client, "UpgradeBackupClients", some) for some in calls))
 
 
 async def through(client: Client, action: str, ids: list[str]) -> None:

@@ -35,6 +35,14 @@ def test_a_field_without_a_value_is_left_out_beside_text_that_looks_like_none() 
     assert json.loads(proxy.body) == {"RequestId": ID, "D": {"F": 1}}
 
 
+def test_text_in_an_answer_may_be_json_that_has_fields_without_a_value() -> None:
+    """As that of DescribeTask: the text stays as it is, and fields beside it without a value are left out as ever."""
+    inner = json.dumps({"A": None, "B": {'C"': None}}, separators=(",", ":"))
+    for outer in ({}, {"D": None}):
+        found = answers.success("Act", {"Result": inner, **outer, "E": [{"F": None}]}, ID, xml=False)
+        assert json.loads(found.body) == {"RequestId": ID, "Result": inner, "E": [{}]}
+
+
 def test_xml_repeats_the_elements_of_a_list() -> None:
     """The root is named after the action."""
     found = answers.success(

@@ -33,7 +33,9 @@ def note_run(tx: Transaction, run: AgentRun) -> list[AgentRun]:
 
 def clones_of(tx: Transaction, instance_ids: Sequence[str], *, now: datetime) -> dict[str, list[AgentRun]]:
     """Return, of these instances, those that several hosts claim to be, each with its hosts' processes."""
-    return side_by_side(_store.runs.seen_since(tx, instance_ids, now - ALIVE))
+    since = now - ALIVE
+    several = instance_ids if len(instance_ids) == 1 else _store.runs.with_several(tx, instance_ids, since)
+    return side_by_side(_store.runs.seen_since(tx, several, since))
 
 
 def count_cloned(tx: Transaction, account_id: str, *, now: datetime) -> int:

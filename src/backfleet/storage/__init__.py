@@ -19,7 +19,7 @@ from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import is_new, migrate
 from backfleet.storage._prepared import Prepared, likely, not_searched
-from backfleet.storage._reading import reader
+from backfleet.storage._reading import Reader, reader
 from backfleet.storage._schema import WrongSchema
 from backfleet.storage._turns import Turns, TurnsBetween
 from backfleet.storage._unavailable import Trouble, Unavailable, database_trouble
@@ -33,6 +33,7 @@ __all__ = [
     "DatabaseClock",
     "Moment",
     "Prepared",
+    "Reader",
     "Snapshot",
     "TimeOuts",
     "Transaction",

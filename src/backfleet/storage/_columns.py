@@ -34,7 +34,11 @@ def to_moment(value: Any) -> datetime | None:
 
 def to_moments(values: Iterable[Any]) -> list[datetime | None]:
     """Return the moments of what is stored in a column."""
-    return [None if value is None else datetime.fromtimestamp(value / 1000, UTC) for value in values]
+    column = list(values)
+    different = set(column)
+    if 2 * len(different) <= len(column):  # rows that were written together have the same ones
+        return list(map({value: to_moment(value) for value in different}.__getitem__, column))
+    return [None if value is None else datetime.fromtimestamp(value / 1000, UTC) for value in column]
 
 
 class _Stored(dict[Any, Any]):

@@ -14,7 +14,9 @@ Made = TypeVar("Made")
 class Reader(Generic[Made]):
     """Makes values of rows: of one that it is called with, or of many together, column by column."""
 
-    def __init__(self, made: type[Made], places: Sequence[int], converts: Sequence[tuple[int, Callable[[Any], Any]]]):
+    def __init__(
+        self, made: type[Made], places: Sequence[int], converts: Sequence[tuple[int, Callable[[Any], Any]]] = ()
+    ) -> None:
         """Make `made` of the columns in these places, in this order, some of which are converted."""
         self._made, self._converts = made, converts
         self._pick = itemgetter(*places)

@@ -17,6 +17,8 @@ CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
     "evidence", "deferred", "order_until", "not_before", "attempts",
 )  # fmt: skip
+NOT_YET: Final = ("stage", "started_at", "evidence", "deferred", "order_until", "not_before", "attempts")
+"""Of an item that no order was sent for: the column's default, or null."""
 
 # The worker's busiest statements. They are built once: building one costs more than running it.
 IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)

@@ -22,7 +22,10 @@ IDS_AT_ONCE: Final = 500  # in one statement
 _BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
-_VALUES: Final = attrgetter(*_ITEM_FIELDS)
+# Of an item that was made just now the others are what its columns have without being told.
+_NEW_FIELDS: Final = [name for name in _ITEM_FIELDS if name not in _statements.NOT_YET]
+_NEW_VALUES: Final = attrgetter(*_NEW_FIELDS)
+_PLACE: Final = attrgetter("client_id", "id")
 _READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
 
 client_tokens: Final = TokenStore(tokens, "task_id")
@@ -32,15 +35,15 @@ client_tokens: Final = TokenStore(tokens, "task_id")
 
 
 def add(tx: Transaction, task: Task) -> None:
-    """Add a task and its items.
+    """Add a task and its items, as `new_item` makes them.
 
     Raises:
         Conflict: one of the clients is being moved by another task.
     """
     tx.add(tasks, [{name: getattr(task, name) for name in _TASK_FIELDS}])
     # By client, so that two calls that name the same clients in another order cannot wait for each other.
-    ordered = sorted(task.items, key=lambda item: (item.client_id, item.id))
-    tx.add_rows(items, _ITEM_FIELDS, list(map(_VALUES, ordered)))
+    ordered = sorted(task.items, key=_PLACE)
+    tx.add_rows(items, _NEW_FIELDS, list(map(_NEW_VALUES, ordered)))
 
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:

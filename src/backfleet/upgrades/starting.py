@@ -33,8 +33,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         Malformed: no order can be made of a target.
     """
     task_id = new_id("t", draw)
-    _supersede(tx, new, task_id, now)
-    items = _items(tx, new, task_id, now, draw)
+    items = _items(new, task_id, _still_busy(tx, new, task_id, now), now, draw)
     state = task_state([item.state for item in items])
     task = Task(
         id=task_id,
@@ -93,7 +92,7 @@ def running_like(tx: Transaction, new: NewTask, *, now: datetime) -> Task | None
     if new.kind not in (Kind.INSTALL, Kind.UNINSTALL):
         return None
     clients_account_id = new.clients_account_id or new.account_id
-    busy = _busy(tx, clients_account_id, [target.client_id for target in new.targets if _is_known(target)], now=now)
+    busy = _busy(tx, clients_account_id, _known_clients(new), now=now)
     if len(set(busy.values())) != 1:
         return None
     found = _store.task(tx, new.account_id, next(iter(busy.values())))
@@ -118,9 +117,8 @@ def _asked_of(one: Item | TaskTarget) -> tuple[str, str, str, bool, bool]:
     return one.instance_id, one.client_id, one.package, one.remove_state, one.tries_again
 
 
-def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Draw) -> list[Item]:
+def _items(new: NewTask, task_id: str, busy: Mapping[str, str], now: datetime, draw: Draw) -> list[Item]:
     account_id = new.clients_account_id or new.account_id
-    busy = _busy(tx, account_id, [target.client_id for target in new.targets if _is_known(target)], now=now)
     ids = new_ids("u", draw, len(new.targets))
     items = [
         new_item(
@@ -145,11 +143,15 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
     return items
 
 
-def _supersede(tx: Transaction, new: NewTask, task_id: str, now: datetime) -> None:
-    """End what waits for clients that this task moves. What keeps the version supersedes nothing."""
+def _still_busy(tx: Transaction, new: NewTask, task_id: str, now: datetime) -> dict[str, str]:
+    """End what waits for clients that this task moves. Return, of its clients, the tasks that are moving them."""
+    account_id, known = new.clients_account_id or new.account_id, _known_clients(new)
+    if not _store.live_tasks_of(tx, account_id, known):  # as nearly always
+        return {}
     if new.kind not in KEEPS_VERSION:
         moved = [target.client_id for target in new.targets if _is_known(target) and target.resolved is None]
-        supersede(tx, new.clients_account_id or new.account_id, moved, task_id, now=now)
+        supersede(tx, account_id, moved, task_id, now=now)
+    return _busy(tx, account_id, known, now=now)
 
 
 def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
@@ -160,6 +162,10 @@ def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: d
     busy = _store.live_tasks_of(tx, account_id, client_ids)
     over = expire_overdue(tx, sorted(set(busy.values())), now=now)
     return {client_id: task_id for client_id, task_id in busy.items() if task_id not in over}
+
+
+def _known_clients(new: NewTask) -> list[str]:
+    return [target.client_id for target in new.targets if _is_known(target)]
 
 
 def _is_known(target: TaskTarget) -> bool:

@@ -47,28 +47,29 @@ def refuse(_tx: Transaction) -> None:
     raise NotAuthenticated("its request id was used before")
 
 
-async def test_a_write_that_gathers_goes_along_with_the_next_one(
+async def test_a_write_that_may_wait_goes_along_with_the_next_one(
     lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many heartbeats cost one transaction, and whoever is in a hurry waits for none of them."""
+    assert await group.write("", add("0"), apart_seconds=3600.0) == "0", "there was none before"
     begun = list[object]()
     transaction = Database.transaction
     monkeypatch.setattr(Database, "transaction", lambda self: begun.append(self) or transaction(self))
-    gathering = [asyncio.create_task(group.write("", add(name), gather_seconds=3600.0)) for name in ("a", "b")]
+    waiting = [asyncio.create_task(group.write("", add(name), apart_seconds=3600.0)) for name in ("a", "b")]
     await asyncio.sleep(0.05)
     assert not begun
     assert await group.write("", add("c")) == "c"
-    assert await asyncio.gather(*gathering) == ["a", "b"]
-    assert stored(lines) == ["a", "b", "c"]
+    assert await asyncio.gather(*waiting) == ["a", "b"]
+    assert stored(lines) == ["0", "a", "b", "c"]
     assert len(begun) == 1
 
 
-async def test_a_write_that_gathers_that_nobody_comes_along_with_is_written(
+async def test_a_write_that_may_wait_that_nobody_comes_along_with_is_written(
     lines: Database, group: GroupCommit
 ) -> None:
     """At the end of its time; and again after that."""
     for name in ("a", "b"):
-        assert await group.write("", add(name), gather_seconds=0.01) == name
+        assert await group.write("", add(name), apart_seconds=0.01) == name
     assert stored(lines) == ["a", "b"]
 
 

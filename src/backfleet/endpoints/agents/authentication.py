@@ -94,7 +94,7 @@ class Authenticator:
                 left.discard(mark)  # of two that are the same, the first one counts
         return refused
 
-    async def spend_alone(self, signature: AgentSignature, *, gather_seconds: float = 0.0) -> None:
+    async def spend_alone(self, signature: AgentSignature, *, apart_seconds: float = 0.0) -> None:
         """Use the signature up for all nodes, for a request that changes nothing.
 
         Returns after the commit: with headers that a killed node forgot, a report could be forged. While the database
@@ -102,7 +102,7 @@ class Authenticator:
 
         Args:
             signature: what the request was signed with.
-            gather_seconds: see `GroupCommit.write`.
+            apart_seconds: see `GroupCommit.write`.
 
         Raises:
             NotAuthenticated: it was used before.
@@ -110,7 +110,7 @@ class Authenticator:
         node = self._node
         try:
             await node.group_commit.write_together(
-                Kind.SIGNATURE, "", self.spend_each, (signature, node.clock()), gather_seconds=gather_seconds
+                Kind.SIGNATURE, "", self.spend_each, (signature, node.clock()), apart_seconds=apart_seconds
             )
         except Unavailable:
             self.spend_later(signature)

@@ -2,7 +2,7 @@
 
 The writes that wait when a transaction begins go into it together. A few transactions may follow each other at once, so
 an idle node waits for nothing; a busy one commits some times a second however many agents report. A write that nobody
-waits for may gather others first.
+is in a hurry for may wait until some time has passed since the transaction before.
 """
 
 import asyncio
@@ -63,23 +63,25 @@ class GroupCommit:
         self._running: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self._breath = Breath(0.0, COMMITS_A_SECOND, COMMITS_AT_ONCE)
+        self._begun_at = float("-inf")  # the last transaction, in seconds of the event loop
 
-    async def write(self, order: str, work: Callable[[Transaction], Result], *, gather_seconds: float = 0.0) -> Result:
+    async def write(self, order: str, work: Callable[[Transaction], Result], *, apart_seconds: float = 0.0) -> Result:
         """Do `work` in a transaction and return its result after the commit.
 
         Args:
             order: Writes of one transaction are done in this order.
             work: May raise NotAuthenticated before it writes anything: the other writes then go on.
-            gather_seconds: Seconds that this write may wait for others, which then cost no transaction of their own.
+            apart_seconds: Seconds since the transaction before for which this write may wait for others. Then they cost
+                one transaction.
 
         Raises:
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
-        result: Result = await self._write(None, order, _alone, work, gather_seconds)
+        result: Result = await self._write(None, order, _alone, work, apart_seconds)
         return result
 
     async def write_together(
-        self, kind: Kind, order: str, work: Together[Given, Result], given: Given, *, gather_seconds: float = 0.0
+        self, kind: Kind, order: str, work: Together[Given, Result], given: Given, *, apart_seconds: float = 0.0
     ) -> Result:
         """Have `work` do a write of this kind, together with others, and return its result after the commit.
 
@@ -88,22 +90,24 @@ class GroupCommit:
             order: Those of one transaction are in this order.
             work: Is given what each of them is about.
             given: What this one is about.
-            gather_seconds: As of `write`.
+            apart_seconds: As of `write`.
 
         Raises:
             NotAuthenticated: this write was refused.
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
-        result: Result = await self._write(kind, order, work, given, gather_seconds)
+        result: Result = await self._write(kind, order, work, given, apart_seconds)
         return result
 
-    async def _write(self, kind: Kind | None, order: str, work: Any, given: Any, gather_seconds: float) -> Any:
-        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async def _write(self, kind: Kind | None, order: str, work: Any, given: Any, apart_seconds: float) -> Any:
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(_Write(kind, order, work, given, result))
-        if gather_seconds == 0.0:
+        at = self._begun_at + apart_seconds
+        if at <= loop.time():
             self._write_now()
         elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(gather_seconds, self._write_now)
+            self._later = loop.call_at(at, self._write_now)
         return await result
 
     def _write_now(self) -> None:
@@ -118,6 +122,7 @@ class GroupCommit:
             pause = self._breath.taken(asyncio.get_running_loop().time())
             if pause and len(self._waiting) < MOST_AT_ONCE:
                 await asyncio.sleep(pause)
+            self._begun_at = asyncio.get_running_loop().time()
             batch = self._next_batch()
             results = await in_thread(self._threads, partial(self._write_batch, batch))
             for write, result in zip(batch, results, strict=True):

@@ -18,7 +18,7 @@ from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
 ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
-GATHER_SECONDS = 0.2  # that a heartbeat waits for others: agents wait for its answer for seconds
+APART_SECONDS = 1.0  # between two transactions for heartbeats alone: agents wait 5 s for the answer
 MODES = ("restricted", "shell")  # of agents that do not run normally
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Presence:
             return answer
         try:
             signature = await self._authenticator.authenticate(request)
-            await self._authenticator.spend_alone(signature, gather_seconds=GATHER_SECONDS)
+            await self._authenticator.spend_alone(signature, apart_seconds=APART_SECONDS)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             ANSWERED.labels("/api/heart-beat", 401).inc()

@@ -26,7 +26,7 @@ from backfleet.fleet.model import (
     Watched,
 )
 from backfleet.paging import Listing, Page
-from backfleet.storage import Prepared, Transaction, reader
+from backfleet.storage import Prepared, Reader, Transaction, reader
 
 IDS_AT_ONCE: Final = 500  # in one statement
 _NEWS: Final = attrgetter(*(field.name for field in fields(Change) if field.name != "client_id"))
@@ -135,14 +135,14 @@ def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
 
 def names_on(tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str]) -> list[ClientName]:
     """Return which clients are on these instances, as far as those are enrolled there, the oldest first."""
-    found = tx.rows(_NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region}) if instance_ids else []
-    return list(map(ClientName._make, found))
+    if not instance_ids:
+        return []
+    return tx.read(_READ_NAME, _NAMED_ON, {"ids": instance_ids, "in": account_id, "of_region": region})
 
 
 def names_of(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> list[ClientName]:
     """Return where these clients are, as far as their instances are enrolled."""
-    found = tx.rows(_NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
-    return list(map(ClientName._make, found))
+    return tx.read(_READ_NAME, _NAMED, {"ids": ids, "in": account_id, "of_region": region}) if ids else []
 
 
 def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
@@ -376,3 +376,4 @@ def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, st
 
 
 _READ: Final = reader(clients, Client, status=ClientStatus, failure=_failure)
+_READ_NAME: Final = Reader(ClientName, range(len(ClientName._fields)))

@@ -106,8 +106,8 @@ def without_client(tx: Transaction, account_id: str, region: str, package: str) 
 
 def names_of(tx: Transaction, account_id: str, ids: Sequence[str]) -> dict[str, str]:
     """Return what people call the account's instances with these ids, also of those that are deregistered."""
-    found = tx.rows(_NAMES, {"ids": ids, "in": account_id}) if ids else ()
-    return {row.id: row.name or row.hostname for row in found}
+    found = tx.rows(_NAMES, {"ids": ids, "in": account_id}) if ids else []
+    return {instance_id: name or hostname for instance_id, name, hostname in map(tuple, found)}
 
 
 def can_be_sent_to(

@@ -21,10 +21,12 @@ _SEEN_AGAIN: Final = Prepared(
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
 )
 _FORGET: Final = Prepared(sa.delete(runs).where(_OF, runs.c.last_at < sa.bindparam("before")))
-_SEEN_SINCE: Final = Prepared(
-    sa.select(runs)
-    .where(runs.c.instance_id.in_(sa.bindparam("ids", expanding=True)), runs.c.last_at >= sa.bindparam("since"))
-    .order_by(runs.c.first_at, runs.c.mark)
+_SINCE: Final = sa.and_(
+    runs.c.instance_id.in_(sa.bindparam("ids", expanding=True)), runs.c.last_at >= sa.bindparam("since")
+)
+_SEEN_SINCE: Final = Prepared(sa.select(runs).where(_SINCE).order_by(runs.c.first_at, runs.c.mark))
+_SEVERAL: Final = Prepared(
+    sa.select(runs.c.instance_id).where(_SINCE).group_by(runs.c.instance_id).having(sa.func.count() > 1)
 )
 
 
@@ -40,6 +42,12 @@ def note(tx: Transaction, run: AgentRun) -> None:
 def forget(tx: Transaction, instance_id: str, before: datetime) -> None:
     """Forget an instance's processes that were not seen since."""
     tx.run(_FORGET, {"of": instance_id, "before": before})
+
+
+def with_several(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[str]:
+    """Return those of these instances of which several processes were seen since."""
+    parts = [instance_ids[start : start + _AT_ONCE] for start in range(0, len(instance_ids), _AT_ONCE)]
+    return [row.instance_id for ids in parts for row in tx.rows(_SEVERAL, {"ids": ids, "since": since})]
 
 
 def seen_since(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[AgentRun]:

@@ -152,8 +152,8 @@ def task_answer(task: Task, names: Mapping[str, str]) -> dict[str, Any]:
         ),
         CreatedTime=seconds(task.created_at),
         UpdatedTime=seconds(task.updated_at),
-        CompletedTime=seconds(task.completed_at),
         TaskId=task.id,
+        **({} if task.completed_at is None else {"CompletedTime": seconds(task.completed_at)}),
     )
 
 

@@ -91,6 +91,8 @@ class Selection:
             if not self._is_reachable(named) and named not in about
             for code in [self.reachability[named]]
         ]
+        if not unfit and not self.named.clients:
+            return list(targets)  # in request order already
         position = {named: number for number, named in enumerate(self.named.ids)}
         last = len(position)
         return sorted(

@@ -100,7 +100,7 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
     waits = expires_in is not None
     selected = select_for(tx, there, request.named, waits=waits)
     failpoint("targets resolved")
-    fingerprint = _fingerprint(request.kind, request.asked)
+    fingerprint = "" if request.client_token is None else _fingerprint(request.kind, request.asked)
     known = _known_task(tx, call, request.client_token, fingerprint)
     if known is not None:
         return started_answer(known.id, _repeated_lines(selected, known))

@@ -121,7 +121,8 @@ def _resolve(tx: Transaction, call: Call, account_id: str, ids: Sequence[str]) -
     if len(ids) > MOST_RESOLVED:
         return NOTHING
     instances = [named for named in ids if named.startswith(INSTANCE_PREFIXES)]
-    return fleet.resolve_names(tx, account_id, call.region, instances, [one for one in ids if one not in instances])
+    clients = [named for named in ids if not named.startswith(INSTANCE_PREFIXES)]
+    return fleet.resolve_names(tx, account_id, call.region, instances, clients)
 
 
 def _arn(call: Call, account_id: str, named: str) -> str:
