@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import sqlalchemy as sa
@@ -113,6 +113,46 @@ def test_rows_by_columns_are_added_like_rows_by_name(things: Database, now: date
         tx.add_rows(THINGS, columns, [(now, "f", True), (now, "a", True)])
     with things.reading() as tx:
         assert tx.rows(Prepared(AMONG), {"ids": ["f"]}) == []
+
+
+ODD: Final = ["plain", "", "tab\t", "line\nfeed", "back\\slash", "\\N", '"quoted"', "{a,b}", "é 漢 🙂", "'"]
+
+
+def test_many_rows_are_stored_like_one(things: Database, now: datetime) -> None:
+    """Whatever is in them, by columns or by name; all or none; and what has no place in a column is refused."""
+    columns, nothing = ("id", "at", "done", "share", "output"), (None, None, None, None)
+    rows = [(f"{number} {odd}", now, True, 0.25, odd.encode()) for number, odd in enumerate(ODD)]
+    rows += [(Kind.MANY, *nothing)]
+    with things.transaction() as tx:
+        tx.add_rows(THINGS, columns, rows)
+        tx.add(THINGS, [{"done": False, "id": f"by name {odd}"} for odd in ODD])
+    with things.reading() as tx:
+        found = [
+            tuple(row) for row in tx.rows(sa.select(THINGS).where(THINGS.c.at.is_(None) | (THINGS.c.share == 0.25)))
+        ]
+    assert {(row[0], *row[2:]) for row in found if row[0] != "b"} == {
+        *rows,
+        *((f"by name {odd}", None, False, None, None) for odd in ODD),
+    }
+    assert {row[1] for row in found} == {7}
+    again = [(f"again {number}", *nothing) for number in range(20)]
+    with pytest.raises(Conflict), things.transaction() as tx:
+        tx.add_rows(THINGS, columns, [*again, ("a", *nothing)])
+    with pytest.raises(ValueError, match="time zone"), things.transaction() as tx:
+        tx.add_rows(THINGS, columns, [(f"naive {n}", datetime(2026, 1, 1), None, None, None) for n in range(20)])  # noqa: DTZ001
+    with things.transaction() as tx:
+        assert tx.rows(Prepared(AMONG), {"ids": [row[0] for row in again]}) == []
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_lists_have_any_text(things: Database, odd: str) -> None:
+    """A member of a list is that text and no other, in lists of any length."""
+    with things.transaction() as tx:
+        tx.add(THINGS, [{"id": odd}])
+        for among in ([odd], ["x", odd, "y"], [odd, *ODD]):
+            assert odd in [row.id for row in tx.rows(Prepared(AMONG), {"ids": among})]
+        others = [one for one in [*ODD, f"{odd}x", f" {odd}"] if one != odd]
+        assert tx.rows(Prepared(AMONG), {"ids": others}) == []
 
 
 def test_rows_that_have_much_in_common_are_stored_each(things: Database, now: datetime) -> None:

@@ -5,16 +5,18 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from backfleet.storage._copying_in import LEAST_ROWS, copy_rows
 from backfleet.storage._kept import KeptConnections
 from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, TimeOuts
 from backfleet.storage._postgresql import is_silent, postgresql_engine
-from backfleet.storage._prepared import Prepared, Values
+from backfleet.storage._prepared import Prepared, Values, is_watched
 from backfleet.storage._reading import Made, Reader
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._turns import Turns
@@ -97,9 +99,13 @@ class Transaction:
         """
         if not rows:
             return
+        columns = tuple(rows[0])
+        if len(rows) >= LEAST_ROWS and len(columns) > 1:
+            self.add_rows(table, columns, list(map(itemgetter(*columns), rows)))
+            return
         try:
             # One row alone is executed as such: for many, the driver of PostgreSQL has more to arrange.
-            _insert(table, tuple(rows[0])).run(self._connection, rows[0] if len(rows) == 1 else rows)
+            _insert(table, columns).run(self._connection, rows[0] if len(rows) == 1 else rows)
         except sa.exc.IntegrityError as problem:
             raise Conflict(str(problem.orig)) from problem
 
@@ -112,7 +118,10 @@ class Transaction:
         if not rows:
             return
         try:
-            _insert(table, tuple(columns)).run_rows(self._connection, columns, rows)
+            if self.engine_name == "postgresql" and len(rows) >= LEAST_ROWS and not is_watched(self._connection):
+                copy_rows(self._connection, table, columns, rows)
+            else:
+                _insert(table, tuple(columns)).run_rows(self._connection, columns, rows)
         except sa.exc.IntegrityError as problem:
             raise Conflict(str(problem.orig)) from problem
 

@@ -61,7 +61,7 @@ class _Text:
         constants = self.constants if isinstance(self.constants, dict) else dict(enumerate(self.constants))
         columns: dict[Any, Iterable[Any]] = {place: repeat(value) for place, value in constants.items()}
         for place, name, convert in self.places:
-            columns[place] = _as_driver_takes(given[name]) if convert is None else _each(convert)(given[name])
+            columns[place] = as_driver_takes(given[name]) if convert is None else _each(convert)(given[name])
         rows = zip(*columns.values(), strict=False)  # those of constants have no end
         return [dict(zip(columns, row, strict=True)) for row in rows] if named else list(rows)
 
@@ -110,13 +110,13 @@ class Prepared:
 
     def all(self, connection: sa.Connection, values: Values) -> Sequence[sa.Row[Any]]:
         """Return every row."""
-        if _is_watched(connection):
+        if is_watched(connection):
             return connection.execute(self.statement, values).all()
         return self._execute(connection, values, lambda cursor: self._found(connection, cursor, cursor.fetchall()))
 
     def columns(self, connection: sa.Connection, values: Values) -> Sequence[Iterable[Any]]:
         """Return every row, as the columns that they have; none if there are no rows."""
-        if _is_watched(connection):
+        if is_watched(connection):
             return list(zip(*connection.execute(self.statement, values).all(), strict=True))
         return self._execute(
             connection, values, lambda cursor: self._reads(connection, cursor).columns_of(cursor.fetchall())
@@ -124,7 +124,7 @@ class Prepared:
 
     def first(self, connection: sa.Connection, values: Values) -> sa.Row[Any] | None:
         """Return the first row, or None."""
-        if _is_watched(connection):
+        if is_watched(connection):
             return connection.execute(self.statement, values).first()
 
         def fetch(cursor: Any) -> sa.Row[Any] | None:
@@ -135,7 +135,7 @@ class Prepared:
 
     def run(self, connection: sa.Connection, values: Values | Sequence[Values]) -> int:
         """Run it, once for each of several values. Return how many rows it changed."""
-        if _is_watched(connection):
+        if is_watched(connection):
             return connection.execute(self.statement, values).rowcount
         if not isinstance(values, list | tuple):
             return self._execute(connection, cast(Values, values), lambda cursor: int(cursor.rowcount))
@@ -144,7 +144,7 @@ class Prepared:
 
     def run_rows(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
         """Run it once for each of these rows, whose values are in the order of their names. It must have no lists."""
-        if _is_watched(connection):
+        if is_watched(connection):
             return self.run(connection, [dict(zip(names, row, strict=True)) for row in rows])
         text = self._text(connection.dialect, {})
         return self._execute_each(connection, text, text.parameters_of_rows(names, rows))
@@ -176,7 +176,8 @@ class Prepared:
             raise_as_sqlalchemy_does(connection, problem, text.sql, cursor)
 
     def _text(self, dialect: sa.Dialect, values: Values) -> _Text:
-        lengths = tuple(_rounded(len(values[name])) for name in self._lists)
+        one_text = _has_arrays(dialect)  # whatever the lengths of its lists
+        lengths = tuple(0 if one_text else _rounded(len(values[name])) for name in self._lists)
         key = (dialect.name, *lengths)
         found = self._texts.get(key)
         if found is None:
@@ -239,7 +240,7 @@ def _of_column(kind: Any, dialect: sa.Dialect, code: Any) -> Callable[[Iterable[
     return None if convert is None else partial(map, convert)
 
 
-def _as_driver_takes(values: Sequence[Any]) -> Sequence[Any]:
+def as_driver_takes(values: Sequence[Any]) -> Sequence[Any]:
     """Return a column with plain text if its first value is a member of an enumeration: drivers adapt each of them."""
     if not isinstance(values[0], StrEnum):
         return values
@@ -251,10 +252,15 @@ def _each(convert: Convert) -> Callable[[Iterable[Any]], Iterable[Any]]:
     return each_to_milliseconds if convert is to_milliseconds else partial(map, convert)
 
 
-def _is_watched(connection: sa.Connection) -> bool:
+def is_watched(connection: sa.Connection) -> bool:
     """Return whether somebody listens to what is executed: then SQLAlchemy executes it, and calls them."""
     listeners = connection.engine.dispatch  # a connection's own has to be made for each one first
     return bool(listeners.before_cursor_execute or listeners.after_cursor_execute)
+
+
+def _has_arrays(dialect: sa.Dialect) -> bool:
+    """Return whether a list is one value there. A value for each of its members has the driver read the text anew."""
+    return dialect.name == "postgresql"
 
 
 def _names_of_lists(statement: Any) -> set[str]:
@@ -283,10 +289,13 @@ def _spread(lists: Mapping[str, Sequence[str]], values: Values) -> dict[str, Any
 
 def _compile(statement: Any, dialect: sa.Dialect, lengths: Mapping[str, int]) -> _Text:
     compiled = statement.compile(dialect=dialect)
+    arrays = list(lengths) if _has_arrays(dialect) else []
+    _make_arrays(compiled, arrays)
+    lengths = {} if arrays else lengths
     missing = {name: None for name, bind in compiled.binds.items() if bind.required and name not in lengths}
     state = compiled.construct_expanded_state({**missing, **{name: [None] * n for name, n in lengths.items()}})
     of_list = {one: name for name, names in state.parameter_expansion.items() for one in names}
-    converts = _converts(compiled, dialect)
+    converts = _converts(compiled, dialect) | dict.fromkeys(arrays, _as_array)
     constants: dict[Any, Any] = {}  # by place
     places = []
     for position, name in enumerate(state.positiontup if compiled.positional else state.parameters):
@@ -300,6 +309,22 @@ def _compile(statement: Any, dialect: sa.Dialect, lengths: Mapping[str, int]) ->
             constants[place] = value if convert is None else convert(value)
     lists = {name: state.parameter_expansion.get(name, []) for name in lengths}
     return _Text(state.statement, list(constants.values()) if compiled.positional else constants, tuple(places), lists)
+
+
+def _make_arrays(compiled: Any, lists: Iterable[str]) -> None:
+    """Change a compiled statement of PostgreSQL, so that each of these lists is one value: an array."""
+    for name in lists:
+        kind = "BIGINT" if isinstance(compiled.binds[name].type, sa.Integer) else "VARCHAR"
+        for words, instead in (("NOT IN", "<> ALL"), ("IN", "= ANY")):
+            members = f"{words} (__[POSTCOMPILE_{name}])"
+            compiled.string = compiled.string.replace(members, f"{instead} (%({name})s::{kind}[])")
+        compiled.post_compile_params -= {compiled.binds[name]}
+
+
+def _as_array(values: Iterable[Any]) -> str:
+    """Return a list as PostgreSQL reads an array: to the driver it is text, which takes it a tenth of the time."""
+    texts = [str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(texts) + '"}' if texts else "{}"
 
 
 def _converts(compiled: Any, dialect: sa.Dialect) -> dict[str, Convert]:
