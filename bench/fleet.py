@@ -225,10 +225,15 @@ async def soak(client: Client, simulation: Simulation, agents: list[Agent], pid:
         await asyncio.to_thread(partial(client.call, "backfleet", "ListTasks", PageSize=10))
         await asyncio.sleep(1)
         samples.append((time.monotonic() - began, memory_of(pid)))
-    later = samples[len(samples) // 4 :]
-    slope = statistics.linear_regression(*zip(*later, strict=True)).slope
-    print(f"soak of {seconds:.0f} s: {samples[0][1] / 1024:.0f} -> {samples[-1][1] / 1024:.0f} MiB, "
-          f"slope of the last three quarters {slope * 60:.0f} KiB a minute")  # fmt: skip
+    print(f"soak of {seconds:.0f} s: {samples[0][1] / 1024:.0f} -> {samples[-1][1] / 1024:.0f} MiB")
+    for quarter in range(4):
+        part = samples[quarter * len(samples) // 4 : (quarter + 1) * len(samples) // 4]
+        slope = statistics.linear_regression(*zip(*part, strict=True)).slope
+        print(f"  quarter {quarter + 1}: {part[0][1] / 1024:.1f} -> {part[-1][1] / 1024:.1f} MiB, "
+              f"{slope * 60:.0f} KiB a minute")  # fmt: skip
+    half_hour = [sample for sample in samples if sample[0] >= samples[-1][0] - 1800]
+    slope = statistics.linear_regression(*zip(*half_hour, strict=True)).slope
+    print(f"  the last half hour: {slope * 60:.0f} KiB a minute")
 
 
 class Stopwatch:

@@ -1,6 +1,7 @@
 """Every address of the agent protocol.
 
-The router has one expression for all of them: with one for each it would try twenty before it comes to the busiest.
+The router finds each by its whole text. Below a prefix it has one expression for all of them: with one for each it
+would try twenty before it comes to the busiest.
 """
 
 from typing import Any, Final
@@ -35,6 +36,12 @@ class Addresses:
     def post(self, address: str, handler: PlainHandler) -> None:
         """Answer POST at an address."""
         self._handlers["POST", address] = handler
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Have the router find them."""
+        for address in {known for _, known in self._handlers}:
+            router.add_route("*", f"/luban{address}", self.answer)
+        router.add_route("*", ADDRESS, self.answer)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request by its handler.
@@ -85,7 +92,7 @@ def add_to(
     addresses.get("/notify_server", socket)
     for path, constant in codec.BENIGN.items():
         addresses.post(path, _constant(path, constant))
-    router.add_route("*", ADDRESS, addresses.answer)
+    addresses.add_to(router)
 
 
 def _constant(path: str, answer: Any) -> PlainHandler:

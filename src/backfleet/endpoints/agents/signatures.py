@@ -31,6 +31,7 @@ LONGEST_ID = 64  # characters
 _TIMESTAMP = re.compile(r"[1-9][0-9]{12}")  # milliseconds from 2001 to 2286
 DISORDER_MS = 60_000  # requests of one host may arrive out of order by so much
 REMEMBERED_LONG = timedelta(days=30)  # request ids of hosts whose clocks are wrong
+_PADDING, _MD5 = padding.PKCS1v15(), hashes.MD5()  # noqa: S303 -- the protocol's
 
 
 class NotAuthenticated(Exception):
@@ -105,8 +106,8 @@ def check(
         )
     signed = f"{signature.instance_id}{known.machine_id}{signature.timestamp}{signature.request_id}"
     try:
-        # MD5 is the protocol's; what it must resist here is forging a signature over a text we compose ourselves.
-        _key(known.public_key).verify(signature.signature, signed.encode(), padding.PKCS1v15(), hashes.MD5())  # noqa: S303
+        # What MD5 must resist here is forging a signature over a text we compose ourselves.
+        _key(known.public_key).verify(signature.signature, signed.encode(), _PADDING, _MD5)
     except InvalidSignature:
         raise NotAuthenticated("the signature is not that of its key") from None
 
