@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backfleet.values import value_object
+from backfleet.values import changed, value_object
 
 
 @value_object
@@ -19,6 +19,16 @@ def test_values_with_equal_fields_are_equal() -> None:
     """They count once in a set, and one with another field is another value."""
     assert len({Place("a"), Place("a", 80), Place("a", 81)}) == 2
     assert replace(Place("a"), port=81) == Place("a", 81) != Place("a")
+
+
+def test_some_fields_are_changed_and_the_others_kept() -> None:
+    """The value itself stays as it was. A name that is misspelt is an error."""
+    one = Place("a", 81)
+    assert changed(one, port=82) == Place("a", 82)
+    assert changed(one, port=80, name="b") == Place("b")
+    assert changed(one) == one == Place("a", 81)
+    with pytest.raises(KeyError, match="prot"):
+        changed(one, prot=82)
 
 
 def test_a_value_has_no_other_fields() -> None:

@@ -21,8 +21,10 @@ from backfleet.host_outputs import read_host_output
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
 from backfleet.values import value_object
+from backfleet_host.contract import Order
 
 MOST_REPEATS: Final = 5  # times that a lost order is sent again
+ANY_ID: Final = "THE-ID-OF-ANY-ORDER"  # stands for an order's own
 _REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
 
 
@@ -35,14 +37,17 @@ class Carriers:
     def send(self, tx: Transaction, deliveries: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
         """Queue orders as commands for their hosts. See `Carrier.send`."""
         bootstraps = self._bootstraps(tx, [delivery.instance_id for delivery in deliveries])
-        invocations = [_invocation(delivery, bootstraps.get(delivery.instance_id), topic) for delivery in deliveries]
+        alike: dict[str, str] = {}
+        invocations = [
+            _invocation(delivery, bootstraps.get(delivery.instance_id), topic, alike) for delivery in deliveries
+        ]
         commands.send(tx, invocations, topic=topic, now=now, draw=draw)
 
     def repeat(self, tx: Transaction, lost: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
         """Send lost orders again, except to our own agents, at most MOST_REPEATS times. See `Carrier.repeat`."""
         bootstraps = self._bootstraps(tx, [delivery.instance_id for delivery in lost])
         again = [
-            _invocation(replace(delivery, repeats=delivery.repeats + 1), bootstraps[delivery.instance_id], topic)
+            _invocation(replace(delivery, repeats=delivery.repeats + 1), bootstraps[delivery.instance_id], topic, {})
             for delivery in lost
             if delivery.instance_id in bootstraps and delivery.repeats < MOST_REPEATS
         ]
@@ -95,15 +100,27 @@ def _ended_without_report(news: News) -> bool:
     return read_host_output(news.outcome.output).report is None
 
 
-def _invocation(delivery: Delivery, bootstrap: Bootstrap | None, topic: str) -> NewInvocation:
+def _invocation(delivery: Delivery, bootstrap: Bootstrap | None, topic: str, alike: dict[str, str]) -> NewInvocation:
     order, reference = delivery.order, reference_of(delivery.reference, delivery.repeats)
     return NewInvocation(
         account_id=delivery.account_id,
         instance_id=delivery.instance_id,
-        content=order.as_command() if bootstrap is None else command_for(order, bootstrap, f"{topic}/{reference}"),
+        content=_content(order, alike) if bootstrap is None else command_for(order, bootstrap, f"{topic}/{reference}"),
         timeout_seconds=delivery.timeout_seconds,
         reference=reference,
     )
+
+
+def _content(order: Order, alike: dict[str, str]) -> str:
+    """Return an order as our own agent takes it.
+
+    Args:
+        order: the order.
+        alike: contents that were made already, with ANY_ID, by what they say; orders of one task differ in their ids.
+    """
+    facts = repr([value for name, value in vars(order).items() if name != "order_id"])
+    content = alike.get(facts) or alike.setdefault(facts, replace(order, order_id=ANY_ID).as_command())
+    return content.replace(ANY_ID, order.order_id) if content.count(ANY_ID) == 1 else order.as_command()
 
 
 def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> dict[str, Reached]:

@@ -20,6 +20,8 @@ from backfleet.logs import log_to_stderr
 from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, Settings, read_settings
 from backfleet_host.files import make_folder
 
+YOUNG_OBJECTS = 10_000  # made and not gone, until garbage is looked for among them; 700 is Python's default
+
 
 @click.command()
 @click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Folder of everything the server stores.")
@@ -66,13 +68,15 @@ def serve(print_config: bool, **flags: object) -> None:
 def _program() -> Callable[..., None]:
     """Import what serves, late: other commands need none of it.
 
-    All of it lives as long as the process, so no collection of garbage need look at it, neither now nor later.
+    All of it lives as long as the process, so no collection of garbage need look at it, neither now nor later. What a
+    request makes is gone before the next collection, if that is not after every few requests.
     """
     gc.disable()
     try:
         from backfleet.app import serve as run
     finally:
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         gc.enable()
     return run
 

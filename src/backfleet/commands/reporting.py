@@ -5,7 +5,6 @@ and a lost outcome is never guessed. Source: Cloud Assistant agent protocol, "wh
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ from backfleet.commands.model import FINAL_REPORTS, AgentReport, FinalReport, Ou
 from backfleet.commands.sending import topic_of
 from backfleet.commands.states import FINAL, State, may_move
 from backfleet.storage import Transaction
+from backfleet.values import changed
 
 LONGEST_OUTPUT: Final = 24 * 1024  # bytes kept of one invocation's output: the head and the tail
 MAY_GO_ON: Final = frozenset({State.STOPPED, State.TIMED_OUT})  # the official agent ends only its own shell
@@ -61,10 +61,10 @@ def record_reports(tx: Transaction, reports: Sequence[AgentReport], *, lease: ti
         Of each whether it changed something.
     """
     found = _store.locked(tx, list({report.task_id for report in reports if report.task_id}))
-    changed: dict[str, Progress] = {}
+    after_all: dict[str, Progress] = {}
     results = []
     for report in reports:
-        known = changed.get(report.task_id) or found.get(report.task_id)
+        known = after_all.get(report.task_id) or found.get(report.task_id)
         after = None
         if known is not None and known.instance_id == report.instance_id:
             after = (
@@ -75,12 +75,12 @@ def record_reports(tx: Transaction, reports: Sequence[AgentReport], *, lease: ti
             if report.final is None and known.state in MAY_GO_ON:
                 fleet.doubt_clients(tx, known.instance_id)  # whatever it does there, the host is asked what it has now
         if known is not None and after is not None:
-            changed[known.id] = after
+            after_all[known.id] = after
             if after.revision != known.revision:
                 tx.publish(known.topic)
         results.append(after is not None)
-    _store.note_reported(tx, list(changed.values()))
-    ended = [one.instance_id for one in changed.values() if one.state in FINAL or one.state is State.LOST]
+    _store.note_reported(tx, list(after_all.values()))
+    ended = [one.instance_id for one in after_all.values() if one.state in FINAL or one.state is State.LOST]
     for instance_id in _store.waiting_on(tx, ended):  # their agents may have had as many as they run
         tx.publish(topic_of(instance_id))
     return results
@@ -93,9 +93,9 @@ def _after_output(known: Progress, report: AgentReport, lease: timedelta) -> Pro
     until = report.at + lease
     if known.state is State.RUNNING and not report.chunk:  # no news: only the lease moves, and nothing is published
         started_ms = report.started_ms if known.started_ms is None else known.started_ms
-        return replace(known, lease_until=until, started_ms=started_ms)
+        return changed(known, lease_until=until, started_ms=started_ms)
     kept, lost = with_chunk(known.output, report.chunk)
-    return replace(
+    return changed(
         known,
         state=State.RUNNING,
         lease_until=until,
@@ -115,7 +115,7 @@ def _after_end(known: Progress, final: FinalReport, at: datetime) -> Progress | 
     if not may_move(known.state, to):
         return None
     kept, lost = with_chunk(known.output, final.output)
-    return replace(
+    return changed(
         known,
         state=to,
         lease_until=None,

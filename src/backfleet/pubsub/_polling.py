@@ -12,7 +12,7 @@ AFTER_A_FAILURE = timedelta(seconds=2)  # so soon a database that was away is tr
 
 RUNS_A_SECOND = 20.0  # on account of notifications; more of them wait together for the next run
 RUNS_AT_ONCE = 10.0  # that may follow each other at once after a rest
-UNHURRIED_A_SECOND, UNHURRIED_AT_ONCE = 5.0, 2.0  # the same for a worker whose hurry is told by urgent topics
+UNHURRIED_A_SECOND, UNHURRIED_AT_ONCE = 3.0, 1.0  # the same for a worker whose hurry is told by urgent topics
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.upgrades.early_ends import RESTORED, cancelled_text, expired_text
 from backfleet.upgrades.progress import FAILED
 from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
-from backfleet.values import value_object
+from backfleet.values import changed, value_object
 from backfleet_host.contract import Order
 
 STATUS_UNDER_WAY: Final = {
@@ -177,7 +177,7 @@ class Item:
             raise IllegalMove(f"{self.id}: {self.state} -> {to} ({code})")
         started_at = self.started_at or (at if to is ItemState.RUNNING else None)
         completed_at = at if to in FINAL else None
-        return replace(self, state=to, code=code, message=message, started_at=started_at, completed_at=completed_at)
+        return changed(self, state=to, code=code, message=message, started_at=started_at, completed_at=completed_at)
 
     def expired(self, *, at: datetime, reached: Reached | None) -> "Item":
         """Return this open item as it is once its task is out of time. How far its order has come decides the words."""

@@ -14,7 +14,7 @@ from backfleet.host_outputs import HostOutput, read_host_output
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import KEEPS_VERSION, STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
-from backfleet.values import value_object
+from backfleet.values import changed, value_object
 from backfleet_host.contract import Report
 from backfleet_host.texts import NOT_TEXT, first_and_last, printable
 
@@ -147,9 +147,9 @@ def _with_late_report(item: Item, report: Report | None) -> Item:
 def _with_output(item: Item, output: HostOutput) -> Item:
     """Return the item with the stage and the version that the host reported."""
     if output.report is None:
-        return replace(item, stage=output.stage or item.stage)
+        return changed(item, stage=output.stage or item.stage)
     version = reported_version(output.report)
-    return replace(
+    return changed(
         item,
         stage=output.report.stage or output.stage or item.stage,
         current_version=item.current_version if version is None else version,

@@ -34,7 +34,7 @@ from backfleet.upgrades.waiting import (
     refusals,
     refused,
 )
-from backfleet.values import value_object
+from backfleet.values import changed, value_object
 from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
@@ -183,7 +183,7 @@ def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
     """Return the item as it is once sent. The host gets most of the time that its task has left, however late it is."""
     seconds = seconds_of(left - min(SPARE, left / 5))
     sent = item.moved(ItemState.SENT, at=now, message=item.message)
-    return replace(sent, timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
+    return changed(sent, timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
 
 
 def deadline_of(item: Item, tasks: Mapping[str, Task]) -> datetime:

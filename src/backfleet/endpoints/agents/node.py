@@ -61,9 +61,9 @@ async def read_body(request: web.Request) -> bytes:
     Raises:
         HTTPRequestTimeout: it stopped coming. The agent has given the request up and tries again.
     """
-    if request.content.is_eof():  # all of it is here, as of nearly every report
-        return await request.read()
     try:
+        if request.content.is_eof():  # all of it is here, as of nearly every report
+            return await request.read()
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
     except (TimeoutError, ConnectionError):
