@@ -123,7 +123,7 @@ async def rest(pids: Pids, seconds: float, hosts: int) -> float:
     print(
         f"at rest: {used / seconds * 100:.1f} % of a core; {used * 60_000 / hosts / seconds:.2f} ms a host each minute"
     )
-    return used / seconds
+    return float(used / seconds)
 
 
 async def wave(client: Client, swarms: list[Swarm], ids: list[str], pids: Pids, in_flight: int, resting: float) -> bool:
