@@ -1,9 +1,10 @@
 """Backup clients, and how ids resolve to them."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from backfleet import fleet
-from backfleet.fleet import Change, ClientFilter, ClientStatus
+from backfleet.fleet import Change, ClientFilter, ClientStatus, Failure
 from backfleet.ids import Draw
 from backfleet.paging import Page
 from backfleet.storage import Database
@@ -94,3 +95,30 @@ def test_changes_that_are_alike_change_each_client_and_no_other(
     with database.reading() as tx:
         found = fleet.find_clients(tx, ACCOUNT, REGION, ClientFilter(), Page(1, 50)).items
     assert {client.id: client.version for client, _ in found} == dict.fromkeys(alike, "3.0") | {other: ""}
+
+
+def test_many_clients_that_get_a_status_keep_what_else_is_known(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """As those of a new task do; a change of more than that changes it."""
+    later, last = now + timedelta(minutes=1), now + timedelta(minutes=2)
+    with database.transaction() as tx:
+        made = [
+            fleet.ensure_client(tx, host, "rclone", "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw)
+            for host in hosts
+        ]
+        ids = [client.id for client in made]
+        known = [Change(one, version="1.0", drift="x", failure=Failure("C", "m", "2.0", now)) for one in ids]
+        fleet.set_clients(tx, known, now=now)
+        before = fleet.resolve(tx, ACCOUNT, REGION, [], ids).clients
+        fleet.set_clients(tx, [Change(one, status=ClientStatus.UPGRADING) for one in ids], now=later)
+        moving = fleet.resolve(tx, ACCOUNT, REGION, [], ids).clients
+        over = [Change(one, status=ClientStatus.ACTIVATED, has_succeeded=True, unsure=True) for one in ids]
+        fleet.set_clients(tx, over, now=last)
+        after = fleet.resolve(tx, ACCOUNT, REGION, [], ids).clients
+    assert len(before) > 1
+    assert moving == {
+        one: replace(client, status=ClientStatus.UPGRADING, updated_at=later) for one, client in before.items()
+    }
+    assert {client.failure for client in after.values()} == {None}
+    assert all(client.in_doubt and client.updated_at == last for client in after.values())

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from backfleet.identity import _store
 from backfleet.identity.model import (
-    ACCOUNT,
     CUSTOM,
     SESSION,
     USER,
@@ -82,7 +81,7 @@ def statements_for(tx: Transaction, caller: Caller) -> tuple[Statement, ...]:
 
     The root of an account may do everything in it. A session's own policy is left out: `permissions_of` has it.
     """
-    if caller.kind == ACCOUNT:
+    if caller.is_root:
         return (root_statement(caller.account_id),)
     if caller.kind == SESSION and caller.role_id is not None:
         rows = _store.attachments.of_holder(tx, (HolderKind.ROLE, caller.role_id))

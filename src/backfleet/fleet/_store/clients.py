@@ -68,6 +68,10 @@ _CHANGE: Final = Prepared(_CHANGED.where(clients.c.id == sa.bindparam("of")))
 # Locked in the order of their ids first: an update alone takes its rows in any order.
 _IN_ORDER: Final = sa.select(clients.c.id).where(clients.c.id.in_(_IDS)).order_by(clients.c.id).with_for_update()
 _CHANGE_ALIKE: Final = Prepared(_CHANGED.where(clients.c.id.in_(_IN_ORDER)))
+# The same for changes of nothing but a status, as of the clients of a new task: fewer indexes are touched.
+_MOVED: Final = sa.update(clients).values(status=sa.bindparam("new_status"), updated_at=sa.bindparam("at"))
+_MOVE_ALIKE: Final = Prepared(_MOVED.where(clients.c.id.in_(_IN_ORDER)))
+_MOVE_ALIKE_SQLITE: Final = Prepared(_MOVED.where(clients.c.id.in_(_IDS)))  # where nobody else writes meanwhile
 _BY_ID: Final = Prepared(
     sa.select(clients).where(
         clients.c.id.in_(_IDS),
@@ -151,11 +155,20 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
         return
     ordered = sorted(changes, key=lambda change: change.client_id)
     if len(ordered) > 1 and len(set(map(_NEWS, ordered))) == 1:
+        statement, values = _alike(tx, ordered[0], now)
         for start in range(0, len(ordered), IDS_AT_ONCE):
             some = ordered[start : start + IDS_AT_ONCE]
-            tx.run(_CHANGE_ALIKE, {"ids": [change.client_id for change in some], **_values(some[0], now)})
+            tx.run(statement, {"ids": [change.client_id for change in some], **values})
         return
     tx.run(_CHANGE, [{"of": change.client_id, **_values(change, now)} for change in ordered])
+
+
+def _alike(tx: Transaction, change: Change, now: datetime) -> tuple[Prepared, dict[str, Any]]:
+    """Return the statement for changes like this one, and its values but the ids."""
+    if change.status is None or change != Change(change.client_id, status=change.status):
+        return _CHANGE_ALIKE, _values(change, now)
+    moves = _MOVE_ALIKE_SQLITE if tx.engine_name == "sqlite" else _MOVE_ALIKE
+    return moves, {"new_status": change.status, "at": now}
 
 
 def _values(change: Change, now: datetime) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class Caller:
     access_key_id: str = field(default="", compare=False)
 
     @property
+    def is_root(self) -> bool:
+        """Whether it is an account itself: no policy limits what it may do there."""
+        return self.kind == ACCOUNT
+
+    @property
     def principal_arn(self) -> str:
         """Their ARN in conditions and trust policies: a session is named by its role, anybody else by their own."""
         return self.arn if self.session is None else f"acs:ram::{self.account_id}:role/{self.session.role_name}"

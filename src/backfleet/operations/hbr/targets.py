@@ -44,9 +44,12 @@ def call_targets(call: Call, asked: Any) -> list[Target]:
     """Return what a call touches, for the caller's own policies.
 
     Of another account nothing is read, as long as its role has not agreed: its clients have only the ARNs that the
-    call itself names, and an Allow on the caller's own `*` covers them.
+    call itself names, and an Allow on the caller's own `*` covers them. Of what the root of an account names there
+    nothing is read: it may do everything in its account.
     """
     other = _other_account(asked)
+    if other is None and call.caller.is_root:
+        return []
     if other is None:
         with call.services.database.reading() as tx:
             return named_targets(tx, call, call.account_id, asked)
@@ -77,7 +80,7 @@ def named_targets(tx: Transaction, call: Call, account_id: str, asked: Any) -> l
 
 def call_instances(call: Call, asked: Any) -> list[Target]:
     """Return what an installation touches, for the caller's own policies; of another account as `call_targets`."""
-    if _other_account(asked) is not None:
+    if _other_account(asked) is not None or call.caller.is_root:
         return call_targets(call, asked)
     with call.services.database.reading() as tx:
         return named_instances(tx, call, call.account_id, asked)
