@@ -103,9 +103,9 @@ async def measure(data: Path, url: str, hosts: int, asked: argparse.Namespace) -
         clock.report("storm", "connection", hosts)
         print(f"memory: {before / 1024:.0f} MiB before, {memory_of(pids) / 1024:.0f} MiB connected: "
               f"{(memory_of(pids) - before) / hosts:.1f} KiB a connection")  # fmt: skip
-        await rest(pids, asked.idle, hosts)
+        resting = await rest(pids, asked.idle, hosts)
         client = Client(connect(ConnectionFlags(endpoint=ready["http"], data=data), {}), utc_now)
-        return await wave(client, swarms, ids, pids, asked.in_flight)
+        return await wave(client, swarms, ids, pids, asked.in_flight, resting)
     finally:
         await end_all(swarms)
         process.terminate()
@@ -115,17 +115,18 @@ async def measure(data: Path, url: str, hosts: int, asked: argparse.Namespace) -
         services.database.close()
 
 
-async def rest(pids: Pids, seconds: float, hosts: int) -> None:
-    """At rest: heartbeats and pings."""
+async def rest(pids: Pids, seconds: float, hosts: int) -> float:
+    """At rest: heartbeats and pings. Return the seconds of CPU in each second."""
     cpu = cpu_of(pids)
     await asyncio.sleep(seconds)
     used = cpu_of(pids) - cpu
     print(
         f"at rest: {used / seconds * 100:.1f} % of a core; {used * 60_000 / hosts / seconds:.2f} ms a host each minute"
     )
+    return float(used / seconds)
 
 
-async def wave(client: Client, swarms: list[Swarm], ids: list[str], pids: Pids, in_flight: int) -> bool:
+async def wave(client: Client, swarms: list[Swarm], ids: list[str], pids: Pids, in_flight: int, resting: float) -> bool:
     """Upgrade every host, 100 a call; return whether all ended well, once, with their reports."""
     await asyncio.gather(*(swarm.ask("forget") for swarm in swarms))
     clock, found = Stopwatch(pids), Counter[str]()
@@ -156,7 +157,9 @@ async def wave(client: Client, swarms: list[Swarm], ids: list[str], pids: Pids, 
         return await asyncio.to_thread(partial(client.call, "hbr", operation, **given))
 
     await asyncio.gather(*(one(ids[at : at + IDS]) for at in range(0, len(ids), IDS)))
-    clock.report("wave", "upgrade", len(ids))
+    wall, found_figures = time.perf_counter() - clock.wall, clock.report("wave", "upgrade", len(ids))
+    besides = found_figures["wave, server's CPU, ms a upgrade"] - resting * wall * 1000 / len(ids)
+    print(f"wave: {besides:.2f} ms a upgrade without what the server takes at rest in that time")
     figures = await asyncio.gather(*(swarm.ask("figures") for swarm in swarms))
     fetches = [seconds for each in figures for seconds in each["fetches"]]
     counts = {

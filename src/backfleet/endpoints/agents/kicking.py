@@ -42,12 +42,15 @@ class Kicking:
         hour.
         """
         node, instance_id = self._node, signature.instance_id
-        if self._draining or len(node.sockets) >= node.settings.most_sockets:
+        if not self._is_full():
+            await self._authenticator.spend_alone(signature)
+            await self._runs.note_socket(instance_id, request)
+        if self._is_full():  # by now
             return web.json_response({"code": 503}, status=503, headers={"Retry-After": str(codec.RETRY_SECONDS)})
-        await self._authenticator.spend_alone(signature)
-        await self._runs.note_socket(instance_id, request)
-
         return await node.sockets.open(request, instance_id, self._listener)
+
+    def _is_full(self) -> bool:
+        return self._draining or len(self._node.sockets) >= self._node.settings.most_sockets
 
     def _alive(self, instance_id: str) -> None:
         now = self._node.clock()
