@@ -20,7 +20,7 @@ from backfleet.threads import in_thread
 from backfleet.values import value_object
 
 MOST_AT_ONCE = 100  # writes in one transaction
-COMMITS_A_SECOND, COMMITS_AT_ONCE = 25.0, 8.0  # the latter after a rest: two upgrades wait for nothing
+COMMITS_A_SECOND, COMMITS_AT_ONCE = 25.0, 4.0  # the latter after a rest: an upgrade alone waits for nothing
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
