@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 
-from backfleet.storage import Conflict, Database, Moment, Prepared
+from backfleet.storage import Conflict, Database, Moment, Prepared, likely
 
 THINGS = sa.Table(
     "things",
@@ -174,6 +174,14 @@ def test_moments_without_a_zone_are_refused_among_many(things: Database, now: da
     moments = [now] * 5 + [now.replace(tzinfo=None)]
     with pytest.raises(ValueError, match="time zone"), things.transaction() as tx:
         tx.add_rows(THINGS, ("id", "at"), [(f"m{number}", moment) for number, moment in enumerate(moments)])
+
+
+def test_a_likely_condition_is_one_whatever_it_consists_of(things: Database) -> None:
+    """What stands beside it holds for all of its parts."""
+    either = sa.or_(THINGS.c.id == "a", THINGS.c.id == "b")
+    prepared = Prepared(sa.select(THINGS.c.id).where(likely(either), THINGS.c.done.is_(True)))
+    with things.reading() as tx:
+        assert [row.id for row in tx.rows(prepared)] == ["b"]
 
 
 def test_a_missing_value_is_refused(things: Database) -> None:

@@ -86,7 +86,7 @@ class _Likely(FunctionElement[bool]):
 
 @compiles(_Likely)
 def _without_hint(element: _Likely, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(element.clauses, **options))
+    return f"({compiler.process(element.clauses, **options)})"
 
 
 @compiles(_Likely, "sqlite")
