@@ -1,5 +1,7 @@
 """Authentication of agents: the published signature, and everything that differs from it."""
 
+import http.client
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -244,6 +246,56 @@ def test_a_harmless_signature_is_used_up_before_it_is_answered(
     headers = host.signed()
     assert first.ask("GET" if "heart" in path else "POST", path, headers=headers).status == 200
     assert second.ask("POST", "/luban/api/instance/deregister", b"", headers).status == 401
+
+
+def test_the_last_headers_of_a_host_that_left_are_of_no_use_later(
+    start_on: Callable[..., AgentServer], database: Any
+) -> None:
+    """Their id is forgotten by then, and nothing newer was signed."""
+    first, second = start_on(database), start_on(database)
+    host = first.enrol()
+    headers = [host.signed(skew_ms=skew_ms) for skew_ms in (-1, 0)]
+    assert [first.ask("GET", "/luban/api/heart-beat", headers=each).status for each in headers] == [200, 200]
+    first.drain()
+    later = timedelta(milliseconds=2 * WINDOW_MS + 1)
+    with database.transaction() as tx:
+        fleet.forget_requests(tx, now=first.clock() + later)
+    for server in (first, second):
+        server.clock.now += later
+    for each in headers:
+        assert second.ask("POST", "/luban/api/v1/task/list?reason=kickoff", b"", each).status == 401
+    assert second.ask("POST", "/luban/api/v1/task/list?reason=kickoff", b"", host.signed()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("skew_ms", "passes_ms"),
+    [
+        pytest.param(-WINDOW_MS, 1, id="ordinary when it came, and no longer when its body did"),
+        pytest.param(WINDOW_MS + 1, 1, id="ordinary only when its body came"),
+    ],
+)
+def test_a_slow_body_does_not_let_headers_be_used_twice_or_never(
+    start_on: Callable[..., AgentServer], database: Any, skew_ms: int, passes_ms: int
+) -> None:
+    """Whether their id was used up when they came is known by then."""
+    first, second = start_on(database), start_on(database)
+    host = first.enrol()
+    task_id = host.handed()
+    headers = host.signed(skew_ms=skew_ms)
+    line = f"/luban/api/v1/task/running?taskId={task_id}&invokeVersion=0&start=1"
+    connection = http.client.HTTPConnection("127.0.0.1", first.port, timeout=5)
+    connection.putrequest("POST", line)
+    for name, value in (headers | {"Content-Length": "1"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    time.sleep(0.5)  # until they are read
+    for server in (first, second):
+        server.clock.advance(milliseconds=passes_ms)
+    connection.send(b"x")
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert second.ask("POST", line, b"y", headers).status == 401
+    assert first.outcome().output == b"x"
 
 
 def test_used_ids_are_forgotten_in_time(database: Any, now: datetime) -> None:

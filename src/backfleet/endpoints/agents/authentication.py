@@ -14,6 +14,7 @@ from backfleet.endpoints.agents.replay_cache import ReplayCache
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction, Unavailable
+from backfleet.values import changed
 from backfleet_host.contract import OWN_AGENT
 
 REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
@@ -57,6 +58,7 @@ class Authenticator:
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
             await node.in_thread(lambda: self._spend_in_thread(signature))
+            signature = changed(signature, is_spent=True)
         if known is not None and not known.deregistered:
             node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
         return signature
@@ -67,8 +69,8 @@ class Authenticator:
         Raises:
             NotAuthenticated: it was used before.
         """
-        if signatures.is_ordinary(signature, now=now, window_ms=self._node.window_ms):
-            self._remember(tx, signature, now)  # any other was used up when it was authenticated
+        if not signature.is_spent:
+            self._remember(tx, signature, now)
 
     def spend_each(
         self, tx: Transaction, used: Sequence[tuple[AgentSignature, datetime]]
@@ -80,12 +82,8 @@ class Authenticator:
         """
         if not used:
             return []
-        window_ms = self._node.window_ms
-        marks = [
-            signature.fingerprint if signatures.is_ordinary(signature, now=at, window_ms=window_ms) else None
-            for signature, at in used
-        ]
-        until = max(at for _, at in used) + timedelta(milliseconds=2 * window_ms)
+        marks = [None if signature.is_spent else signature.fingerprint for signature, _ in used]
+        until = max(at for _, at in used) + timedelta(milliseconds=2 * self._node.window_ms)
         left = fleet.remember_each(tx, {mark for mark in marks if mark is not None}, until=until)
         refused: list[NotAuthenticated | None] = []
         for mark in marks:

@@ -46,6 +46,7 @@ class AgentSignature:
     timestamp: str  # as it was signed: milliseconds of the host's clock, decimal
     request_id: str
     signature: bytes
+    is_spent: bool = False  # its request id was used up for all nodes when it was authenticated
 
     @property
     def fingerprint(self) -> int:
@@ -128,7 +129,8 @@ def _is_new(signature: AgentSignature, known: AgentIdentity, now: datetime, wind
     at = signature.milliseconds
     if at < known.registered_ms - window_ms or at > round(now.timestamp() * 1000) + window_ms:
         return True
-    return at > (known.signed_ms or 0) - DISORDER_MS
+    was_ordinary = known.skew_ms is not None and abs(known.skew_ms) <= window_ms  # and its last ids may be forgotten
+    return at > (known.signed_ms or 0) - (0 if was_ordinary else DISORDER_MS)
 
 
 @functools.lru_cache(maxsize=20_000)

@@ -27,6 +27,7 @@ _IDENTITY: Final = Prepared(
         instances.c.deregistered_at,
         instances.c.registered_at,
         instances.c.signed_ms,
+        instances.c.clock_skew_ms,
     ).where(instances.c.id == sa.bindparam("wanted"))
 )
 _SIGNED: Final = sa.bindparam("signed", type_=sa.BigInteger)
@@ -131,6 +132,7 @@ def identity(tx: Transaction, instance_id: str) -> AgentIdentity | None:
         row.deregistered_at is not None,
         round(row.registered_at.timestamp() * 1000),
         row.signed_ms,
+        row.clock_skew_ms,
     )
 
 

@@ -161,6 +161,7 @@ class AgentIdentity:
     deregistered: bool
     registered_ms: int = 0
     signed_ms: int | None = None  # the newest time it signed, by its own clock; None if none is stored yet
+    skew_ms: int | None = None  # its clock minus ours, as of its last request that is stored
 
 
 @value_object
