@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from aiohttp import web
 
@@ -57,7 +58,7 @@ class Authenticator:
             raise NotAuthenticated("it was signed before the server was restored")
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
-            await node.in_thread(lambda: self._spend_in_thread(signature))
+            await node.in_thread(partial(self._spend_in_thread, signature))
             signature = changed(signature, is_spent=True)
         if known is not None and not known.deregistered:
             node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
