@@ -119,7 +119,8 @@ def test_what_has_changed_something_is_not_stopped_half_way(quick: Database) -> 
     with limited.without_limit().transaction() as tx:
         tx.add(ROWS, [{"name": "c"}])
     assert count(quick) == 3
-    with pytest.raises(Unavailable), limited.begun_anew().transaction():
+    limited.begin_anew()
+    with pytest.raises(Unavailable), limited.transaction():
         pytest.fail("it was begun")
 
 

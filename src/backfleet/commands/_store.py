@@ -85,10 +85,10 @@ def waiting(tx: Transaction, account_id: str, before: datetime, limit: int) -> l
     return [(row.instance_id, row.since) for row in rows]
 
 
-def with_agent(tx: Transaction, instance_id: str) -> Sequence[Row]:
-    """Return the invocations that the instance's agent has, as far as we know, locked for this transaction."""
+def with_agent(tx: Transaction, instance_ids: Sequence[str]) -> Sequence[Row]:
+    """Return the invocations that these instances' agents have, as far as we know, locked in the order of their ids."""
     columns = (invocations.c[name] for name in ("id", "topic", "state", "stop_asked"))
-    query = sa.select(*columns).where(invocations.c.instance_id == instance_id, _WITH_AGENT)
+    query = sa.select(*columns).where(invocations.c.instance_id.in_(instance_ids), _WITH_AGENT)
     return tx.rows(query.order_by(invocations.c.id).with_for_update())
 
 

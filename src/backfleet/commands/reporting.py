@@ -62,7 +62,7 @@ def record_reports(tx: Transaction, reports: Sequence[AgentReport], *, lease: ti
     """
     found = _store.locked(tx, list({report.task_id for report in reports if report.task_id}))
     after_all: dict[str, Progress] = {}
-    results = []
+    doubted, results = set[str](), []
     for report in reports:
         known = after_all.get(report.task_id) or found.get(report.task_id)
         after = None
@@ -73,13 +73,15 @@ def record_reports(tx: Transaction, reports: Sequence[AgentReport], *, lease: ti
                 else _after_end(known, report.final, report.at)
             )
             if report.final is None and known.state in MAY_GO_ON:
-                fleet.doubt_clients(tx, known.instance_id)  # whatever it does there, the host is asked what it has now
+                doubted.add(known.instance_id)  # whatever it does there, the host is asked what it has now
         if known is not None and after is not None:
             after_all[known.id] = after
             if after.revision != known.revision:
                 tx.publish(known.topic)
         results.append(after is not None)
     _store.note_reported(tx, list(after_all.values()))
+    if doubted:
+        fleet.doubt_clients(tx, *doubted)
     ended = [one.instance_id for one in after_all.values() if one.state in FINAL or one.state is State.LOST]
     for instance_id in _store.waiting_on(tx, ended):  # their agents may have had as many as they run
         tx.publish(topic_of(instance_id))

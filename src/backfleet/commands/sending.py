@@ -1,6 +1,6 @@
 """From the sender to the agent: send, hand out once per lease, stop."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -77,7 +77,7 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
 
 
 def claim_for_each(
-    tx: Transaction, instance_ids: Sequence[str], *, now: datetime, lease: timedelta
+    tx: Transaction, instance_ids: Sequence[str], *, now: datetime, lease: timedelta, started: Collection[str] = ()
 ) -> dict[str, Handout]:
     """Hand the waiting invocations of instances to their agents, each once per lease, and tell them which to stop.
 
@@ -85,9 +85,19 @@ def claim_for_each(
     after the other, so that together they hand out no more than that. While several hosts claim to be one instance,
     none of them is handed anything: any of them might be the wrong one.
 
+    Args:
+        tx: the transaction to write in.
+        instance_ids: whose agents ask.
+        now: the moment.
+        lease: what an invocation gets that is handed out.
+        started: those of them whose agents have just started and forgot what they had; see `end_all`.
+
     Returns:
         What each instance's agent is given; those without work are left out.
     """
+    if started:
+        fleet.take_turns(tx, instance_ids)  # before any invocation is locked, as of a host that is handed something
+        end_all(tx, *started, now=now)
     on = _store.open_on_each(tx, instance_ids)
     on = {
         each: rows for each, rows in on.items() if any(row.state == State.WAITING or _is_to_stop(row) for row in rows)
@@ -182,13 +192,13 @@ def end_open(tx: Transaction, *, now: datetime) -> None:
         tx.publish(topic)
 
 
-def end_all(tx: Transaction, instance_id: str, *, now: datetime) -> None:
-    """Act on the start of an agent that forgets its tasks: nobody will report on those that it had.
+def end_all(tx: Transaction, *instance_ids: str, now: datetime) -> None:
+    """Act on the start of agents that forget their tasks: nobody will report on those that they had.
 
     Those that ran, or were to be stopped, are lost, which is news: their senders ask at once, and need not wait for the
     lease to run out. That of one which was not begun is short.
     """
-    lost = [row for row in _store.with_agent(tx, instance_id) if row.state == State.RUNNING or row.stop_asked]
+    lost = [row for row in _store.with_agent(tx, instance_ids) if row.state == State.RUNNING or row.stop_asked]
     _store.give_up(tx, [row.id for row in lost], State.LOST, now)
     for topic in {row.topic for row in lost}:
         tx.publish(topic)

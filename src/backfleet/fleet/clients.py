@@ -152,12 +152,12 @@ def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, st
     return _store.clients.count_installed(tx, account_id)
 
 
-def doubt_clients(tx: Transaction, instance_id: str) -> None:
-    """Record that something may still change the clients of a host, so that it is asked soon what it has.
+def doubt_clients(tx: Transaction, *instance_ids: str) -> None:
+    """Record that something may still change the clients of hosts, so that they are asked soon what they have.
 
     Those that are in doubt already are left as they are: their host is being asked.
     """
-    _store.clients.doubt(tx, instance_id)
+    _store.clients.doubt(tx, instance_ids)
 
 
 def doubt_all_clients(tx: Transaction) -> None:

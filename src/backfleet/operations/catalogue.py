@@ -55,6 +55,10 @@ class Services:
     hold: Watch | None = None  # None: it is not known to have been restored
     skew: Callable[[], timedelta] = timedelta  # by how much this machine's clock is ahead of the database's
 
+    def within(self, limit: CallLimit) -> "Services":
+        """Return the same for one call, with a database that changes nothing once `limit` is reached."""
+        return replace(self, database=self.database.within(limit))
+
 
 @value_object
 class Upload:
@@ -84,7 +88,8 @@ class Call:
     def circumstances(self) -> dict[str, str]:
         """The condition keys of every call. The address is the peer's, as trusted proxies name it."""
         known = {
-            "acs:CurrentTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            # strftime would look for the machine's time zone each time
+            "acs:CurrentTime": f"{self.now.replace(tzinfo=None).isoformat(timespec='seconds')}Z",
             "acs:SourceIp": self.source_ip,
             "acs:SecureTransport": "true" if self.secure else "false",
             "acs:PrincipalARN": self.caller.principal_arn,
@@ -94,14 +99,7 @@ class Call:
 
     def within(self, limit: CallLimit) -> "Call":
         """Return this call with a database that changes nothing once `limit` is reached."""
-        return self._with(self.services.database.within(limit))
-
-    def begun_anew(self) -> "Call":
-        """Return this call at the beginning of its next part, in which nothing was changed yet."""
-        return self._with(self.services.database.begun_anew())
-
-    def _with(self, database: Database) -> "Call":
-        return replace(self, services=replace(self.services, database=database))
+        return replace(self, services=self.services.within(limit))
 
     @property
     def account_id(self) -> str:

@@ -177,7 +177,8 @@ def admit(
     with call.services.database.transaction() as tx:
         first(tx)
         is_held = held.check_caller(tx, call)
-        ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
+        context = {} if operation.action is None else authorisation.context_of(operation, call, request)
+        ruling = authorisation.judge(tx, operation, call, targets, context)
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
         refusal = is_held or refusal
@@ -262,7 +263,7 @@ def event_of(
         region=call.region,
         source_ip=call.source_ip,
         user_agent=call.user_agent[:LONGEST_AGENT].encode("ascii", "replace").decode(),  # any client may send any text
-        named=json.dumps(named),
+        named=json.dumps(named) if named else "{}",
         verdict="allowed" if allowed else "denied",
         error_code=code,
     )
@@ -274,7 +275,8 @@ def run(admitted: Admitted, call: Call) -> Answer:
     Raises:
         ApiError: the operation refused. Any other failure is logged and becomes InternalError.
     """
-    operation, call = admitted.operation, call.begun_anew()  # its limit counts until it has changed something
+    operation = admitted.operation
+    call.services.database.begin_anew()  # its limit counts until it has changed something
     try:
         if not admitted.allowed and operation.denied is not None:
             return operation.denied(call, admitted.request)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from backfleet.library_internals import raise_as_sqlalchemy_does
 from backfleet.storage._columns import Moment, each_to_milliseconds
-from backfleet.storage._prepared import as_driver_takes
+from backfleet.storage._prepared import as_driver_takes, own_convert
 
 LEAST_ROWS: Final = 10  # fewer are inserted as ever
 
@@ -22,7 +22,11 @@ def copy_rows(
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(table.c[name].name) for name in columns)
     statement = f"COPY {quote(table.name)} ({names}) FROM STDIN"
-    values = [_as_stored(table.c[name], column) for name, column in zip(columns, zip(*rows, strict=True), strict=True)]
+    kinds = [table.c[name].type for name in columns]
+    values = [
+        _as_stored(kind, connection.dialect, column)
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
+    ]
     cursor: Any = None
     try:
         cursor = connection.connection.cursor()
@@ -34,5 +38,8 @@ def copy_rows(
         raise_as_sqlalchemy_does(connection, problem, statement, cursor)
 
 
-def _as_stored(column: sa.Column[Any], values: Sequence[Any]) -> Sequence[Any]:
-    return list(each_to_milliseconds(values)) if isinstance(column.type, Moment) else as_driver_takes(values)
+def _as_stored(kind: Any, dialect: sa.Dialect, values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(kind, Moment):
+        return list(each_to_milliseconds(values))
+    convert = own_convert(kind, dialect)
+    return as_driver_takes(values) if convert is None else list(map(convert, values))

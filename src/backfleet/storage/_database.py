@@ -201,9 +201,9 @@ class Database:
         found._publish = publish
         return found
 
-    def begun_anew(self) -> "Database":
-        """Return the same database and limit for the next part of a call: nothing has been changed in it yet."""
-        return self.within(self._limit)
+    def begin_anew(self) -> None:
+        """Have the limit of a call count again: its next part begins, and nothing has been changed in it yet."""
+        self._has_changed = False
 
     def without_limit(self) -> "Database":
         """Return the same database for what must be written whether or not the call's time is over."""

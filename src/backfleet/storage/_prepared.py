@@ -331,13 +331,13 @@ def _converts(compiled: Any, dialect: sa.Dialect) -> dict[str, Convert]:
     """Return how values are converted, by name. Of several parameters of one name, one that has a type decides."""
     found: dict[str, Convert] = {}
     for bind, name in compiled.bind_names.items():
-        convert = to_milliseconds if isinstance(bind.type, Moment) else _own_convert(bind.type, dialect)
+        convert = to_milliseconds if isinstance(bind.type, Moment) else own_convert(bind.type, dialect)
         if convert is not None:
             found[name] = convert
     return found
 
 
-def _own_convert(kind: Any, dialect: sa.Dialect) -> Convert | None:
+def own_convert(kind: Any, dialect: sa.Dialect) -> Convert | None:
     if isinstance(kind, sa.Boolean) and not dialect.supports_native_boolean:
         return _TRUTH.__getitem__
     found: Convert | None = kind.dialect_impl(dialect).bind_processor(dialect)

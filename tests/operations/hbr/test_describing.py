@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import Change, Failure
 from backfleet.upgrades import _store as upgrades_store
+from backfleet.upgrades._tables import items
 from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
@@ -161,6 +163,27 @@ def test_what_a_version_printed_is_in_its_item(env: Environment) -> None:
         upgrades_store.update(tx, [replace(item, evidence="Traceback\n  OSError")])
     _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
     assert json.loads(found["Result"])[0]["evidence"] == "Traceback\n  OSError"
+
+
+def test_an_item_is_described_in_every_field(env: Environment) -> None:
+    """Whatever text is in it; with `waitsUntil` only where it waits for its host."""
+    task_id, client = open_task(env)
+    odd, at = '"quoted" \\ back\\slash %s {} \t é 漢 🙂 \x7f', int(env.now.timestamp())
+    with env.services.database.transaction() as tx:
+        (item,) = upgrades_store.task(tx, env.root.account_id, task_id).items  # type: ignore[union-attr] # it is there
+        upgrades_store.update(tx, [replace(item, evidence=odd, message=odd, code=odd, started_at=env.now)])
+    _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
+    wanted = {
+        "instanceId": item.instance_id, "instanceName": "web-0", "clientId": client, "clientStatus": "UPGRADING",
+        "errorCode": odd, "message": odd, "stage": "", "packageName": "courier", "fromVersion": "1.0",
+        "toVersion": "2.0", "currentVersion": "1.0", "startedTime": at, "completedTime": None, "evidence": odd,
+    }  # fmt: skip
+    assert list(json.loads(found["Result"])[0].items()) == list(wanted.items())
+    assert found["Result"].isascii()
+    with env.services.database.transaction() as tx:
+        tx.run(sa.update(items).values(waits_until=env.now + timedelta(hours=1), state="sent"))
+    _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
+    assert json.loads(found["Result"])[0]["waitsUntil"] == at + 3600
 
 
 def test_a_client_is_described_with_what_failed_last(env: Environment) -> None:

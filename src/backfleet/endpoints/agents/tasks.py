@@ -72,10 +72,8 @@ class Tasks:
         refused = self._authenticator.spend_each(tx, [(signature, at) for signature, at, _ in asking])
         ids = [signature.instance_id for signature, _, _ in asking]
         accepted = [place for place, refusal in enumerate(refused) if refusal is None]
-        for place in accepted:
-            if asking[place][2]:
-                commands.end_all(tx, ids[place], now=now)
-        found = commands.claim_for_each(tx, list({ids[place] for place in accepted}), now=now, lease=self._lease)
+        asked, started = {ids[place] for place in accepted}, {ids[place] for place in accepted if asking[place][2]}
+        found = commands.claim_for_each(tx, list(asked), now=now, lease=self._lease, started=started)
         # Of two requests of one agent, the first is given what waits.
         return [refusal or found.pop(each, _NOTHING) for each, refusal in zip(ids, refused, strict=True)]
 

@@ -170,9 +170,9 @@ class Visit:
             now=self.now,
             source_ip=peer.address,
             secure=peer.secure,
-            services=services,
+            services=services.within(limit),
             user_agent=f"backfleet-console {self.request.headers.get('User-Agent', '')}".rstrip(),
-        ).within(limit)
+        )
 
     def _is_gone(self) -> bool:
         transport = self.request.transport

@@ -22,6 +22,7 @@ Key and time come before the signature so that the caller gets the precise code.
 a key id exists, which the protocol reveals anyway.
 """
 
+import functools
 import logging
 import time
 import uuid
@@ -227,10 +228,10 @@ class OpenApiEndpoint:
             now=self._clock(),
             source_ip=peer.address,
             secure=peer.secure,
-            services=self._services,
+            services=self._services.within(context.limit),
             user_agent=request.headers.get("User-Agent", ""),
             traceparent=str(context.place or ""),
-        ).within(context.limit)
+        )
 
 
 @dataclass
@@ -261,10 +262,17 @@ class RequestContext:
         return answers.failure(problem, self.request_id, request.headers.get("Host", ""), xml=self.xml)
 
 
+@functools.lru_cache(maxsize=1024)
+def _counted(product: str, action: str, code: str) -> tuple[Counter, Histogram]:
+    """Return what counts the answers with this code, and how long the action's take."""
+    return REQUESTS.labels(product, action, code), SECONDS.labels(product, action)
+
+
 def _record(context: RequestContext, status: int, seconds: float, arrived_at: datetime) -> None:
     """Count, log and trace an answer."""
-    REQUESTS.labels(context.product, context.action, context.code).inc()
-    SECONDS.labels(context.product, context.action).observe(seconds)
+    count, duration = _counted(context.product, context.action, context.code)
+    count.inc()
+    duration.observe(seconds)
     # No parameter, header or address: some are secrets, and the audit trail has the caller and the address.
     if log.isEnabledFor(logging.INFO):
         log.info(

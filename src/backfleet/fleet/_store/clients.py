@@ -264,10 +264,11 @@ def take_unchecked(
     return found
 
 
-def doubt(tx: Transaction, instance_id: str) -> None:
-    """Put the clients of an instance in doubt, and have their host asked next."""
-    known = sa.and_(clients.c.instance_id == instance_id, sa.not_(clients.c.in_doubt))
-    tx.run(sa.update(clients).where(known).values(in_doubt=True, checked_at=CHECK_NEXT))
+def doubt(tx: Transaction, instance_ids: Sequence[str]) -> None:
+    """Put the clients of instances in doubt, and have their hosts asked next. Locked in the order of their ids."""
+    known = sa.and_(clients.c.instance_id.in_(instance_ids), sa.not_(clients.c.in_doubt))
+    in_order = sa.select(clients.c.id).where(known).order_by(clients.c.id).with_for_update()
+    tx.run(sa.update(clients).where(clients.c.id.in_(in_order)).values(in_doubt=True, checked_at=CHECK_NEXT))
 
 
 def doubt_all(tx: Transaction) -> None:

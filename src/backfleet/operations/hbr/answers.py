@@ -1,8 +1,8 @@
 """The answers of HBR's operations, in the wire's names and shapes."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from backfleet.fleet import Client, Failure, Hold, Instance
@@ -33,6 +33,13 @@ DESCRIBED_TASK: Final = {
     "CompletedTime": Maybe(int),
     "TaskId": str,
 }
+
+_ITEM: Final = (
+    '{"instanceId":%s,"instanceName":%s,"clientId":%s,"clientStatus":%s,"errorCode":%s,"message":%s,"stage":%s,'
+    '"packageName":%s,"fromVersion":%s,"toVersion":%s,"currentVersion":%s,"startedTime":%s,"completedTime":%s,'
+    '"evidence":%s%s}'
+)
+"""One object of DescribeTask's Result; texts come quoted, and `waitsUntil` last where there is one."""
 
 SETTINGS: Final = {
     "DataNetworkType": Maybe(str),
@@ -147,9 +154,7 @@ def task_answer(task: Task, names: Mapping[str, str]) -> dict[str, Any]:
         Name=task_name(task),
         Description=task.state.value,
         Progress=task.progress,
-        Result=json.dumps(
-            [item_answer(item, names.get(item.instance_id, "")) for item in task.items], separators=(",", ":")
-        ),
+        Result=f"[{','.join([item_text(item, names.get(item.instance_id, '')) for item in task.items])}]",
         CreatedTime=seconds(task.created_at),
         UpdatedTime=seconds(task.updated_at),
         TaskId=task.id,
@@ -162,29 +167,24 @@ def task_name(task: Task) -> str:
     return task.label or NAMES[task.kind]
 
 
-def item_answer(item: Item, name: str) -> dict[str, Any]:
-    """Return one object of DescribeTask's Result.
+def item_text(item: Item, name: str) -> str:
+    """Return one object of DescribeTask's Result, as JSON.
 
     `packageName` is ours: a host can have several clients. So is `instanceName`, for people, and `evidence`: what a
-    version printed that was rolled back, first and last lines, each escaped.
+    version printed that was rolled back, first and last lines, each escaped. A task has a hundred of them, so each is
+    written by position: an encoder of dictionaries takes three times as long.
     """
-    return {
-        "instanceId": item.instance_id,
-        "instanceName": name,
-        "clientId": item.client_id,
-        "clientStatus": item.client_status.value,
-        "errorCode": item.code,
-        "message": item.message,
-        "stage": item.stage,
-        "packageName": item.package,
-        "fromVersion": item.from_version,
-        "toVersion": item.goal_version,
-        "currentVersion": item.current_version,
-        "startedTime": seconds(item.started_at),
-        "completedTime": seconds(item.completed_at),
-        "evidence": item.evidence,
-        **({} if item.waits_until is None else {"waitsUntil": seconds(item.waits_until)}),
-    }
+    texts = (
+        item.instance_id, name, item.client_id, item.client_status, item.code, item.message, item.stage,
+        item.package, item.from_version, item.goal_version, item.current_version,
+    )  # fmt: skip
+    waits = "" if item.waits_until is None else f',"waitsUntil":{_number(item.waits_until)}'
+    times = _number(item.started_at), _number(item.completed_at)
+    return _ITEM % (*map(encode_basestring_ascii, texts), *times, encode_basestring_ascii(item.evidence), waits)
+
+
+def _number(moment: datetime | None) -> int | str:
+    return "null" if moment is None else int(moment.timestamp())
 
 
 def confirmed_since(now: datetime, settings: ServerSettings) -> datetime:
