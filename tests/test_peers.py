@@ -1,11 +1,14 @@
 """Who is at the other end of a request: what trusted proxies say, and nothing that anybody else does."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from aiohttp.typedefs import Handler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,12 +17,13 @@ from backfleet.peers import (
     X_FORWARDED,
     Peer,
     find_peer,
-    finding_peers,
     peer_of,
     read_address,
     read_hops,
     read_trust,
 )
+from backfleet.proxy_protocol import middlewares_of
+from backfleet.settings import Settings
 
 TRUST = read_trust("10.0.0.0/8, 2001:db8::/32", X_FORWARDED)
 RFC = read_trust("10.0.0.0/8", "forwarded")
@@ -135,15 +139,19 @@ def test_settings_that_cannot_be_used_are_named(proxies: str, header: str, words
     ("remote", "shown"),
     [("203.0.113.9", "203.0.113.9"), ("::ffff:203.0.113.9", "203.0.113.9"), ("2001:DB8::0:1", "2001:db8::1"), ("", "")],
 )
-async def test_a_caller_who_is_no_proxy_has_one_address(trusted: str, remote: str, shown: str) -> None:
+async def test_a_caller_who_is_no_proxy_has_one_address(trusted: str, remote: str, shown: str, tmp_path: Path) -> None:
     """Whether or not there are trusted proxies: the two ways to find it print it alike, and believe no header."""
     transport = Mock()
     transport.get_extra_info = lambda name, default=None: (remote, 1) if name == "peername" else default
     request = make_mocked_request("GET", "/", {X_FORWARDED: "1.2.3.4"}, transport=transport)
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def answering(request: web.Request) -> web.StreamResponse:
         return web.Response(text=peer_of(request).address)
 
-    answer = await finding_peers(read_trust(trusted, X_FORWARDED))(request, handler)
+    handler: Handler = answering
+    settings = Settings(data=tmp_path, trusted_proxies=trusted)
+    for middleware in middlewares_of(settings):
+        handler = partial(middleware, handler=handler)
+    answer = await handler(request)
     assert isinstance(answer, web.Response)
     assert answer.text == shown

@@ -150,9 +150,6 @@ def finding_peers(trust: Trust) -> Middleware:
 
     @web.middleware
     async def find(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not trust.networks:  # no header is believed, so none is read
-            request[_PEER] = _connection(request)
-            return await handler(request)
         headers = {name: request.headers.getall(name, []) for name in ("x-forwarded-for", "x-forwarded-proto")}
         hops = read_hops(trust, headers, request.forwarded if trust.header == FORWARDED else ())
         request[_PEER] = find_peer(trust, _connection(request), hops)

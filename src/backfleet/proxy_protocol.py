@@ -44,8 +44,12 @@ def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
 
 
 def middlewares_of(settings: Settings) -> list[Middleware]:
-    """Return the middlewares that find the peer of each request."""
-    return [finding_peers(trust_of(settings)[0])]
+    """Return the middlewares that find the peer of each request: none where no proxy is trusted.
+
+    Then the peer is the other end of the connection, which `peer_of` finds for the few requests that are asked.
+    """
+    trust, _ = trust_of(settings)
+    return [finding_peers(trust)] if trust.networks else []
 
 
 class NotProxied(Exception):
