@@ -1,5 +1,6 @@
 """Reports on a node's disk: none is ever given up, and one that cannot be stored holds up no other task's."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_report_that_is_refused_is_tried_again_and_holds_up_its_own_task_only(
     store = Store()
     store.refused["a"] = RuntimeError("a fault")
     for number, task_id in enumerate(["a", "b", "a"]):
-        opened.add(report(task_id, number))
+        opened.add(report(task_id, number), time.time_ns())
     opened.deliver(store, now=0.0)
     assert (store.stored, store.tried) == ([("b", 1)], ["a", "b"])
     assert (spool.WAITING._value.get(), spool.REFUSED._value.get()) == (2, 1)
@@ -65,12 +66,21 @@ def test_a_report_that_is_refused_is_tried_again_and_holds_up_its_own_task_only(
     assert opened.is_empty
 
 
+def test_reports_are_stored_in_the_order_in_which_they_came(opened: Spool) -> None:
+    """Whichever a thread wrote first: output that is stored after the end of its task is lost."""
+    store = Store()
+    opened.add(report("a", 2), 2_000_000_000)
+    opened.add(report("a", 1), 1_000_000_000)
+    opened.deliver(store, now=0.0)
+    assert store.stored == [("a", 1), ("a", 2)]
+
+
 def test_nothing_is_tried_while_the_database_is_unavailable(opened: Spool) -> None:
     """Nothing counts as refused then."""
     store = Store()
     store.refused["a"] = Unavailable(Trouble.READ_ONLY)
-    opened.add(report("a"))
-    opened.add(report("b"))
+    opened.add(report("a"), time.time_ns())
+    opened.add(report("b"), time.time_ns())
     opened.deliver(store, now=0.0)
     assert store.tried == ["a"]
     store.refused.clear()
@@ -81,7 +91,7 @@ def test_nothing_is_tried_while_the_database_is_unavailable(opened: Spool) -> No
 def test_what_cannot_be_read_is_set_aside_counted_and_read_again(opened: Spool, folder: Path) -> None:
     """At the next start and every hour; the content may have been mended, or the next build may read it."""
     store = Store()
-    opened.add(report("a"))
+    opened.add(report("a"), time.time_ns())
     (folder / "00000000000000000000-torn").write_bytes(b"{")
     opened.deliver(store, now=10.0)
     torn = folder / ".00000000000000000000-torn.bad"
@@ -113,11 +123,11 @@ def test_a_full_disk_refuses_a_report_and_keeps_those_before(tmp_path: Path) -> 
     with mounted(tmp_path / "disk", "size=64k") as disk:
         opened, store = Spool(disk / "reports"), Store()
         opened.open()
-        opened.add(report("a"))
+        opened.add(report("a"), time.time_ns())
         (disk / "ballast").write_bytes(b"0" * 32_768)
         large = SpooledReport("mi-1", "finish", {"taskId": "b"}, b"x" * 60_000, 1.0, 2)
         with pytest.raises(CannotKeep, match="No space left"):
-            opened.add(large)
+            opened.add(large, time.time_ns())
         opened.deliver(store, now=0.0)
         assert store.stored == [("a", 1)]
 
@@ -128,5 +138,5 @@ def test_a_report_is_not_hidden_under_a_disk_that_was_unmounted(tmp_path: Path) 
         opened = Spool(disk / "reports")
         opened.open()
     with pytest.raises(CannotKeep, match="unmounted"):
-        opened.add(report("a"))
+        opened.add(report("a"), time.time_ns())
     assert list((tmp_path / "disk").iterdir()) == []

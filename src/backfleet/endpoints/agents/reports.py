@@ -50,7 +50,7 @@ class Reports:
             HTTPServiceUnavailable: the spool cannot take it either.
         """
         body = await read_body(request)
-        received_at = self._node.clock().timestamp()
+        received_at, arrived_ns = self._node.clock().timestamp(), time.time_ns()
         report = SpooledReport(
             signature.instance_id, kind, dict(request.query), body, received_at, signature.fingerprint
         )
@@ -66,7 +66,7 @@ class Reports:
             except Exception:
                 log.exception("a report cannot be stored; it is kept on disk", extra={"kind": kind})
         try:
-            await self._node.in_thread(lambda: self._spool.add(report))
+            await self._node.in_thread(lambda: self._spool.add(report, arrived_ns))
         except CannotKeep as problem:
             log.error("a report cannot be kept on disk: %s", problem, extra={"kind": kind})
             raise web.HTTPServiceUnavailable from None

@@ -11,7 +11,6 @@ and those of other tasks do not wait for it.
 import contextlib
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -81,8 +80,13 @@ class Spool:
             if report is not None:
                 self._count_in(report, path.stat().st_size)
 
-    def add(self, report: SpooledReport) -> None:
+    def add(self, report: SpooledReport, arrived_ns: int) -> None:
         """Write a report. It is on the disk when this returns.
+
+        Args:
+            report: What an agent reports.
+            arrived_ns: When it came, in nanoseconds of Unix time: reports are stored in this order, in whatever order
+                threads write them.
 
         Raises:
             CannotKeep: the spool holds as much as it may, its disk is full or cannot be written, or is unmounted.
@@ -94,7 +98,7 @@ class Spool:
             raise CannotKeep(f"{self._folder.parent} was unmounted or replaced while the server used it")
         try:
             make_folder(self._folder)
-            write_file(self._folder / f"{time.time_ns():020d}-{report.fingerprint & (2**64 - 1):016x}", content)
+            write_file(self._folder / f"{arrived_ns:020d}-{report.fingerprint & (2**64 - 1):016x}", content)
         except OSError as problem:
             raise CannotKeep(str(problem)) from problem
         self._count_in(report, len(content))
