@@ -5,7 +5,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -86,11 +86,11 @@ def session_for(at_once: int, source: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector)
 
 
-async def main(settings: Mapping[str, Any]) -> None:
+async def main(settings: dict[str, Any]) -> None:
     """Carry out the commands of the parent until its pipe ends."""
     reader = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    source = str(settings["source"])
+    source = str(settings.pop("source_of_requests"))
     async with session_for(REQUESTS_AT_ONCE, source) as session, session_for(HEARTBEATS_AT_ONCE, source) as heartbeats:
         swarm = Swarm(session, heartbeats, **settings)
         gc.freeze()
@@ -102,5 +102,7 @@ async def main(settings: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("settings", type=json.loads, help="port, source, first, count and heartbeat, as JSON")
+    parser.add_argument(
+        "settings", type=json.loads, help="port, source, source_of_requests, first, count and heartbeat, as JSON"
+    )
     asyncio.run(main(parser.parse_args().settings))
