@@ -1,6 +1,6 @@
 """A fleet at one server: thousands of agents with the real protocol, and a wave of upgrades through all of them.
 
-    .venv/bin/python bench/fleet.py [--hosts 10000] [--engine sqlite|postgresql] [--tls] [--soak SECONDS]
+    .venv/bin/python bench/fleet.py [--hosts 10000] [--engine sqlite|postgresql] [--tls] [--gently] [--soak SECONDS]
         [--processes 1,2] [--before CHECKOUT] [--rounds N]
 
 The agents are simulated in one process of their own (`backfleet_sim`): registration, RSA signatures, notify sockets,
@@ -46,6 +46,7 @@ from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations
 IDS = 100  # of one call
 CALLS_AT_ONCE = 2
 KEYS = 100  # shared by the agents: making one for each would take longer than the measurement
+GENTLY_AT_ONCE, GENTLY_SECONDS = 50, 0.1
 PROBES = 200  # single upgrades for the latency from a kick to the list
 HERE = Path(__file__).resolve().parent.parent
 FINAL = ("completed", "expired", "cancelled")
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=10_000)
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--tls", action="store_true", help="agents use TLS, as on real hosts")
+    parser.add_argument("--gently", action="store_true", help="agents connect some hundred a second, not all at once")
     parser.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heartbeats")
     parser.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
     parser.add_argument("--processes", default="1", help="serving processes; several numbers with commas by turns")
@@ -129,10 +131,13 @@ async def measure(data: Path, url: str, asked: argparse.Namespace, kind: Kind) -
             await asyncio.sleep(1)
             before = memory_of(pid)
             clock = Stopwatch(pid)
-            for agent in agents:
+            for number, agent in enumerate(agents):
                 simulation.start(agent.run())
+                if asked.gently and number % GENTLY_AT_ONCE == 0:
+                    await asyncio.sleep(GENTLY_SECONDS)
             await all_connected(agents, 600)
-            clock.report("storm", "connection (every agent at once)", asked.hosts)
+            how = "some hundred a second" if asked.gently else "every agent at once"
+            clock.report("storm", f"connection ({how})", asked.hosts)
             await asyncio.sleep(8)
             await rest(pid, asked.idle, asked.hosts)
             print(f"memory: {before / 1024:.0f} MiB before, {memory_of(pid) / 1024:.0f} MiB connected: "
