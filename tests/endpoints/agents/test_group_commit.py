@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet.endpoints.agents import group_commit
-from backfleet.endpoints.agents.group_commit import GroupCommit, Kind
+from backfleet.endpoints.agents.group_commit import GroupCommit, Kind, Permit
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.storage import Database, Transaction
 
@@ -136,6 +136,48 @@ async def test_writes_of_a_kind_are_done_together(
     assert [isinstance(result, NotAuthenticated) for result in results] == [False, False, True, False, False]
     assert done == [["d", "e"], ["-b", "a", "c"]]
     assert len(begun) == 1
+
+
+async def test_permits_of_all_kinds_are_used_up_together_before_any_write(lines: Database, group: GroupCommit) -> None:
+    """In one statement: two nodes with permits in common cannot wait for each other. Who is refused writes nothing."""
+    used, done = list[list[str]](), list[str]()
+
+    def spend(_tx: Transaction, names: Sequence[str]) -> list[NotAuthenticated | None]:
+        assert not done
+        used.append(list(names))
+        return [NotAuthenticated(name) if name.startswith("-") else None for name in names]
+
+    def add_all(tx: Transaction, names: Sequence[str]) -> list[str | NotAuthenticated]:
+        done.extend(names)
+        return adding(tx, names)
+
+    asked = [(Kind.REPORT, "c"), (Kind.SIGNATURE, "-s"), (Kind.LIST, "-e"), (Kind.REPORT, "a"), (Kind.LIST, "d")]
+    results = await asyncio.gather(
+        *(group.write_together(kind, name, add_all, name.strip("-"), Permit(spend, name)) for kind, name in asked),
+        return_exceptions=True,
+    )
+    assert used == [["c", "-s", "-e", "a", "d"]]
+    assert [str(result) for result in results] == ["c", "-s", "-e", "a", "d"]
+    assert [isinstance(result, NotAuthenticated) for result in results] == [False, True, True, False, False]
+    assert done == ["d", "a", "c"]
+    assert sorted(stored(lines)) == ["a", "c", "d"]
+
+
+async def test_a_permit_is_used_up_again_where_its_transaction_failed(lines: Database, group: GroupCommit) -> None:
+    """Each write is then tried alone, with its own."""
+    used = list[list[str]]()
+
+    def spend(_tx: Transaction, names: Sequence[str]) -> list[NotAuthenticated | None]:
+        used.append(list(names))
+        return [None] * len(names)
+
+    results = await asyncio.gather(
+        *(group.write_together(Kind.REPORT, name, adding, name, Permit(spend, name)) for name in ("a", "a", "b")),
+        return_exceptions=True,
+    )
+    assert sorted(stored(lines)) == ["a", "b"]
+    assert [isinstance(result, str) for result in results].count(True) == 2
+    assert used == [["a", "a", "b"], ["a"], ["a"], ["b"]]
 
 
 async def test_a_failed_write_of_a_kind_does_not_take_the_others_along(lines: Database, group: GroupCommit) -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from backfleet import fleet
 from backfleet.endpoints.agents import signatures
-from backfleet.endpoints.agents.group_commit import Kind
+from backfleet.endpoints.agents.group_commit import Kind, Permit, nothing_more
 from backfleet.endpoints.agents.identity_cache import IdentityCache
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.replay_cache import ReplayCache
@@ -73,7 +73,11 @@ class Authenticator:
         if not signature.is_spent:
             self._remember(tx, signature, now)
 
-    def spend_each(
+    def permit(self, signature: AgentSignature) -> Permit:
+        """Return what allows a write of a request that came now: its request id, which is used up for all nodes."""
+        return Permit(self._spend_each, (signature, self._node.clock()))
+
+    def _spend_each(
         self, tx: Transaction, used: Sequence[tuple[AgentSignature, datetime]]
     ) -> list[NotAuthenticated | None]:
         """Use up the request ids of many requests, each with the moment it came, in their transaction. See `spend`.
@@ -109,7 +113,7 @@ class Authenticator:
         node = self._node
         try:
             await node.group_commit.write_together(
-                Kind.SIGNATURE, "", self.spend_each, (signature, node.clock()), apart_seconds=apart_seconds
+                Kind.SIGNATURE, "", nothing_more, None, self.permit(signature), apart_seconds=apart_seconds
             )
         except Unavailable:
             self.spend_later(signature)

@@ -30,6 +30,21 @@ written.
 """
 
 
+Spend = Callable[[Transaction, Sequence[Given]], Sequence[NotAuthenticated | None]]
+"""Uses up what allows many writes, each once. Returns of each why it is refused; None if it is not."""
+
+
+@value_object
+class Permit:
+    """What allows a write, and is used up before it.
+
+    Those of all writes of a transaction are used up together: one after the other, two nodes could wait for each other.
+    """
+
+    spend: Spend[Any]
+    used: Any
+
+
 class Kind(IntEnum):
     """Writes that are done together, in the order in which one transaction does them.
 
@@ -47,6 +62,7 @@ class _Write:
     order: str  # writes of a kind are sorted by it, so that two nodes cannot wait for each other's rows
     work: Together[Any, Any]
     given: Any
+    permit: Permit | None
     result: "asyncio.Future[Any]"
 
     @property
@@ -77,11 +93,18 @@ class GroupCommit:
         Raises:
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
-        result: Result = await self._write(None, order, _alone, work, apart_seconds)
+        result: Result = await self._write(None, order, _alone, work, None, apart_seconds)
         return result
 
     async def write_together(
-        self, kind: Kind, order: str, work: Together[Given, Result], given: Given, *, apart_seconds: float = 0.0
+        self,
+        kind: Kind,
+        order: str,
+        work: Together[Given, Result],
+        given: Given,
+        permit: Permit | None = None,
+        *,
+        apart_seconds: float = 0.0,
     ) -> Result:
         """Have `work` do a write of this kind, together with others, and return its result after the commit.
 
@@ -90,19 +113,22 @@ class GroupCommit:
             order: Those of one transaction are in this order.
             work: Is given what each of them is about.
             given: What this one is about.
+            permit: What allows it. All writes that have one have the same `spend`.
             apart_seconds: As of `write`.
 
         Raises:
             NotAuthenticated: this write was refused.
             Whatever `work` or the database raised; then nothing of this write is stored.
         """
-        result: Result = await self._write(kind, order, work, given, apart_seconds)
+        result: Result = await self._write(kind, order, work, given, permit, apart_seconds)
         return result
 
-    async def _write(self, kind: Kind | None, order: str, work: Any, given: Any, apart_seconds: float) -> Any:
+    async def _write(
+        self, kind: Kind | None, order: str, work: Any, given: Any, permit: Permit | None, apart_seconds: float
+    ) -> Any:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Write(kind, order, work, given, result))
+        self._waiting.append(_Write(kind, order, work, given, permit, result))
         at = self._begun_at + apart_seconds
         if at <= loop.time():
             self._write_now()
@@ -144,10 +170,11 @@ class GroupCommit:
     def _write_batch(self, batch: Sequence[_Write]) -> list[Any]:
         """Return what each write returned or raised. If one fails, each is tried alone, so that only that one fails."""
         ordered = sorted(range(len(batch)), key=lambda at: batch[at].place)
-        results: list[Any] = [None] * len(batch)
         try:
             with self._database.transaction() as tx:
-                for _, several in groupby(ordered, key=lambda at: batch[at].kind):
+                results = _refusals(tx, batch)
+                allowed = [at for at in ordered if results[at] is None]
+                for _, several in groupby(allowed, key=lambda at: batch[at].kind):
                     places = list(several)
                     done = batch[places[0]].work(tx, [batch[at].given for at in places])
                     for at, result in zip(places, done, strict=True):
@@ -155,6 +182,22 @@ class GroupCommit:
         except Exception as problem:  # noqa: BLE001 -- raised again where the write was requested
             return [problem] if len(batch) == 1 else [self._write_batch([write])[0] for write in batch]
         return results
+
+
+def _refusals(tx: Transaction, batch: Sequence[_Write]) -> list[Any]:
+    """Use up what allows these writes; return of each why it is refused, None if it is not."""
+    places = [place for place, write in enumerate(batch) if write.permit is not None]
+    permits = [write.permit for write in batch if write.permit is not None]
+    refused: list[Any] = [None] * len(batch)
+    if permits:
+        for place, refusal in zip(places, permits[0].spend(tx, [each.used for each in permits]), strict=True):
+            refused[place] = refusal
+    return refused
+
+
+def nothing_more(_tx: Transaction, writes: Sequence[object]) -> list[None]:
+    """Write nothing but that the permits of these writes are used up."""
+    return [None] * len(writes)
 
 
 def _alone(tx: Transaction, works: Sequence[Callable[[Transaction], Result]]) -> list[Result | NotAuthenticated]:

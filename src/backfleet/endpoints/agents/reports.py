@@ -57,7 +57,7 @@ class Reports:
         if not self._spool.holds(report.task_id):
             try:
                 return await self._node.group_commit.write_together(
-                    Kind.REPORT, report.task_id, self._store_each, (report, signature)
+                    Kind.REPORT, report.task_id, self._store_each, report, self._authenticator.permit(signature)
                 )
             except Unavailable as problem:
                 log.warning("a report is kept on disk: %s", problem, extra={"kind": kind})
@@ -82,15 +82,8 @@ class Reports:
         with self._node.database.transaction() as tx:
             commands.record_reports(tx, [_read(report)], lease=self._lease)
 
-    def _store_each(
-        self, tx: Transaction, signed: Sequence[tuple[SpooledReport, AgentSignature]]
-    ) -> list[bool | NotAuthenticated]:
-        reports = [_read(report) for report, _ in signed]
-        used = [(signature, report.at) for (_, signature), report in zip(signed, reports, strict=True)]
-        refused = self._authenticator.spend_each(tx, used)
-        accepted = [report for report, refusal in zip(reports, refused, strict=True) if refusal is None]
-        stored = iter(commands.record_reports(tx, accepted, lease=self._lease))
-        return [next(stored) if refusal is None else refusal for refusal in refused]
+    def _store_each(self, tx: Transaction, reports: Sequence[SpooledReport]) -> list[bool]:
+        return commands.record_reports(tx, [_read(report) for report in reports], lease=self._lease)
 
 
 def _read(report: SpooledReport) -> AgentReport:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from backfleet.endpoints.agents.group_commit import Kind
 from backfleet.endpoints.agents.listed import note_list
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
-from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
+from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction, Unavailable
@@ -53,7 +53,11 @@ class Tasks:
         forgets_tasks = codec.has_started(request.query) and not has_own_agent(request)
         try:
             handout = await node.group_commit.write_together(
-                Kind.LIST, instance_id, self._hand_out, (signature, asked_at, forgets_tasks)
+                Kind.LIST,
+                instance_id,
+                self._hand_out,
+                (instance_id, forgets_tasks),
+                self._authenticator.permit(signature),
             )
         except Unavailable:
             if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
@@ -64,18 +68,13 @@ class Tasks:
             failpoint("command claimed")
         return web.json_response(codec.task_list(instance_id, handout))
 
-    def _hand_out(
-        self, tx: Transaction, asking: Sequence[tuple[AgentSignature, datetime, bool]]
-    ) -> list[commands.Handout | NotAuthenticated]:
-        """Give each agent that asks its tasks. Of each: when it asked, and whether it forgets the tasks that it had."""
-        now = self._node.clock()
-        refused = self._authenticator.spend_each(tx, [(signature, at) for signature, at, _ in asking])
-        ids = [signature.instance_id for signature, _, _ in asking]
-        accepted = [place for place, refusal in enumerate(refused) if refusal is None]
-        asked, started = {ids[place] for place in accepted}, {ids[place] for place in accepted if asking[place][2]}
-        found = commands.claim_for_each(tx, list(asked), now=now, lease=self._lease, started=started)
+    def _hand_out(self, tx: Transaction, asking: Sequence[tuple[str, bool]]) -> list[commands.Handout]:
+        """Give each agent that asks its tasks. Of each: its instance, and whether it forgets the tasks that it had."""
+        started = {instance_id for instance_id, forgets in asking if forgets}
+        ids = list(dict.fromkeys(instance_id for instance_id, _ in asking))
+        found = commands.claim_for_each(tx, ids, now=self._node.clock(), lease=self._lease, started=started)
         # Of two requests of one agent, the first is given what waits.
-        return [refusal or found.pop(each, _NOTHING) for each, refusal in zip(ids, refused, strict=True)]
+        return [found.pop(instance_id, _NOTHING) for instance_id, _ in asking]
 
     async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Store a piece of output, and renew the lease."""
