@@ -174,7 +174,12 @@ def with_ansible(folder: Path, hosts: int, url: str, sha: str, ca: str) -> tuple
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds a process has used."""
+    """Return the seconds that a server has used: the process that holds the listeners, and those that serve."""
+    serving = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(_cpu_of, [str(pid), *serving]))
+
+
+def _cpu_of(pid: str) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
