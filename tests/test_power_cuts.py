@@ -139,7 +139,7 @@ def test_a_report_that_was_acknowledged_is_never_lost(data: Path, tmp_path: Path
     report = SpooledReport("mi-1", "finish", {"taskId": "t-1"}, b"output", 1.0, 1)
     spool = Spool(data / "reports")
     with watched(data.parent) as disk:
-        spool.add(report)
+        spool.add(report, 1)
         disk.note("acknowledged")
     for cut, _, folder in restarts(disk, tmp_path):
         delivered: list[SpooledReport] = []
