@@ -228,3 +228,17 @@ def test_a_heartbeat_updates_the_kind_of_agent(database: Database, hosts: list[f
         fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, now, "2.2.3.578"), Heartbeat(hosts[1].id, now)])
         kinds = fleet.agent_kinds(tx, [hosts[0].id, hosts[1].id, "mi-none"])
     assert kinds == {hosts[0].id: fleet.AgentKind.OFFICIAL, hosts[1].id: fleet.AgentKind.BACKFLEET}
+
+
+def test_which_are_deregistered_is_asked_in_few_forms(database: Database, hosts: list[fleet.Instance]) -> None:
+    """A connection of SQLite keeps each form: with one for each number of hosts it grows for hours."""
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL has one form")
+    asked: list[str] = []
+    with database.reading() as tx:
+        driver: Any = tx._connection.connection.dbapi_connection
+        driver.set_trace_callback(asked.append)
+        for count in range(1, 65):
+            assert fleet.deregistered_among(tx, [hosts[0].id] * count) == []
+        driver.set_trace_callback(None)
+    assert {statement.count(hosts[0].id) for statement in asked} == {1, 2, 4, 8, 16, 32, 64}

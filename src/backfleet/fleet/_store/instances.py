@@ -70,6 +70,9 @@ _CARRIERS: Final = Prepared(
 )
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
 _KINDS: Final = Prepared(sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(_IDS)))
+_GONE: Final = Prepared(
+    sa.select(instances.c.id).where(instances.c.id.in_(_IDS), instances.c.deregistered_at.is_not(None))
+)
 _KEPT: Final = Prepared(
     sa.select(instances.c.id, instances.c.deregistered_at)
     .where(instances.c.id.in_(_IDS))
@@ -140,9 +143,7 @@ def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str
     """Return those of these ids that are deregistered."""
     found = []
     for start in range(0, len(instance_ids), IDS_AT_ONCE):
-        some = instances.c.id.in_(instance_ids[start : start + IDS_AT_ONCE])
-        query = sa.select(instances.c.id).where(some, instances.c.deregistered_at.is_not(None))
-        found += [row.id for row in tx.rows(query)]
+        found += [row.id for row in tx.rows(_GONE, {"ids": instance_ids[start : start + IDS_AT_ONCE]})]
     return found
 
 
