@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from backfleet import process_group, sockets, supervisor
+from backfleet.allocator import share_arenas
 from backfleet.cli._options import fail
 from backfleet.clock import shifted, utc_now
 from backfleet.data_lock import NotOneInstallation, hold_data_folder, why_in_use
@@ -55,6 +56,7 @@ def serve(print_config: bool, **flags: object) -> None:
         raise SystemExit(_supervise_group(settings))
     if settings.processes == 1 and settings.hold_listeners and supervisor.is_needed():
         raise SystemExit(supervisor.supervise(_listeners(settings)))
+    share_arenas()
     run = _program()
     from backfleet.opening import CannotStart
 
