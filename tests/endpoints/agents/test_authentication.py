@@ -365,6 +365,38 @@ def test_the_replay_cache_is_bounded() -> None:
     cache.accept(signature_of(0), now=THEN, window_ms=WINDOW_MS)
 
 
+@pytest.mark.parametrize("most", [8, 40, 41])
+def test_the_replay_cache_keeps_seven_eighths_of_what_it_may(most: int) -> None:
+    """What comes last, and never more than it may."""
+    cache = ReplayCache(most=most)
+    for number in range(100):
+        cache.accept(signature_of(number), now=THEN, window_ms=WINDOW_MS)
+        assert sum(len(part.seen) for part in cache._parts) <= most
+    for number in range(100 - most * 7 // 8, 100):
+        with pytest.raises(NotAuthenticated):
+            cache.accept(signature_of(number), now=THEN, window_ms=WINDOW_MS)
+
+
+def test_the_replay_cache_lets_go_of_what_is_over() -> None:
+    """After so long it is no larger than what came in that time and an eighth of it."""
+    cache, start = ReplayCache(), THEN.timestamp()
+    for number in range(4000):
+        cache.accept(signature_of(number), now=datetime.fromtimestamp(start + number, UTC), window_ms=WINDOW_MS)
+    assert 1800 <= sum(len(part.seen) for part in cache._parts) <= 1800 + 1800 // 8 + 2
+    with pytest.raises(NotAuthenticated):
+        cache.accept(signature_of(2200), now=datetime.fromtimestamp(start + 4000, UTC), window_ms=WINDOW_MS)
+
+
+def test_a_clock_that_is_set_back_opens_the_replay_cache_to_nobody() -> None:
+    """What was used stays used, by either clock."""
+    cache, start = ReplayCache(), THEN.timestamp()
+    for number, at in enumerate((0, 500, 100, 1900, 1000)):
+        cache.accept(signature_of(number), now=datetime.fromtimestamp(start + at, UTC), window_ms=WINDOW_MS)
+    for number in (1, 3, 4):
+        with pytest.raises(NotAuthenticated):
+            cache.accept(signature_of(number), now=datetime.fromtimestamp(start + 1900, UTC), window_ms=WINDOW_MS)
+
+
 def test_the_reason_of_a_refusal_is_in_the_log(caplog: pytest.LogCaptureFixture, host: Host) -> None:
     """The agent does not get it."""
     with caplog.at_level("INFO", logger="backfleet.endpoints.agents.signed"):
