@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 from aiohttp import web
 
@@ -55,7 +54,7 @@ from backfleet.workers import Worker, workers
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0  # for all of them together
 WORKER = "worker-"  # how the names of their threads begin, before their topics
-MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
+LOG_TOPIC = "storage"
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 TLS_READ_BYTES = 16 * 1024  # one TLS record
@@ -263,8 +262,9 @@ class _Server:
 
     def _workers(self) -> list[Worker]:
         """Return the workers of this process; the log is moved by all that may write it."""
+        database = self._services.database
         return [
-            Worker(LOG_TOPIC, lambda: move_log(self._services.database), MOVING_LOG),
+            Worker(LOG_TOPIC, lambda: move_log(database), database.until_log_is_moved),
             *(workers(self._services, self._clock) if self._has_workers else ()),
         ]
 
