@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 from aiohttp import web
 
@@ -35,6 +34,7 @@ from backfleet.certificate_names import complete_certificate
 from backfleet.certificates import Certificates
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
+from backfleet.connections import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
@@ -52,12 +52,10 @@ from backfleet.storage import Database, DatabaseClock, Unavailable, check_writin
 from backfleet.values import value_object
 from backfleet.workers import Worker, workers
 
-GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0  # for all of them together
 WORKER = "worker-"  # how the names of their threads begin, before their topics
-MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
+LOG_TOPIC = "storage"
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
-KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 TLS_READ_BYTES = 16 * 1024  # one TLS record
 
 log = logging.getLogger(__name__)
@@ -199,7 +197,8 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls)
+        short = None if self._gateway is None else self._gateway.short_requests
+        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, short)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         known = self._settings, self._certificates, self._tls, loop, self._clock
@@ -263,8 +262,9 @@ class _Server:
 
     def _workers(self) -> list[Worker]:
         """Return the workers of this process; the log is moved by all that may write it."""
+        database = self._services.database
         return [
-            Worker(LOG_TOPIC, lambda: move_log(self._services.database), MOVING_LOG),
+            Worker(LOG_TOPIC, lambda: move_log(database), database.until_log_is_moved),
             *(workers(self._services, self._clock) if self._has_workers else ()),
         ]
 

@@ -23,6 +23,8 @@ PER_CONNECTION: Final = 4 / 3  # descriptors: a download has its file open, too
 MOST_DESCRIPTORS: Final = 1 << 20  # a higher limit costs memory in the kernel, for nothing
 PART_OF_ONE_ADDRESS: Final = 0.75  # a whole site may be behind one address, but not all of the limit
 LOOKED_AT: Final = 128  # connections that are looked at to find an idle one
+KEEP_ALIVE_SECONDS: Final = 120.0  # of an idle connection: agents keep theirs for 90 s
+GRACE_SECONDS: Final = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 LOGGED_EVERY: Final = 60.0  # seconds between two lines about connections that were closed or refused
 
 OPEN = prometheus_client.Gauge("backfleet_connections", "Open connections, also those whose handshake is under way.")

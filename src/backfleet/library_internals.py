@@ -17,6 +17,8 @@ from typing import IO, Any, Final, NoReturn
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from dateutil import rrule
@@ -66,6 +68,15 @@ def is_answering(protocol: object) -> bool:
     counts as answering, and new ones are refused instead of idle ones closed.
     """
     return not isinstance(protocol, RequestHandler) or getattr(protocol, "_current_request", protocol) is not None
+
+
+def request_parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
+    """Return what reads one request as aiohttp's server would, so that no request has two meanings.
+
+    aiohttp exports the class in `aiohttp.http`, and documents neither its arguments nor its results. Its `feed_data`
+    takes bytes and returns the heads of requests with their bodies, whether an upgrade follows, and what was not read.
+    """
+    return HttpRequestParser(BaseProtocol(loop), loop, 2**16)
 
 
 def take_connection(request: web.Request, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:

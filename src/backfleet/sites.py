@@ -15,6 +15,7 @@ from backfleet.library_internals import is_answering
 from backfleet.peers import Trust, read_address
 from backfleet.proxy_protocol import SECONDS, NotProxied, read_header, trust_of
 from backfleet.settings import Settings
+from backfleet.short_requests import Reader, ShortRequests
 from backfleet.sockets import BACKLOG
 from backfleet.values import value_object
 
@@ -49,13 +50,18 @@ class Rules:
 class Site(web.BaseSite):
     """Serves one listener."""
 
-    __slots__ = ("_connecting", "_has_left", "_listener", "_rules")
+    __slots__ = ("_connecting", "_has_left", "_listener", "_rules", "_short")
 
     def __init__(
-        self, runner: web.AppRunner, listener: socket.socket, rules: Rules, ssl_context: ssl.SSLContext | None = None
+        self,
+        runner: web.AppRunner,
+        listener: socket.socket,
+        rules: Rules,
+        ssl_context: ssl.SSLContext | None = None,
+        short: ShortRequests | None = None,
     ) -> None:
         super().__init__(runner, ssl_context=ssl_context)
-        self._listener, self._rules = listener, rules
+        self._listener, self._rules, self._short = listener, rules, short
         self._connecting = dict[Connection, asyncio.Task[None]]()
         self._has_left = False  # new connections to its siblings, a moment ago
 
@@ -139,10 +145,13 @@ class Site(web.BaseSite):
                 self._protocol, connection, ssl=self._ssl_context, ssl_handshake_timeout=timeout
             )
             transport.set_write_buffer_limits(WRITE_BUFFER)
-            self._rules.connections.opened(connection, lambda: is_answering(transport.get_protocol()), transport.abort)
+            self._rules.connections.opened(connection, lambda: is_busy(transport.get_protocol()), transport.abort)
 
     def _protocol(self) -> asyncio.Protocol:
-        """Return what serves one connection."""
+        """Return what serves one connection, from its first byte on."""
+        return self._http_server() if self._short is None else self._short.reader(self._http_server)
+
+    def _http_server(self) -> asyncio.Protocol:
         if self._runner.server is None:
             raise RuntimeError("the runner was not set up")
         return self._runner.server()
@@ -160,8 +169,18 @@ class Site(web.BaseSite):
             raise NotProxied(f"there are too many connections from {connection.source[0]}")
 
 
+def is_busy(protocol: object) -> bool:
+    """Return whether a request is being answered on a connection, or it is a WebSocket."""
+    return protocol.is_answering if isinstance(protocol, Reader) else is_answering(protocol)
+
+
 async def start_sites(
-    runner: web.AppRunner, settings: Settings, http: socket.socket, https: socket.socket, tls: ssl.SSLContext
+    runner: web.AppRunner,
+    settings: Settings,
+    http: socket.socket,
+    https: socket.socket,
+    tls: ssl.SSLContext,
+    short: ShortRequests | None,
 ) -> None:
     """Serve both listeners, each with or without the PROXY protocol."""
     trust, proxied = trust_of(settings)
@@ -170,4 +189,4 @@ async def start_sites(
     connections = Connections(limits, lambda address: trust.includes(read_address(address)), time.monotonic)
     for name, listener, context in (("http", http, None), ("https", https, tls)):
         rules = Rules(connections, trust, name in proxied, settings.stalled_seconds, settings.processes > 1)
-        await Site(runner, listener, rules, ssl_context=context).start()
+        await Site(runner, listener, rules, context, short).start()

@@ -1,5 +1,7 @@
 """SQLite's file: it must stay the one that was opened, its disk may be full, and its log stays small."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet.storage import Database, Trouble, Unavailable, open_database
+from backfleet.storage._database import MOVING_BUSY_LOG, MOVING_LOG
 from backfleet.storage._sqlite import LARGEST_LOG, PAGES_LEFT
 from mounts import mounted
 
@@ -129,6 +132,39 @@ def test_what_is_written_after_the_log_was_moved_is_moved_too(opened: Database, 
         opened.move_log()
         assert (tmp_path / "x.db").stat().st_size == sizes[-1]
     assert sizes[0] + 390_000 < sizes[1] < sizes[2] - 390_000
+
+
+def test_a_log_that_is_always_written_to_is_begun_anew_all_the_same(opened: Database, tmp_path: Path) -> None:
+    """Else it would grow until a commit had to move it, and each commit that makes a file longer waits for that."""
+    log, is_over, written = tmp_path / "x.db-wal", threading.Event(), []
+
+    def write() -> None:
+        while not is_over.is_set():
+            with opened.transaction() as tx:
+                tx.add(ROWS, [{"number": len(written), "text": "x" * 40_000}])
+            written.append(40_000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while sum(written) < 40_000_000:
+        time.sleep(0.02)
+        opened.move_log()
+    is_over.set()
+    writer.join()
+    assert log.stat().st_size < sum(written) / 2
+    with opened.reading() as tx:
+        assert tx.scalar(sa.select(sa.func.count()).select_from(ROWS)) == len(written)
+
+
+def test_a_log_is_moved_more_often_while_much_is_written(opened: Database) -> None:
+    """A short one is begun anew in the space that it has, and takes little of the disk."""
+    for size, expected in ((4_000_000, MOVING_BUSY_LOG), (1, MOVING_LOG)):
+        with opened.transaction() as tx:
+            tx.add(ROWS, [{"number": size, "text": "x" * size}])
+        opened.move_log()
+        assert opened.until_log_is_moved() == expected
+    opened.move_log()
+    assert opened.until_log_is_moved() == MOVING_LOG
 
 
 def test_commits_leave_the_log_to_the_one_who_moves_it(opened: Database, tmp_path: Path) -> None:

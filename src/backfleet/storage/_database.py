@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -25,6 +26,7 @@ from backfleet.storage._ways import READING, WRITING, Way
 
 POOL_SIZE = 20  # connections kept open
 INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of columns
+MOVING_LOG, MOVING_BUSY_LOG = timedelta(seconds=1), timedelta(seconds=0.25)  # between two moves of SQLite's log
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
 
 Statement = sa.Executable | Prepared
@@ -267,13 +269,26 @@ class Database:
             self._limit.check()
 
     def move_log(self) -> None:
-        """Move what was committed from SQLite's log into its file, so that no call has to. Raises Unavailable."""
+        """Move what was committed from SQLite's log into its file, so that no call has to. Raises Unavailable.
+
+        What was committed meanwhile is moved while nobody writes: little is left then. Else a log that is always
+        written to would never be moved as a whole, and grow.
+        """
         if self.file is not None:
             try:
-                self.file.move_log()
+                if not self.file.move_log() and self._writer is not None and self._writer.acquire(self._time_outs.lock):
+                    try:
+                        self.file.move_log()
+                    finally:
+                        self._writer.release()
+                self.file.cut_log()
             except sqlite3.Error as problem:
                 found = diagnose(problem)
                 raise Unavailable(found.trouble if found else Trouble.FILES) from problem
+
+    def until_log_is_moved(self) -> timedelta:
+        """Return how long SQLite's log is left to grow until it is moved again."""
+        return MOVING_BUSY_LOG if self.file is not None and self.file.is_busy else MOVING_LOG
 
     def close(self) -> None:
         """Close every connection; one that a thread still uses, when that thread is done with it."""

@@ -22,6 +22,7 @@ from backfleet.storage._ways import forget, way_of
 
 LARGEST_LOG: Final = 16 << 20  # bytes that the write-ahead log may keep on the disk once its content was moved
 PAGES_LEFT: Final = 16_384  # of 4 KiB: only if nobody else does it, a commit moves them into the database
+BUSY_PAGES: Final = 500  # in the log when it is moved: then it is moved again sooner, so that it stays short
 STEPS_BETWEEN_CHECKS: Final = 100_000  # of SQLite's virtual machine, between two checks of the clock: about 1 ms
 TRUNCATE_SECONDS: Final = 0.2  # how long writers may have to wait while an overlong log is cut
 
@@ -38,6 +39,7 @@ class SqliteFile:
         self._keeper: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         self._moved: int | None = None  # when the log was written last, if all of it was moved
+        self.is_busy = False  # whether much was in the log when it was moved last
 
     @property
     def is_open(self) -> bool:
@@ -72,18 +74,27 @@ class SqliteFile:
         if _identity(self.path) != self._database or found != self._log_identity:
             raise Unavailable(Trouble.REPLACED)
 
-    def move_log(self) -> None:
-        """Move what was committed from the log into the database, and cut a log that has become too long.
+    def move_log(self) -> bool:
+        """Move what was committed from the log into the database. Nobody waits for it. Raises sqlite3.Error.
 
-        Nobody waits for the first. Raises sqlite3.Error.
+        Returns:
+            Whether all of it was moved: then the next commit begins the log anew, in the space that it has. One that
+            makes the file longer waits half as long again for the disk.
         """
         with self._lock:
             written = _written(self.log)
             if self._keeper is None or written == self._moved or _identity(self.path) != self._database:
-                return
+                self.is_busy = False
+                return True
             busy, pages, moved = self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self.is_busy = pages > BUSY_PAGES
             self._moved = written if not busy and pages == moved else None
-            if _size(self.log) > LARGEST_LOG:
+            return self._moved == _written(self.log)  # the figures are those of the moment at which it began
+
+    def cut_log(self) -> None:
+        """Cut a log that has become too long. Raises sqlite3.Error."""
+        with self._lock:
+            if self._keeper is not None and _size(self.log) > LARGEST_LOG:
                 self._moved = None  # readers may keep it from being cut now
                 self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 

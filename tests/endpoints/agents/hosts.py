@@ -305,10 +305,14 @@ def start_server(
         gateway = agents.add_to(app, publishing, settings, pubsub, clock=clock, draw=really_draw, adopters=adopters)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        http_server = runner.server
+        assert http_server is not None
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: gateway.short_requests.reader(http_server), "127.0.0.1", 0)
         stopping = asyncio.Event()
-        ready.put((runner.addresses[0][1], gateway, asyncio.get_running_loop(), stopping))
+        ready.put((listening.sockets[0].getsockname()[1], gateway, loop, stopping))
         await stopping.wait()
+        listening.close()
         await end_of(runner)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))

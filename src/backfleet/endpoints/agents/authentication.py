@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from aiohttp import web
-
 from backfleet import fleet
 from backfleet.endpoints.agents import signatures
 from backfleet.endpoints.agents.group_commit import Kind, Permit, nothing_more
@@ -14,6 +12,7 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.replay_cache import ReplayCache
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.fleet import Heartbeat
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Transaction, Unavailable
 from backfleet.values import changed
 from backfleet_host.contract import OWN_AGENT
@@ -34,7 +33,7 @@ class Authenticator:
         self._node = node
         self._identities, self._replays = IdentityCache(), ReplayCache()
 
-    async def authenticate(self, request: web.Request, *, may_be_gone: bool = False) -> AgentSignature:
+    async def authenticate(self, request: AnyRequest, *, may_be_gone: bool = False) -> AgentSignature:
         """Return the signature of a request that is from the instance it names, and is no replay.
 
         Args:
@@ -159,17 +158,17 @@ class Authenticator:
             raise NotAuthenticated("its signature was used before")
 
 
-def has_own_agent(request: web.Request) -> bool:
+def has_own_agent(request: AnyRequest) -> bool:
     """Return whether a request comes from our own agent, which goes on with its tasks when it starts again."""
     return (_agent_version(request) or "").startswith(OWN_AGENT)
 
 
-def _heartbeat(request: web.Request, signature: AgentSignature, now: datetime, window_ms: int) -> Heartbeat:
+def _heartbeat(request: AnyRequest, signature: AgentSignature, now: datetime, window_ms: int) -> Heartbeat:
     signed = min(signature.milliseconds, round(now.timestamp() * 1000) + window_ms)
     return Heartbeat(signature.instance_id, now, _agent_version(request), None, signature.skew_ms(now), signed)
 
 
-def _agent_version(request: web.Request) -> str | None:
+def _agent_version(request: AnyRequest) -> str | None:
     """Read the version from `User-Agent: linux_amd64/<version>`: the short heartbeat has it nowhere else."""
     platform, _, version = request.headers.get("User-Agent", "").partition("/")
     is_version = "_" in platform and version.isascii() and version.isprintable()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from backfleet import commands, fleet
 from backfleet.clock import Clock
+from backfleet.connections import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from backfleet.endpoints.agents import heartbeats, kicking, routes, sockets
 from backfleet.endpoints.agents.adopters import Adopters
 from backfleet.endpoints.agents.authentication import Authenticator
@@ -23,6 +24,7 @@ from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.ids import Draw
 from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
+from backfleet.short_requests import ShortRequests
 from backfleet.storage import Database, Unavailable
 
 THREADS = 16  # requests of agents worked on at once; more wait
@@ -46,6 +48,7 @@ def add_to(
     """Add the agent protocol to an application. The gateway's loops start and stop with it."""
     gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number)
     gateway.add_routes(app.router)
+    app.on_shutdown.append(gateway.begin_closing)
     app.cleanup_ctx.append(gateway.run_loops)
     return gateway
 
@@ -81,10 +84,12 @@ class Gateway:
         self._authenticator = Authenticator(self._node)
         self._reports = Reports(self._node, self._authenticator, number)
         self._kicking = Kicking(self._node, self._authenticator)
+        self.short_requests = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
+        """Those of agents, by the connections that are given to its readers."""
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add every address of the protocol."""
-        routes.add_to(router, self._node, self._authenticator, self._reports, self._kicking)
+        routes.add_to(router, self.short_requests, self._node, self._authenticator, self._reports, self._kicking)
 
     async def run_loops(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs: receive notifications, write heartbeats, poll for work, deliver the spool."""
@@ -112,8 +117,13 @@ class Gateway:
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await self.short_requests.closed()
         await self.drain()
         self._threads.shutdown(wait=True)
+
+    async def begin_closing(self, _app: web.Application) -> None:
+        """Accept no more short requests; those that are being answered have as long as any other request."""
+        self.short_requests.begin_closing()
 
     async def drain(self) -> None:
         """Close every socket, accept no new one, and write the heartbeats. Reports are still answered."""

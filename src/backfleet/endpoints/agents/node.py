@@ -16,6 +16,7 @@ from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.ids import Draw
 from backfleet.settings import Settings
+from backfleet.short_requests import AnyRequest, ShortRequest
 from backfleet.storage import Database
 from backfleet.threads import in_thread
 from backfleet.values import value_object
@@ -55,12 +56,14 @@ class Node:
         return await in_thread(self.threads, work)
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: AnyRequest) -> bytes:
     """Read the body within the application's limit.
 
     Raises:
         HTTPRequestTimeout: it stopped coming. The agent has given the request up and tries again.
     """
+    if isinstance(request, ShortRequest):
+        return request.body
     try:
         if request.content.is_eof():  # all of it is here, as of nearly every report
             return await request.read()

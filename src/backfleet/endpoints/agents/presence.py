@@ -4,21 +4,25 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 from aiohttp import web
 
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
-from backfleet.endpoints.agents.counting import ANSWERED
+from backfleet.endpoints.agents.counting import answered
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import NotAuthenticated
+from backfleet.endpoints.agents.signed import UNAUTHORIZED, UNAVAILABLE
 from backfleet.fleet import Heartbeat
+from backfleet.short_requests import Answer, AnyRequest
 from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
 ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
 APART_SECONDS = 1.0  # between two transactions for heartbeats alone: agents wait 5 s for the answer
+GO_ON: Final = Answer.of({"nextInterval": codec.HEARTBEAT_MS})
 MODES = ("restricted", "shell")  # of agents that do not run normally
 
 log = logging.getLogger(__name__)
@@ -31,29 +35,30 @@ class Presence:
         self._node, self._authenticator = node, authenticator
         self._runs = AgentRuns(node)
 
-    async def heartbeat(self, request: web.Request) -> web.StreamResponse:
+    async def heartbeat(self, request: AnyRequest) -> Answer:
         """Note a heartbeat and answer when the next one is due, also to an agent that is not registered."""
-        answer = web.json_response({"nextInterval": codec.HEARTBEAT_MS})
         if "x-acs-instance-id" not in request.headers:
-            return answer
+            return GO_ON
         try:
             signature = await self._authenticator.authenticate(request)
             await self._authenticator.spend_alone(signature, apart_seconds=APART_SECONDS)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
-            ANSWERED.labels("/api/heart-beat", 401).inc()
-            return web.json_response({"code": 401, "message": "unauthorized"}, status=401)
-        except Unavailable:  # after a 5xx the agent tries again in 3 s
-            ANSWERED.labels("/api/heart-beat", 503).inc()
-            return web.json_response({"code": 503}, status=503)
+            return _counted(UNAUTHORIZED)
+        except Unavailable:
+            return _counted(UNAVAILABLE)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
         await self._runs.note(signature.instance_id, request)
-        ANSWERED.labels("/api/heart-beat", 200).inc()
-        return answer
+        return _counted(GO_ON)
 
     async def region(self, _request: web.Request) -> web.StreamResponse:
         """Answer the region of this installation, as text."""
         return web.Response(text=self._node.settings.region)
+
+
+def _counted(answer: Answer) -> Answer:
+    answered("/api/heart-beat", answer.status).inc()
+    return answer
 
 
 def _reported(instance_id: str, query: Mapping[str, str], now: datetime) -> Heartbeat:

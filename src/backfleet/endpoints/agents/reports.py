@@ -16,6 +16,7 @@ from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.endpoints.agents.spool import CannotKeep, Spool, former_folders, spool_folder, take_over
 from backfleet.endpoints.agents.spooled_report import SpooledReport
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Transaction, Unavailable
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Reports:
             take_over(self._folder, former_folders(self._node.settings.data, self._node.settings.processes))
         self._spool.open()
 
-    async def receive(self, request: web.Request, signature: AgentSignature, kind: str) -> bool:
+    async def receive(self, request: AnyRequest, signature: AgentSignature, kind: str) -> bool:
         """Store a report, or spool it while the database does not take it. Return whether it changed something.
 
         The agent does not try again for long enough, so a report is spooled whatever the database's reason is. It is

@@ -4,6 +4,7 @@ The router finds each by its whole text. Below a prefix it has one expression fo
 would try twenty before it comes to the busiest.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,15 +19,20 @@ from backfleet.endpoints.agents.presence import Presence
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signed import PlainHandler, signed
 from backfleet.endpoints.agents.tasks import Tasks
+from backfleet.short_requests import Answer, AnyRequest, ShortRequests
 
 ADDRESS: Final = r"/{prefix:(?:.+/)?}luban{address:/.+}"
 """Any path before `luban`: the agent appends to its server address as it is written."""
 
 
+ShortHandler = Callable[[AnyRequest], Awaitable[Answer]]
+
+
 class Addresses:
     """The handlers of the protocol's addresses, by method and by what follows `luban`."""
 
-    def __init__(self) -> None:
+    def __init__(self, short: ShortRequests) -> None:
+        self._short = short
         self._handlers: dict[tuple[str, str], PlainHandler] = {}
 
     def get(self, address: str, handler: PlainHandler) -> None:
@@ -36,6 +42,14 @@ class Addresses:
     def post(self, address: str, handler: PlainHandler) -> None:
         """Answer POST at an address."""
         self._handlers["POST", address] = handler
+
+    def short(self, method: str, address: str, handler: ShortHandler) -> None:
+        """Answer a method at an address. Where the whole path is this one, the HTTP server is not asked."""
+        self._short.add(method, f"/luban{address}", handler)
+        if method == "GET":
+            self.get(address, handler)
+        else:
+            self.post(address, handler)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Have the router find them."""
@@ -53,21 +67,27 @@ class Addresses:
         address = request.rel_url.raw_path.rpartition("luban")[2]
         handler = self._handlers.get((request.method, address))
         if handler is not None:
-            return await handler(request)
+            reply = await handler(request)
+            return reply.as_response() if isinstance(reply, Answer) else reply
         allowed = [method for method, known in self._handlers if known == address]
         raise web.HTTPMethodNotAllowed(request.method, allowed) if allowed else web.HTTPNotFound
 
 
 def add_to(
-    router: web.UrlDispatcher, node: Node, authenticator: Authenticator, reports: Reports, kicks: Kicking
+    router: web.UrlDispatcher,
+    short: ShortRequests,
+    node: Node,
+    authenticator: Authenticator,
+    reports: Reports,
+    kicks: Kicking,
 ) -> None:
-    """Add the handler of each address."""
+    """Add the handler of each address: the busiest where short requests are answered, too."""
     enrolment, present = Enrolment(node, authenticator), Presence(node, authenticator)
     tasks = Tasks(node, authenticator, reports)
-    addresses = Addresses()
+    addresses = Addresses(short)
     addresses.post("/api/instance/register", enrolment.register)
     addresses.post(adoption.PATH, adoption.Adoption(node).adopt)
-    addresses.get("/api/heart-beat", present.heartbeat)
+    addresses.short("GET", "/api/heart-beat", present.heartbeat)
     addresses.get("/api/backfleet/order", tasks.withdrawn)
     addresses.get("/api/connection_detect", presence.connection_detect)
     addresses.get("/api/classic/region-id", present.region)
@@ -77,7 +97,7 @@ def add_to(
         ("/api/v1/task/verified", tasks.verified),
         *((f"/api/v1/task/{kind}", tasks.ended) for kind in commands.FINAL_REPORTS),
     ):
-        addresses.post(path, signed(authenticator, path, handler))
+        addresses.short("POST", path, signed(authenticator, path, handler))
     confirmed = "/api/backfleet/enrolled"
     addresses.post(confirmed, signed(authenticator, confirmed, enrolment.confirmed))
     # One that this server has deregistered before must be let go: else its agent can never enrol again.

@@ -11,6 +11,7 @@ from aiohttp import web
 from backfleet import fleet
 from backfleet.endpoints.agents.node import Node
 from backfleet.fleet import BEFORE_BOOT, REFRESH, AgentRun
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Unavailable
 
 NAMED: Final = ("Run", "Pid", "Hostname", "Machine", "Boot")
@@ -27,7 +28,7 @@ class AgentRuns:
         self._node = node
         self._seen: dict[str, tuple[str, datetime]] = {}  # by instance: the last process, and when it was written
 
-    async def note(self, instance_id: str, request: web.Request) -> None:
+    async def note(self, instance_id: str, request: AnyRequest) -> None:
         """Note the process that a heartbeat comes from. Best effort: it comes again in a minute."""
         address = request.headers.get("X-Client-Ip", "")
         await self._note(read_run(instance_id, request.query, address, self._node.clock()))

@@ -19,6 +19,7 @@ from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.signed import PlainHandler, SignedHandler
 from backfleet.fleet import InventoryItem, InventoryMissing, InventoryRefused
+from backfleet.short_requests import Answer
 from backfleet.storage import Transaction
 from backfleet_host.texts import printable
 
@@ -143,7 +144,7 @@ def handler(node: Node, authenticator: Authenticator, store: Store) -> SignedHan
 def quiet_unless_signed(handler: PlainHandler) -> PlainHandler:
     """Return a handler that answers "not supported" to an agent that is not registered: it then asks once a day."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.Request) -> Answer | web.StreamResponse:
         if "x-acs-instance-id" in request.headers:
             return await handler(request)
         await read_body(request)

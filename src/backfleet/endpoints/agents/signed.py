@@ -3,16 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from aiohttp import web
 
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.counting import answered
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
+from backfleet.short_requests import Answer, AnyRequest
 from backfleet.storage import Unavailable
 
-PlainHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SignedHandler = Callable[[web.Request, AgentSignature], Awaitable[web.StreamResponse]]
+Request = TypeVar("Request", web.Request, AnyRequest)
+Reply = TypeVar("Reply", Answer, web.StreamResponse)
+Signed = Callable[[Request, AgentSignature], Awaitable[Reply]]
+SignedHandler = Signed[web.Request, web.StreamResponse]
+PlainHandler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
+
+UNAUTHORIZED: Final = Answer.of({"code": 401, "message": "unauthorized"}, 401)
+UNAVAILABLE: Final = Answer.of({"code": 503}, 503)
+"""After a 5xx an agent tries again in 3 s."""
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +29,11 @@ log = logging.getLogger(__name__)
 def signed(
     authenticator: Authenticator,
     endpoint: str,
-    handler: SignedHandler,
+    handler: Signed[Request, Reply],
     turns: asyncio.Semaphore | None = None,
     *,
     may_be_gone: bool = False,
-) -> PlainHandler:
+) -> Callable[[Request], Awaitable[Reply | Answer]]:
     """Return a handler that answers authenticated requests, and 401 without a reason to others.
 
     Args:
@@ -36,7 +45,8 @@ def signed(
         may_be_gone: Also answer an instance that is deregistered.
     """
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: Request) -> Reply | Answer:
+        response: Reply | Answer
         try:
             if turns is None:
                 signature = await authenticator.authenticate(request, may_be_gone=may_be_gone)
@@ -46,10 +56,10 @@ def signed(
             response = await _answer(endpoint, handler, request, signature)
         except NotAuthenticated as problem:
             log.info("an agent was refused", extra={"endpoint": endpoint, "reason": str(problem)})
-            response = web.json_response({"code": 401, "message": "unauthorized"}, status=401)
+            response = UNAUTHORIZED
         except Unavailable as problem:
             log.warning("%s", problem, extra={"endpoint": endpoint})
-            response = web.json_response({"code": 503}, status=503)
+            response = UNAVAILABLE
         answered(endpoint, response.status).inc()
         return response
 
@@ -57,8 +67,8 @@ def signed(
 
 
 async def _answer(
-    endpoint: str, handler: SignedHandler, request: web.Request, signature: AgentSignature
-) -> web.StreamResponse:
+    endpoint: str, handler: Signed[Request, Reply], request: Request, signature: AgentSignature
+) -> Reply | Answer:
     try:
         return await handler(request, signature)
     except (web.HTTPException, ConnectionError, asyncio.CancelledError, NotAuthenticated, Unavailable):
@@ -66,4 +76,4 @@ async def _answer(
     except Exception:
         # Nothing was stored, so the agent must try again: it does after a 503, while 400 would count as success.
         log.exception("an agent's request failed", extra={"endpoint": endpoint, "instance": signature.instance_id})
-        return web.json_response({"code": 503}, status=503)
+        return UNAVAILABLE

@@ -18,10 +18,11 @@ from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
+from backfleet.short_requests import Answer, AnyRequest
 from backfleet.storage import Transaction, Unavailable
 
 ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents
-_JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
+ACCEPTED: Final = Answer.of({})  # the answer to a report
 _NOTHING: Final = commands.Handout([], [])
 _NAME_OF_ORDER: Final = re.compile(r"[!-~]{1,128}")  # a topic, or a reference
 
@@ -34,7 +35,7 @@ class Tasks:
         self._lease = timedelta(seconds=node.settings.handed_seconds)
         self._asking = asyncio.Semaphore(ASKING)
 
-    async def list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+    async def list_tasks(self, request: AnyRequest, signature: AgentSignature) -> Answer:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
         clock = asyncio.get_running_loop().time
         asked_at = clock()
@@ -44,7 +45,7 @@ class Tasks:
         finally:
             note_list(self._node, signature.instance_id, clock() - asked_at)
 
-    async def _list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+    async def _list_tasks(self, request: AnyRequest, signature: AgentSignature) -> Answer:
         node, instance_id = self._node, signature.instance_id
         asked_at = node.clock()
         node.heartbeats.add(Heartbeat(instance_id, asked_at, reachable_at=asked_at))
@@ -66,7 +67,7 @@ class Tasks:
             self._authenticator.spend_later(signature)
         if handout.run:
             failpoint("command claimed")
-        return web.json_response(codec.task_list(instance_id, handout))
+        return Answer.of(codec.task_list(instance_id, handout))
 
     def _hand_out(self, tx: Transaction, asking: Sequence[tuple[str, bool]]) -> list[commands.Handout]:
         """Give each agent that asks its tasks. Of each: its instance, and whether it forgets the tasks that it had."""
@@ -76,16 +77,16 @@ class Tasks:
         # Of two requests of one agent, the first is given what waits.
         return [found.pop(instance_id, _NOTHING) for instance_id, _ in asking]
 
-    async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+    async def running(self, request: AnyRequest, signature: AgentSignature) -> Answer:
         """Store a piece of output, and renew the lease."""
         await self._reports.receive(request, signature, "running")
-        return _accepted()
+        return ACCEPTED
 
-    async def ended(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+    async def ended(self, request: AnyRequest, signature: AgentSignature) -> Answer:
         """Store a final report. The last part of the path says which kind it is."""
         if await self._reports.receive(request, signature, request.path.rsplit("/", 1)[-1]):
             failpoint("outcome stored")
-        return _accepted()
+        return ACCEPTED
 
     async def withdrawn(self, request: web.Request) -> web.StreamResponse:
         """Answer a host that got an order through another agent whether the order is to be stopped.
@@ -107,19 +108,14 @@ class Tasks:
         except Unavailable:
             return web.json_response({"code": 503}, status=503)
 
-    async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+    async def verified(self, _request: AnyRequest, signature: AgentSignature) -> Answer:
         """Accept a report that changes nothing."""
         await self._authenticator.spend_alone(signature)
-        return _accepted()
+        return ACCEPTED
 
     def _note_boot(self, instance_id: str) -> None:
         with self._node.database.transaction() as tx:
             fleet.note_boot(tx, instance_id, now=self._node.clock())
-
-
-def _accepted() -> web.Response:
-    """Return the answer to a report: an empty object."""
-    return web.Response(body=b"{}", headers=_JSON)
 
 
 def is_work_waiting(node: Node, instance_id: str) -> bool:

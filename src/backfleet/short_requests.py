@@ -1,0 +1,385 @@
+"""Short requests: answered where they arrive, without the HTTP server, which takes twice the CPU for one.
+
+A connection begins here. A request is answered here if its address is one that was added, all of it comes in a few
+pieces, and nothing about it is unusual. At the first bytes that are anything else, the connection is the HTTP server's
+for good, with all that has arrived on it and was not answered: so that server alone decides about what is large, slow,
+malformed, an upgrade, or for another address.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final, cast
+
+from aiohttp import web
+from aiohttp.http import SERVER_SOFTWARE, HttpProcessingError, HttpVersion11, RawRequestMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDictProxy, MultiDictProxy
+from yarl import URL
+
+from backfleet.library_internals import request_parser
+from backfleet.values import value_object
+
+MOST_BYTES: Final = 64 * 1024  # of a request; a larger one is the HTTP server's
+REST_SECONDS: Final = 2.0  # for the rest of a request; then it is the HTTP server's, which has its own limits
+JSON: Final = "application/json; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
+
+log = logging.getLogger(__name__)
+
+
+@value_object
+class ShortRequest:
+    """A request, all of it. Its attributes are those of a request of the HTTP server."""
+
+    method: str
+    rel_url: URL
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """The address, without its query."""
+        return self.rel_url.path
+
+    @property
+    def query(self) -> MultiDictProxy[str]:
+        """What follows the address."""
+        return self.rel_url.query
+
+
+@value_object
+class Answer:
+    """An answer that is short."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+
+    @classmethod
+    def of(cls, value: object, status: int = 200) -> "Answer":
+        """Return the answer that has a value as JSON."""
+        return cls(json.dumps(value).encode(), status)
+
+    def as_response(self) -> web.Response:
+        """Return it as an answer of the HTTP server."""
+        return web.Response(body=self.body, status=self.status, headers={"Content-Type": self.content_type})
+
+
+AnyRequest = web.Request | ShortRequest
+Handler = Callable[[ShortRequest], Awaitable[Answer]]
+
+
+class ShortRequests:
+    """The addresses that are answered here, and the connections that are. Used from the event loop only."""
+
+    def __init__(self, keep_alive_seconds: float, grace_seconds: float, now: Callable[[], float] = time.time) -> None:
+        """Open it for connections.
+
+        Args:
+            keep_alive_seconds: after which an idle connection is closed.
+            grace_seconds: that requests under way have to end, once this is closing.
+            now: the time, in Unix seconds.
+        """
+        self.keep_alive_seconds, self._grace_seconds, self.now = keep_alive_seconds, grace_seconds, now
+        self._handlers: dict[bytes, Handler] = {}
+        self._known = re.compile(rb"(?!)")
+        self._open: set[Reader] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    def add(self, method: str, path: str, handler: Handler) -> None:
+        """Answer requests of a method for exactly this path, written as it is here."""
+        self._handlers[f"{method} {path}".encode()] = handler
+        known = b"|".join(map(re.escape, self._handlers))
+        self._known = re.compile(rb"(%b)[ ?]" % known)
+
+    def handler_of(self, arrived: bytes) -> Handler | None:
+        """Return who answers a request that begins with these bytes; None: the HTTP server."""
+        found = self._known.match(arrived)
+        return None if found is None else self._handlers[found[1]]
+
+    def reader(self, http_server: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        """Return what reads a new connection, and gives it to a protocol of the HTTP server where that is due."""
+        return Reader(self, http_server)
+
+    def begin_closing(self) -> None:
+        """Close the idle connections, and the others as soon as their requests are answered."""
+        self._closing = self._closing or asyncio.get_running_loop().create_task(self._close())
+
+    async def closed(self) -> None:
+        """Wait until every connection is closed. See `begin_closing`."""
+        if self._closing is not None:
+            await self._closing
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a connection is closed once its request is answered."""
+        return self._closing is not None
+
+    @property
+    def answering(self) -> int:
+        """How many requests are being answered."""
+        return sum(reader.is_answering for reader in self._open)
+
+    async def _close(self) -> None:
+        for reader in list(self._open):
+            reader.close_if_idle()
+        answering = [reader.answering for reader in self._open if reader.answering is not None]
+        if answering:
+            await asyncio.wait(answering, timeout=self._grace_seconds)
+        for reader in list(self._open):
+            reader.abort()
+
+    def opened(self, reader: "Reader") -> None:
+        """Note a connection."""
+        self._open.add(reader)
+
+    def left(self, reader: "Reader") -> None:
+        """Note that a connection has ended, or is the HTTP server's."""
+        self._open.discard(reader)
+
+
+class _Message:
+    """A request that is arriving, as far as it has. It is read as the HTTP server would read it."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self._parser = request_parser(asyncio.get_running_loop())
+        self._found: list[tuple[RawRequestMessage, StreamReader]] = []
+        self._arrived = b""
+        self._is_upgrade = False
+
+    def read(self, data: bytes) -> None:
+        """Read the next piece. Raises HttpProcessingError."""
+        self._arrived += data
+        messages, self._is_upgrade, _ = self._parser.feed_data(data)
+        self._found += messages
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether it is one for the HTTP server, as far as it has arrived."""
+        if len(self._arrived) > MOST_BYTES or self._is_upgrade or len(self._found) > 1:
+            return True
+        return any(_is_unusual(head) for head, _ in self._found) or (self.is_whole and self._goes_on)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether something has arrived after it, which its parser has read and would keep."""
+        return len(self._arrived) != self._arrived.find(b"\r\n\r\n") + 4 + self._found[0][1].total_bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here."""
+        return bool(self._found) and self._found[0][1].is_eof()
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether another request may follow, once all of this one is here."""
+        return not self._found[0][0].should_close
+
+    @property
+    def request(self) -> ShortRequest:
+        """The request, once all of it is here."""
+        head, body = self._found[0]
+        return ShortRequest(head.method, head.url, head.headers, body.read_nowait())
+
+
+def _is_unusual(head: RawRequestMessage) -> bool:
+    is_other_version = head.version != HttpVersion11
+    return is_other_version or head.chunked or head.compression is not None or "Expect" in head.headers
+
+
+class Reader(asyncio.Protocol):
+    """Reads one connection, for as long as short requests come on it."""
+
+    __slots__ = (
+        "_arrived",
+        "_http_server",
+        "_idle_at",
+        "_idle_timer",
+        "_is_stalled",
+        "_message",
+        "_rest_timer",
+        "_served",
+        "_transport",
+        "answering",
+    )
+
+    def __init__(self, served: ShortRequests, http_server: Callable[[], asyncio.Protocol]) -> None:
+        self._served, self._http_server = served, http_server
+        self._transport: asyncio.Transport
+        self._arrived = b""  # and not answered yet
+        self._message: _Message | None = None  # the request that is arriving
+        self._is_stalled = False  # the other end takes no answers
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_at = 0.0  # since when, in seconds of the event loop
+        self.answering: asyncio.Task[None] | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request on this connection is being answered."""
+        return self.answering is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._served.opened(self)
+        self._note_idle()
+        self._close_when_idle()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived. What comes while a request is answered waits."""
+        self._arrived = self._arrived + data if self._arrived else data
+        if self.answering is None and not self._is_stalled:
+            self._read(data)
+        elif len(self._arrived) > MOST_BYTES:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Read no more from one that takes no answers."""
+        self._is_stalled = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read again."""
+        self._is_stalled = False
+        if self.answering is None:
+            self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection. A request that is being answered is carried out all the same."""
+        del exc
+        self._leave()
+
+    def close_if_idle(self) -> None:
+        """Close the connection, unless a request is being answered: then it is closed afterwards."""
+        if self.answering is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    def _read(self, data: bytes) -> None:
+        """Read the next piece of a request, and answer it once it is whole."""
+        message = self._message or self._begin(data)
+        if message is None:
+            self._give_over()
+            return
+        try:
+            message.read(data)
+        except HttpProcessingError:
+            self._give_over()
+            return
+        if message.is_unusual:
+            self._give_over()
+        elif message.is_whole:
+            self._forget_message()
+            self._arrived = b""
+            self.answering = asyncio.get_running_loop().create_task(self._answer(message))
+        elif self._rest_timer is None:
+            self._rest_timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._give_over)
+
+    def _begin(self, data: bytes) -> _Message | None:
+        """Begin a request whose first piece this is; return None if it is one for the HTTP server."""
+        handler = self._served.handler_of(data)
+        self._message = None if handler is None else _Message(handler)
+        return self._message
+
+    async def _answer(self, message: _Message) -> None:
+        answer = await _answer_of(message)
+        self.answering = None
+        if self._transport.is_closing():
+            return
+        is_last = self._served.is_closing or not message.keeps_connection
+        self._transport.write(head_of(answer, int(self._served.now()), is_last=is_last) + answer.body)
+        if is_last:
+            self._transport.close()
+            return
+        self._note_idle()
+        if not self._is_stalled:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what has arrived meanwhile."""
+        if not self._transport.is_reading():
+            self._transport.resume_reading()
+        if self._arrived:
+            self._read(self._arrived)
+
+    def _give_over(self) -> None:
+        """Give the connection to the HTTP server, with all that was not answered."""
+        if self._served.is_closing:
+            self._transport.close()
+            return
+        arrived, transport, protocol = self._arrived, self._transport, self._http_server()
+        self._leave()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(arrived)
+
+    def _leave(self) -> None:
+        self._served.left(self)
+        self._forget_message()
+        self._arrived = b""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+
+    def _forget_message(self) -> None:
+        self._message = None
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+
+    def _note_idle(self) -> None:
+        self._idle_at = asyncio.get_running_loop().time()
+
+    def _close_when_idle(self) -> None:
+        """Close the connection if it has been idle for too long; else see again when it may be."""
+        loop = asyncio.get_running_loop()
+        left = self._idle_at + self._served.keep_alive_seconds - loop.time()
+        if left <= 0 and self.answering is None:
+            self._transport.close()
+        else:
+            self._idle_timer = loop.call_later(max(left, 1.0), self._close_when_idle)
+
+
+async def _answer_of(message: _Message) -> Answer:
+    """Return the answer to a request, as the HTTP server would make one of what the handler raises."""
+    try:
+        return await message.handler(message.request)
+    except web.HTTPException as problem:
+        return Answer((problem.text or "").encode(), problem.status, TEXT)
+    except Exception:
+        log.exception("a request failed", extra={"path": message.request.path})
+        return Answer(b"500 Internal Server Error", 500, TEXT)
+
+
+def head_of(answer: Answer, now: int, *, is_last: bool) -> bytes:
+    """Return what is sent before the body of an answer.
+
+    Args:
+        answer: the answer.
+        now: the time, in Unix seconds.
+        is_last: whether the connection is closed then.
+    """
+    last = _last_lines(now, is_last=is_last)
+    return b"%bContent-Length: %d\r\n%b" % (_first_lines(answer.status, answer.content_type), len(answer.body), last)
+
+
+@lru_cache(maxsize=100)
+def _first_lines(status: int, content_type: str) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n".encode()
+
+
+@lru_cache(maxsize=4)
+def _last_lines(now: int, *, is_last: bool) -> bytes:
+    closing = "Connection: close\r\n" if is_last else ""
+    return f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n{closing}\r\n".encode()
