@@ -30,6 +30,7 @@ from backfleet.values import value_object
 LONGEST_ID = 64  # characters
 _TIMESTAMP = re.compile(r"[1-9][0-9]{12}")  # milliseconds from 2001 to 2286
 DISORDER_MS = 60_000  # requests of one host may arrive out of order by so much
+KEYS_KEPT = 20_000  # of 2 KiB each, in every process; one that is not kept costs its request 10 us more
 REMEMBERED_LONG = timedelta(days=30)  # request ids of hosts whose clocks are wrong
 _PADDING, _MD5 = padding.PKCS1v15(), hashes.MD5()  # noqa: S303 -- the protocol's
 
@@ -133,7 +134,7 @@ def _is_new(signature: AgentSignature, known: AgentIdentity, now: datetime, wind
     return at > (known.signed_ms or 0) - (0 if was_ordinary else DISORDER_MS)
 
 
-@functools.lru_cache(maxsize=20_000)
+@functools.lru_cache(maxsize=KEYS_KEPT)
 def _key(pem: str) -> rsa.RSAPublicKey:
     key = serialization.load_pem_public_key(pem.encode())
     if not isinstance(key, rsa.RSAPublicKey):
