@@ -353,6 +353,36 @@ async def test_a_server_that_ends_answers_what_it_has_begun() -> None:
         assert site.bodies[-1] == b"begun"
 
 
+async def test_a_server_that_ends_waits_for_what_a_caller_left_behind() -> None:
+    """Its request is carried out: what it needs must still be there."""
+    async with serving() as site:
+        _, writer = await site.dial()
+        site.may_answer.clear()
+        writer.write(raw(b"left"))
+        await eventually(lambda: site.short.answering == 1)
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+        site.short.begin_closing()
+        closed = asyncio.create_task(site.short.closed())
+        await asyncio.sleep(0.05)
+        assert not closed.done()
+        site.may_answer.set()
+        await closed
+        assert site.bodies == [b"left"]
+
+
+async def test_a_server_that_ends_takes_no_connection_any_more() -> None:
+    """One may have been accepted just before."""
+    async with serving() as site:
+        site.short.begin_closing()
+        await site.short.closed()
+        reader, writer = await site.dial()
+        writer.write(raw())
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await read_answer(reader)
+        assert site.bodies == []
+
+
 async def test_a_server_that_ends_does_not_wait_for_ever() -> None:
     async with serving(grace=0.1) as site:
         reader, writer = await site.dial()

@@ -11,11 +11,11 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http import SERVER_SOFTWARE, HttpProcessingError, HttpVersion11, RawRequestMessage
@@ -91,6 +91,7 @@ class ShortRequests:
         self._handlers: dict[bytes, Handler] = {}
         self._known = re.compile(rb"(?!)")
         self._open: set[Reader] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     def add(self, method: str, path: str, handler: Handler) -> None:
@@ -124,17 +125,25 @@ class ShortRequests:
 
     @property
     def answering(self) -> int:
-        """How many requests are being answered."""
-        return sum(reader.is_answering for reader in self._open)
+        """How many requests are being answered, also those whose caller has left."""
+        return len(self._answering)
 
     async def _close(self) -> None:
         for reader in list(self._open):
             reader.close_if_idle()
-        answering = [reader.answering for reader in self._open if reader.answering is not None]
-        if answering:
-            await asyncio.wait(answering, timeout=self._grace_seconds)
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=self._grace_seconds)
+        for task in self._answering:
+            task.cancel()
         for reader in list(self._open):
             reader.abort()
+
+    def answer(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have a request answered."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
 
     def opened(self, reader: "Reader") -> None:
         """Note a connection."""
@@ -230,6 +239,9 @@ class Reader(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._served.is_closing:
+            self._transport.close()
+            return
         self._served.opened(self)
         self._note_idle()
         self._close_when_idle()
@@ -283,13 +295,13 @@ class Reader(asyncio.Protocol):
         elif message.is_whole:
             self._forget_message()
             self._arrived = b""
-            self.answering = asyncio.get_running_loop().create_task(self._answer(message))
+            self.answering = self._served.answer(self._answer(message))
         elif self._rest_timer is None:
             self._rest_timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._give_over)
 
     def _begin(self, data: bytes) -> _Message | None:
         """Begin a request whose first piece this is; return None if it is one for the HTTP server."""
-        handler = self._served.handler_of(data)
+        handler = None if self._served.is_closing else self._served.handler_of(data)
         self._message = None if handler is None else _Message(handler)
         return self._message
 

@@ -152,6 +152,21 @@ def test_a_host_that_shut_down_is_stopped_until_its_next_heartbeat(
     assert fleet.reachability(read(database, hosts[0]), now=now, reachable_within=WITHIN) is Reachability.REACHABLE
 
 
+def test_a_heartbeat_that_is_written_late_takes_nothing_back(
+    database: Database, hosts: list[fleet.Instance], now: datetime
+) -> None:
+    """An agent left one node for another one, which wrote first; the first had not written yet what it had heard."""
+    later, host = now + timedelta(seconds=1), hosts[0].id
+    with database.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(host, later, reachable_at=later, stopping=True)])
+        fleet.note_heartbeats(tx, [Heartbeat(host, now, agent_version="2.2.3.578", reachable_at=now)])
+        fleet.note_left(tx, {host: now})
+    found = read(database, hosts[0])
+    assert found is not None
+    assert (found.last_heard_at, found.reachable_at, found.stopped_at) == (later, later, later)
+    assert (found.left_at, found.agent_version) == (None, "2.2.3.578")
+
+
 def test_no_instance_is_reported_as_not_existing(now: datetime) -> None:
     """None stands for no instance."""
     assert fleet.reachability(None, now=now, reachable_within=WITHIN) is Reachability.NOT_EXISTS

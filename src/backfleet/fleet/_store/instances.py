@@ -32,14 +32,21 @@ _IDENTITY: Final = Prepared(
     ).where(instances.c.id == sa.bindparam("wanted"))
 )
 _SIGNED: Final = sa.bindparam("signed", type_=sa.BigInteger)
+_HEARD, _REACHED = sa.bindparam("heard", type_=Moment), sa.bindparam("reached", type_=Moment)
+_IS_OLDER: Final = instances.c.last_heard_at > _HEARD  # than what another node has written of an agent that moved there
 _HEARTBEAT: Final = Prepared(
     sa.update(instances)
     .where(instances.c.id == sa.bindparam("of"))
     .values(
-        last_heard_at=sa.bindparam("heard"),
-        reachable_at=sa.func.coalesce(sa.bindparam("reached", type_=Moment), instances.c.reachable_at),
+        last_heard_at=sa.case((_IS_OLDER, instances.c.last_heard_at), else_=_HEARD),
+        reachable_at=sa.case(
+            (instances.c.reachable_at > _REACHED, instances.c.reachable_at),
+            else_=sa.func.coalesce(_REACHED, instances.c.reachable_at),
+        ),
         agent_started_at=sa.func.coalesce(sa.bindparam("started", type_=Moment), instances.c.agent_started_at),
-        stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
+        stopped_at=sa.case(
+            (_IS_OLDER, instances.c.stopped_at), (sa.bindparam("stopping", type_=sa.Boolean), _HEARD), else_=None
+        ),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
         agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
         time_zone=sa.func.coalesce(sa.bindparam("zone", type_=sa.String), instances.c.time_zone),
@@ -185,7 +192,10 @@ def deregister(tx: Transaction, instance_id: str, now: datetime) -> str | None:
 
 
 def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
-    """Store many heartbeats in one statement, in the order of their ids, so that two nodes cannot deadlock."""
+    """Store many heartbeats in one statement, in the order of their ids, so that two nodes cannot deadlock.
+
+    Another node may have stored a newer one of the same agent: then that one says when the agent was heard.
+    """
     if not heartbeats:
         return
     values = [
