@@ -285,6 +285,25 @@ async def test_the_connection_is_closed_where_the_caller_asks_for_that() -> None
         assert site.opened == 0
 
 
+async def test_nothing_is_begun_after_the_last_request_of_a_connection() -> None:
+    """Its answer may take long to be taken; what came meanwhile is nobody's."""
+    async with serving() as site:
+        reader, writer = await site.dial()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        site.may_answer.clear()
+        writer.write(raw(b"last", "Connection: close", path=f"{PATH}?large={MOST_HELD}"))
+        await eventually(lambda: site.short.answering == 1)
+        writer.write(raw(b"more"))
+        await asyncio.sleep(0.1)
+        site.may_answer.set()
+        await eventually(lambda: site.bodies != [])
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        _, headers, body = await read_answer(reader)
+        assert (headers["connection"], len(body)) == ("close", MOST_HELD)
+        await asyncio.sleep(0.1)
+        assert site.bodies == [b"last"]
+
+
 async def test_the_rest_of_a_request_is_not_waited_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The HTTP server has its own limits for one that is slow."""
     monkeypatch.setattr(short_requests, "REST_SECONDS", 0.05)

@@ -320,7 +320,9 @@ class Reader(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Read what has arrived meanwhile."""
+        """Read what has arrived meanwhile, unless the connection is about to be closed."""
+        if self._transport.is_closing():
+            return
         if not self._transport.is_reading():
             self._transport.resume_reading()
         if self._arrived:
