@@ -325,6 +325,18 @@ async def test_an_idle_connection_is_closed() -> None:
             assert await reader.read() == b""
 
 
+async def test_a_request_that_is_arriving_keeps_its_connection() -> None:
+    """It has its own time for what is missing, also where the connection has been idle for as long as it may."""
+    async with serving(keep_alive=1.0) as site:
+        reader, writer = await site.dial()
+        await asyncio.sleep(0.8)
+        writer.write(raw(b"late", length=8))
+        await asyncio.sleep(0.5)
+        writer.write(b"late")
+        assert (await answered(reader))["by"] == "short"
+        assert site.bodies == [b"latelate"]
+
+
 @pytest.mark.parametrize(("query", "status"), [("fail=secret", 500), ("refuse=x", 503)])
 async def test_a_handler_that_fails_is_answered_as_by_the_http_server(query: str, status: int) -> None:
     """Without its reason, and the connection goes on."""
@@ -411,6 +423,7 @@ async def test_a_server_that_ends_does_not_wait_for_ever() -> None:
         site.short.begin_closing()
         async with asyncio.timeout(SOON):
             await site.short.closed()
+            assert site.short.answering == 0
             assert await reader.read() == b""
 
 
@@ -450,9 +463,10 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.given: list[asyncio.BaseProtocol] = []
+        self.is_over = False
 
     def is_closing(self) -> bool:
-        return False
+        return self.is_over
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.given.append(protocol)
@@ -464,7 +478,8 @@ class Wire(asyncio.Transport):
         return True
 
     def close(self) -> None:
-        """Close nothing."""
+        """Hand on all the same what arrives."""
+        self.is_over = True
 
     def pause_reading(self) -> None:
         """Read nothing as before."""
@@ -509,6 +524,16 @@ async def test_nothing_is_answered_while_the_other_end_takes_nothing() -> None:
     assert reader.answering is not None
     await reader.answering
     assert [request.body for request in found] == [b"later"]
+    reader.connection_lost(None)
+
+
+async def test_nothing_is_begun_on_a_connection_that_is_being_closed() -> None:
+    found: list[ShortRequest] = []
+    reader, wire = reader_into(found)
+    reader.connection_made(wire)
+    reader.close()
+    reader.data_received(raw(b"too late"))
+    assert (reader.answering, found, wire.given) == (None, [], [])
     reader.connection_lost(None)
 
 

@@ -132,11 +132,12 @@ class ShortRequests:
         for reader in list(self._open):
             reader.close_if_idle()
         if self._answering:
-            await asyncio.wait(self._answering, timeout=self._grace_seconds)
-        for task in self._answering:
-            task.cancel()
+            _, late = await asyncio.wait(self._answering, timeout=self._grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for reader in list(self._open):
-            reader.abort()
+            reader.close()
 
     def answer(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have a request answered."""
@@ -243,11 +244,13 @@ class Reader(asyncio.Protocol):
             self._transport.close()
             return
         self._served.opened(self)
-        self._note_idle()
+        self._idle_at = asyncio.get_running_loop().time()
         self._close_when_idle()
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived. What comes while a request is answered waits."""
+        if self._transport.is_closing():  # with TLS asyncio may still hand on what had come
+            return
         self._arrived = self._arrived + data if self._arrived else data
         if self.answering is None and not self._is_stalled:
             self._read(data)
@@ -275,9 +278,9 @@ class Reader(asyncio.Protocol):
         if self.answering is None:
             self._transport.close()
 
-    def abort(self) -> None:
-        """End the connection at once."""
-        self._transport.abort()
+    def close(self) -> None:
+        """Close the connection once what was answered is sent."""
+        self._transport.close()
 
     def _read(self, data: bytes) -> None:
         """Read the next piece of a request, and answer it once it is whole."""
@@ -315,7 +318,7 @@ class Reader(asyncio.Protocol):
         if is_last:
             self._transport.close()
             return
-        self._note_idle()
+        self._idle_at = asyncio.get_running_loop().time()
         if not self._is_stalled:
             self._go_on()
 
@@ -352,14 +355,11 @@ class Reader(asyncio.Protocol):
             self._rest_timer.cancel()
             self._rest_timer = None
 
-    def _note_idle(self) -> None:
-        self._idle_at = asyncio.get_running_loop().time()
-
     def _close_when_idle(self) -> None:
         """Close the connection if it has been idle for too long; else see again when it may be."""
         loop = asyncio.get_running_loop()
         left = self._idle_at + self._served.keep_alive_seconds - loop.time()
-        if left <= 0 and self.answering is None:
+        if left <= 0 and self.answering is None and self._message is None:
             self._transport.close()
         else:
             self._idle_timer = loop.call_later(max(left, 1.0), self._close_when_idle)
