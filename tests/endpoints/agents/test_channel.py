@@ -74,6 +74,18 @@ def test_a_request_for_something_else_is_told_what_is_wrong(
     connection.close()
 
 
+def test_a_socket_may_be_asked_for_where_a_heartbeat_was_answered(host: Host) -> None:
+    """Each is read by another part of the server; a balancer keeps its connections for whatever comes."""
+    heartbeat = "".join(f"{name}: {value}\r\n" for name, value in host.signed().items())
+    with socket.create_connection(("127.0.0.1", host.server.port), timeout=5) as connection:
+        connection.sendall(f"GET /luban/api/heart-beat HTTP/1.1\r\nHost: x\r\n{heartbeat}\r\n".encode())
+        read_until(connection, b"nextInterval")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (UPGRADE | host.signed()).items())
+        asked = f"GET /luban/notify_server HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+        connection.sendall(asked + frame(PING, b"early"))
+        assert b" 101 " in read_until(connection, b"early")
+
+
 def test_what_comes_with_the_request_is_read(host: Host) -> None:
     """An agent need not wait for the answer before it says something."""
     with dial(host, after=frame(PING, b"early")) as connection:
