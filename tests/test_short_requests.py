@@ -384,15 +384,20 @@ async def test_a_server_that_ends_answers_what_it_has_begun() -> None:
         assert site.bodies[-1] == b"begun"
 
 
+async def ask_and_leave(site: Site) -> None:
+    """Ask for something, and break the connection off before it is answered."""
+    _, writer = await site.dial()
+    site.may_answer.clear()
+    writer.write(raw(b"left"))
+    await eventually(lambda: site.short.answering == 1)
+    writer.transport.abort()
+    await asyncio.sleep(0.05)
+
+
 async def test_a_server_that_ends_waits_for_what_a_caller_left_behind() -> None:
     """Its request is carried out: what it needs must still be there."""
     async with serving() as site:
-        _, writer = await site.dial()
-        site.may_answer.clear()
-        writer.write(raw(b"left"))
-        await eventually(lambda: site.short.answering == 1)
-        writer.transport.abort()
-        await asyncio.sleep(0.05)
+        await ask_and_leave(site)
         site.short.begin_closing()
         closed = asyncio.create_task(site.short.closed())
         await asyncio.sleep(0.05)
@@ -429,12 +434,7 @@ async def test_a_server_that_ends_does_not_wait_for_ever() -> None:
 
 async def test_a_caller_that_leaves_does_not_undo_its_request() -> None:
     async with serving() as site:
-        _, writer = await site.dial()
-        site.may_answer.clear()
-        writer.write(raw(b"left"))
-        await eventually(lambda: site.short.answering == 1)
-        writer.transport.abort()
-        await asyncio.sleep(0.05)
+        await ask_and_leave(site)
         site.may_answer.set()
         await eventually(lambda: site.bodies == [b"left"])
 
