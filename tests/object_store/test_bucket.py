@@ -70,6 +70,26 @@ def test_what_passes_is_tried_again(object_store: ObjectStore, tmp_path: Path, f
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("fault", ["cut", (404, "NoSuchUpload")], ids=str)
+def test_an_upload_that_the_store_knows_no_more_is_made_again(
+    object_store: ObjectStore, tmp_path: Path, fault: Fault
+) -> None:
+    """If the answer to the call that completes it is lost, that call is tried again and finds no such upload."""
+    (tmp_path / "upload").write_bytes(CONTENT)
+    completed: list[str] = []
+
+    def first_completion(method: str, path: str) -> Fault:
+        if method != "POST" or "uploadId=" not in path:
+            return None
+        completed.append(path)
+        return fault if len(completed) == 1 else None
+
+    object_store.faults.plan = first_completion
+    object_store.bucket().put(tmp_path / "upload", SHA256)
+    assert len(set(completed)) == 2
+    assert object_store.read(SHA256) == CONTENT
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -82,6 +102,7 @@ def test_what_passes_is_tried_again(object_store: ObjectStore, tmp_path: Path, f
         ((400, "ExpiredToken"), "the credentials have expired"),
         ((403, "RequestTimeTooSkewed"), "this machine's clock is off; set it"),
         ((503, "SlowDown"), "it asks for fewer requests"),
+        ((404, "NoSuchUpload"), "it twice forgot the parts of an upload"),
         ((418, "Strange"), "it answered with Strange 418: see its own log"),
         (2.0, "it did not answer in time"),
     ],

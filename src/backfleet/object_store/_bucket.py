@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backfleet.object_store._place import Place
-from backfleet.object_store._troubles import Missing, Trouble, WrongBytes, code_of, sentence
+from backfleet.object_store._troubles import ForgottenUpload, Missing, Trouble, WrongBytes, code_of, sentence
 
 PART: Final = 5 << 20  # bytes of a part of an upload; S3 takes no smaller ones
 PIECE: Final = 4 << 20  # bytes that are asked for at once
@@ -51,14 +51,20 @@ class Bucket:
             Trouble: it is not there.
             OSError: the file cannot be read.
         """
-        import obstore
-
         wanted = file.stat().st_size
-        with self._asking("written"):
-            obstore.put(self._store, sha256, file, chunk_size=PART, max_concurrency=AT_ONCE)
+        try:
+            self._write(sha256, file)
+        except ForgottenUpload:
+            self._write(sha256, file)
         size = self.size(sha256)
         if size != wanted:
             raise Trouble(f"{self.place} has {size} bytes of {sha256[:12]}... after all of it was written")
+
+    def _write(self, sha256: str, file: Path) -> None:
+        import obstore
+
+        with self._asking("written"):
+            obstore.put(self._store, sha256, file, chunk_size=PART, max_concurrency=AT_ONCE)
 
     def size(self, sha256: str) -> int | None:
         """Return the bytes of an object, by its name alone; None if there is none. Raises Trouble."""
@@ -200,7 +206,8 @@ class Bucket:
             is_head = not code_of(text) and "HEAD" in text  # whose answer has no body, and so no code
             if is_head or code_of(text) == "NoSuchKey":
                 raise Missing(f"{self.place} has no such object") from None
-            raise Trouble(f"{self.place} cannot be {done}: {sentence(text)}") from None
+            kind = ForgottenUpload if code_of(text) == "NoSuchUpload" else Trouble
+            raise kind(f"{self.place} cannot be {done}: {sentence(text)}") from None
         except (BaseError, OSError, ValueError) as problem:
             raise Trouble(f"{self.place} cannot be {done}: {sentence(str(problem))}") from None
 

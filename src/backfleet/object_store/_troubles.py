@@ -16,8 +16,13 @@ class WrongBytes(Trouble):
     """An object's bytes are not those that its name says."""
 
 
+class ForgottenUpload(Trouble):
+    """The store does not know an upload in parts any more. Its answer to an earlier try of the last call was lost."""
+
+
 CODES: Final = {
     "NoSuchBucket": "there is no such bucket; make it, or correct artifacts_url",
+    "NoSuchUpload": "it twice forgot the parts of an upload before it was complete; see its own log",
     "InvalidBucketName": "it knows no bucket of such a name; correct artifacts_url",
     "InvalidAccessKeyId": "it does not know the access key; correct artifacts_credentials_file or AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret is not the one of the access key; correct it",
