@@ -12,6 +12,7 @@ SOON = 30.0  # seconds; without the close frame it takes 150 and more
 def test_a_stopped_agent_is_shown_as_away_and_a_restarted_one_is_not(installation: Installation) -> None:
     """In the lists of the command line and the API, and in the validity codes of an order."""
     stopped, restarted = installation.hosts
+    wait_for(lambda: all(is_connected(installation, host) for host in installation.hosts), LONG)  # heard and written
     begun = time.monotonic()
     end_agent(stopped)
     end_agent(restarted)
