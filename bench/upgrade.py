@@ -3,7 +3,8 @@
     .venv/bin/python bench/upgrade.py [--hosts 20]
 
 The floor does with curl, sha256sum, unzip, ln and `rclone version` what an upgrade does at least, 4 hosts at a time,
-from the same server over the same TLS. Ansible (ansible-core, local connections, 4 forks) does the same. Ours is one
+from the same server over the same TLS. Ansible (ansible-core, local connections, 4 forks) does the same. Before each of
+them what was written earlier is brought to the disk, since only ours waits for its own writes. Ours is one
 UpgradeBackupClients from the call to the last host's end, with everything an upgrade promises besides: signed metadata,
 the old version verified, the gate, fsync, journal, report.
 """
@@ -118,6 +119,7 @@ def wave(
         until_over(hbr, task["TaskId"])
     backfleet(data, "release", "add", new, *release_arguments(NEW, new), "--channel", channel)
     server = processes.pid_of("server")
+    os.sync()
     before, began = cpu_of(server), time.perf_counter()
     started = hbr.upgrade_backup_clients(models.UpgradeBackupClientsRequest(instance_ids=ids)).body
     until_over(hbr, started.task_id)
@@ -146,6 +148,7 @@ def floor(folder: Path, hosts: int, url: str, sha: str, ca: str, server: int) ->
     environment = os.environ | {"URL": url, "SHA": sha, "CA": ca}
     words = " ".join(str(folder / str(number)) for number in range(hosts))
     script = f"printf '%s\\n' {words} | xargs -P {AT_ONCE} -I{{}} sh -c 'cd {{}} && {FLOOR}'"
+    os.sync()
     before, began = cpu_of(server), time.perf_counter()
     subprocess.run(["sh", "-c", script], env=environment, check=True)
     figures = time.perf_counter() - began, cpu_of(server) - before
@@ -166,6 +169,7 @@ def with_ansible(folder: Path, hosts: int, url: str, sha: str, ca: str) -> tuple
     variables = f"url={url} sha={sha}"
     words = [program, "-i", folder / "inventory", "-f", str(AT_ONCE), "-e", variables, folder / "play.yml"]
     environment = os.environ | {"LC_ALL": "C.UTF-8", "SSL_CERT_FILE": ca}
+    os.sync()
     before, began = os.times(), time.perf_counter()
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     took, after = time.perf_counter() - began, os.times()

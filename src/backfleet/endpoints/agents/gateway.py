@@ -45,9 +45,10 @@ def add_to(
     draw: Draw,
     adopters: Adopters | None = None,
     number: int = 0,
+    short: ShortRequests | None = None,
 ) -> "Gateway":
     """Add the agent protocol to an application. The gateway's loops start and stop with it."""
-    gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number)
+    gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number, short)
     gateway.add_routes(app.router)
     app.on_shutdown.append(gateway.begin_closing)
     app.cleanup_ctx.append(gateway.run_loops)
@@ -66,6 +67,7 @@ class Gateway:
         draw: Draw,
         adopters: Adopters | None = None,
         number: int = 0,
+        short: ShortRequests | None = None,
     ) -> None:
         """Open the gateway of one process; `number` is its place among those of this server."""
         self._pubsub = pubsub
@@ -85,7 +87,7 @@ class Gateway:
         self._authenticator = Authenticator(self._node)
         self._reports = Reports(self._node, self._authenticator, number)
         self._kicking = Kicking(self._node, self._authenticator)
-        self.short_requests = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
+        self.short_requests = short or ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
         """Those of agents, by the connections that are given to its readers."""
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

@@ -16,7 +16,8 @@ from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.endpoints.agents.signed import UNAUTHORIZED, UNAVAILABLE
 from backfleet.fleet import Heartbeat
-from backfleet.short_requests import Answer, AnyRequest
+from backfleet.short_answers import Answer
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years

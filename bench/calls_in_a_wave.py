@@ -1,0 +1,98 @@
+"""Calls of the API at half the best rate, on a server at rest and beside a wave of upgrades: p99 as a multiple of p50.
+
+    .venv/bin/python bench/calls_in_a_wave.py [--hosts 800] [--seconds 8] [--rounds 3] [--engine sqlite|postgresql]
+
+One `backfleet serve` with its workers, simulated agents, and GetCallerIdentity from a process of its own, begun at fixed
+moments whether or not earlier calls are answered. The best rate is that of 16 callers at rest. The waves follow one
+another, 100 hosts each; each round prints for how much of its seconds one was running. Aims: 4 x and 6 x.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import api
+from backfleet.cli._client import Client
+from backfleet.cli._credentials import ConnectionFlags, connect
+from backfleet.clock import utc_now
+from pairs import HERE, MOST_IN_A_CALL, Fleet, Side, through
+
+AIM_AT_REST, AIM_IN_A_WAVE = 4, 6  # times p50
+CALLERS = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--hosts", type=int, default=800, help="each is upgraded once")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
+    asked = parser.parse_args()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; {asked.engine}; "
+          f"{Side(HERE).commit()}; load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
+        asyncio.run(measure(Path(folder) / "server", asked))
+
+
+async def measure(folder: Path, asked: argparse.Namespace) -> None:
+    async with AsyncExitStack() as until_done:
+        one = await Fleet.of(Side(HERE), folder, asked.engine, asked.hosts, until_done)
+        callers = until_done.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+        ask = partial(asyncio.get_running_loop().run_in_executor, callers, calls, one.address, folder / "data")
+        best: api.Figures = await ask(asked.seconds, 0.0)
+        print(f"best rate {best.per_second:.0f} calls/s with {CALLERS} callers, p50 {best.p50:.1f} ms\n")
+        ratios: dict[str, list[float]] = {"at rest": [], "in a wave": []}
+        waiting = iter([one.ids[at : at + MOST_IN_A_CALL] for at in range(0, asked.hosts, MOST_IN_A_CALL)])
+        for _ in range(asked.rounds):
+            found: api.Figures = await ask(asked.seconds, best.per_second / 2)
+            ratios["at rest"].append(shown("at rest", found))
+            enough = asyncio.Event()
+            beside = asyncio.create_task(waves(one.client, waiting, enough))
+            found = await ask(asked.seconds, best.per_second / 2)
+            enough.set()
+            hosts, seconds = await beside
+            ratios["in a wave"].append(shown("in a wave", found))
+            print(f"  {hosts} hosts in {seconds:.1f} s beside {asked.seconds:.0f} s of calls")
+        for (where, all_of_it), aim in zip(ratios.items(), (AIM_AT_REST, AIM_IN_A_WAVE), strict=True):
+            ratio = statistics.median(all_of_it)
+            print(f"{where}: p99 is {ratio:.1f} x p50; aim: at most {aim} x: {'met' if ratio <= aim else 'missed'}")
+
+
+def shown(where: str, found: api.Figures) -> float:
+    """Print a round; return its p99 as a multiple of its p50."""
+    print(f"{where:12}{found.calls:6} calls{found.per_second:8.0f}/s   p50 {found.p50:6.1f} ms   p99 {found.p99:6.1f} ms",
+          flush=True)  # fmt: skip
+    return found.p99 / found.p50
+
+
+async def waves(client: Client, waiting: Iterator[list[str]], enough: asyncio.Event) -> tuple[int, float]:
+    """Upgrade hosts, one call after another, until there was enough. Return how many, and the seconds it took."""
+    began, hosts = time.monotonic(), 0
+    for some in waiting:
+        await through(client, "UpgradeBackupClients", some)
+        hosts += len(some)
+        if enough.is_set():
+            break
+    return hosts, time.monotonic() - began
+
+
+def calls(address: str, data: Path, seconds: float, per_second: float) -> api.Figures:
+    """Call GetCallerIdentity for so long, from a process of its own, so often; 0: as often as the callers can."""
+    client = Client(connect(ConnectionFlags(endpoint=address, data=data), {}), utc_now)
+    who = api.posts(address, client, "GetCallerIdentity", product="sts")
+    return asyncio.run(api.paced(seconds, per_second, who) if per_second else api.load(seconds, CALLERS, who))
+
+
+if __name__ == "__main__":
+    main()
