@@ -99,7 +99,7 @@ COUNT_NEWS: Final = Prepared(
 )
 HAS_NEWS: Final = Prepared(sa.select(invocations.c.id).where(_IS_NEWS).limit(1))
 COLLECTED: Final = Prepared(
-    sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
+    sa.update(invocations).where(invocations.c.id.in_(IDS)).values(collected=sa.bindparam("seen"))
 )
 _NAMED: Final = sa.and_(
     invocations.c.topic == sa.bindparam("of_topic"),

@@ -245,9 +245,12 @@ def has_news(tx: Transaction, topic: str) -> bool:
 
 
 def mark_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
-    """Mark invocations as collected up to this revision."""
-    if known:
-        tx.run(_statements.COLLECTED, [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)])
+    """Mark invocations as collected up to this revision. This transaction has locked them."""
+    alike: dict[int, list[str]] = {}
+    for task_id, revision in known:
+        alike.setdefault(revision, []).append(task_id)
+    for revision, ids in alike.items():
+        tx.run(_statements.COLLECTED, {"ids": ids, "seen": revision})
 
 
 def drop_before(tx: Transaction, topic: str, moment: datetime) -> int:
