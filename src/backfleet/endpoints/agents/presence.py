@@ -34,7 +34,7 @@ class Presence:
 
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
         self._node, self._authenticator = node, authenticator
-        self._runs = AgentRuns(node)
+        self._runs = AgentRuns(node, authenticator)
 
     async def heartbeat(self, request: AnyRequest) -> Answer:
         """Note a heartbeat and answer when the next one is due, also to an agent that is not registered."""
@@ -42,14 +42,13 @@ class Presence:
             return GO_ON
         try:
             signature = await self._authenticator.authenticate(request)
-            await self._authenticator.spend_alone(signature, apart_seconds=APART_SECONDS)
+            await self._runs.of_heartbeat(signature, request, apart_seconds=APART_SECONDS)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             return _counted(UNAUTHORIZED)
         except Unavailable:
             return _counted(UNAVAILABLE)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
-        await self._runs.note(signature.instance_id, request)
         return _counted(GO_ON)
 
     async def region(self, _request: web.Request) -> web.StreamResponse:
