@@ -1,11 +1,13 @@
 """Blocking work of a coroutine, done in a thread."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+Given = TypeVar("Given")
 
 
 def in_thread(threads: Executor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
@@ -46,3 +48,29 @@ def _complete(future: "asyncio.Future[Any]", result: Any) -> None:
 def _fail(future: "asyncio.Future[Any]", problem: BaseException) -> None:
     if not future.done():
         future.set_exception(problem)
+
+
+class ToLoop(Generic[Given]):
+    """Hands values from any thread to a function that an event loop calls, in their order.
+
+    Waking the loop costs more than most such calls: those that come before it is awake wake it once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[Given], None]) -> None:
+        self._loop, self._act = loop, act
+        self._lock = threading.Lock()
+        self._waiting: list[Given] = []
+
+    def hand(self, value: Given) -> None:
+        """Have the function called with a value."""
+        with self._lock:
+            self._waiting.append(value)
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._loop.call_soon_threadsafe(self._call)
+
+    def _call(self) -> None:
+        with self._lock:
+            found, self._waiting = self._waiting, []
+        for value in found:
+            self._loop.call_soon(self._act, value)  # if one fails, it fails alone

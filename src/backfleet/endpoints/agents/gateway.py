@@ -26,6 +26,7 @@ from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
 from backfleet.short_requests import ShortRequests
 from backfleet.storage import Database, Unavailable
+from backfleet.threads import ToLoop
 
 THREADS = 16  # requests of agents worked on at once; more wait
 FORGET_EVERY_SECONDS = 60.0  # request ids whose time is over
@@ -95,13 +96,9 @@ class Gateway:
 
     async def run_loops(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs: receive notifications, write heartbeats, poll for work, deliver the spool."""
-        loop = asyncio.get_running_loop()
-
-        def notified(topic: str) -> None:
-            loop.call_soon_threadsafe(self._kicking.notified, topic)
-
+        notified = ToLoop(asyncio.get_running_loop(), self._kicking.notified)
         topics = (commands.WORK, fleet.GONE, LISTED)
-        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in topics]
+        unsubscribe = [self._pubsub.subscribe(prefix, notified.hand) for prefix in topics]
         await self._reports.open()
         loops = [
             asyncio.create_task(_every(seconds, trouble, work))
