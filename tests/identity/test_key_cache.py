@@ -1,4 +1,4 @@
-"""Keys that are known: what is kept of their secrets, and of how many."""
+"""Keys that are known: what is kept of their secrets. `test_nonces` has how many they are."""
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -35,14 +35,3 @@ def test_what_one_cache_keeps_no_other_one_opens_and_no_other_key_has() -> None:
         other.secret_of(one)
     with pytest.raises(InvalidTag):
         cache.secret_of(type(one)(two.key, one.kept_secret))
-
-
-def test_those_that_were_used_last_are_kept() -> None:
-    cache = KeyCache(most=2)
-    for name in ("one", "two"):
-        cache.put(key_named(name), SECRET)
-    assert cache.get("one") is not None
-    cache.put(key_named("three"), SECRET)
-    assert [name for name in ("one", "two", "three") if cache.get(name) is not None] == ["one", "three"]
-    cache.drop("one")
-    assert cache.get("one") is None
