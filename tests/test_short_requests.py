@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from backfleet import short_requests
 from backfleet.certificates import prepare_certificates
-from backfleet.short_requests import MOST_BYTES, Answer, Reader, ShortRequest, ShortRequests
+from backfleet.short_answers import Answer
+from backfleet.short_requests import MOST_BYTES, Reader, ShortRequest, ShortRequests
 
 NOW = 1_700_000_000
 PATH = "/short"

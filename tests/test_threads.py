@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backfleet.threads import SWITCH_SECONDS, in_thread, share_interpreter
+from backfleet.threads import SWITCH_SECONDS, ToLoop, in_thread, share_interpreter
 
 
 @pytest.fixture
@@ -103,3 +103,29 @@ def test_threads_hand_the_interpreter_over_sooner_than_by_default() -> None:
         assert before > SWITCH_SECONDS
     finally:
         sys.setswitchinterval(before)
+
+
+def test_what_comes_together_wakes_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it arrives in its order, one that fails alone; what comes later wakes it again."""
+    seen, woken, failures = list[int](), list[object](), list[object]()
+
+    def act(value: int) -> None:
+        if value == 1:
+            raise ValueError(value)
+        seen.append(value)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+        wake = loop.call_soon_threadsafe
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *given: woken.append(given) or wake(*given))
+        to_loop = ToLoop(loop, act)
+        for value in range(4):
+            to_loop.hand(value)
+        await asyncio.sleep(0.01)
+        assert (seen, len(woken)) == ([0, 2, 3], 1)
+        to_loop.hand(4)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert (seen, len(woken), list(map(str, failures))) == ([0, 2, 3, 4], 2, ["1"])

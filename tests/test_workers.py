@@ -38,6 +38,25 @@ def test_who_has_nobody_to_go_to_looks_rarely(
         assert interval() == LONGEST_WAIT
 
 
+def test_progress_that_is_left_is_looked_at_again_soon(
+    sqlite_database: Database, tmp_path: Path, now: datetime, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else may publish then: the hosts have said it already."""
+    env = make_environment(sqlite_database, tmp_path, now, draw)
+    worker = next(each for each in workers(env.services, lambda: now) if each.topic == upgrades.TOPIC)
+    interval = worker.interval
+    assert callable(interval)
+    assert interval() == LONGEST_WAIT
+
+    def leave(*_given: object, progress: upgrades.ProgressPace, **_named: object) -> bool:
+        progress.is_left = True
+        return False
+
+    monkeypatch.setattr(upgrades, "run_once", leave)
+    worker.run_once()
+    assert interval() == upgrades.PROGRESS_APART
+
+
 def test_orders_of_new_tasks_wait_for_no_news(
     sqlite_database: Database, tmp_path: Path, now: datetime, draw: Draw
 ) -> None:

@@ -45,6 +45,7 @@ from backfleet.operations.perform import Performer
 from backfleet.proxy_protocol import middlewares_of, trust_of
 from backfleet.pubsub import poll_until_stopped
 from backfleet.settings import Settings
+from backfleet.short_requests import ShortRequests
 from backfleet.siblings import Siblings, inherited_siblings
 from backfleet.sites import start_sites
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -162,6 +163,7 @@ class _Server:
         self._stopping = threading.Event()
         self._tls = certificates.context()
         self._gateway: agents.Gateway | None = None
+        self._short = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
 
     async def run(self, listeners: Listeners) -> None:
         """Open the endpoints, serve until a signal to stop, and close them."""
@@ -197,8 +199,7 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        short = None if self._gateway is None else self._gateway.short_requests
-        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, short)
+        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, self._short)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         known = self._settings, self._certificates, self._tls, loop, self._clock
@@ -207,10 +208,13 @@ class _Server:
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
-        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares_of(self._settings))
+        middlewares = middlewares_of(self._settings)
+        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares)
+        self._short.add_to(app)
         health.add_to(app, {"database": self._check_database}, self._links.figures)
         if "openapi" in only:
-            openapi.add_to(app, services, self._performer, self._clock)
+            # With trusted proxies a call's peer may be another than the connection's: the middleware finds it.
+            openapi.add_to(app, services, self._performer, self._clock, None if middlewares else self._short)
         if "console" in only:
             try:
                 console.add_to(app, services, self._performer, self._pubsub, self._clock)
@@ -236,6 +240,7 @@ class _Server:
                 draw=services.draw,
                 adopters=adopters_of(services),
                 number=self._links.number,
+                short=self._short,
             )
         return app
 

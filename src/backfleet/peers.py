@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from backfleet.short_requests import AnyRequest, ShortRequest
 from backfleet.values import value_object
 
 X_FORWARDED, FORWARDED = "X-Forwarded-For", "Forwarded"
@@ -139,9 +140,9 @@ def _is_https(scheme: str | None) -> bool | None:
     return None if scheme is None else scheme.strip().lower() in ("https", "wss")
 
 
-def peer_of(request: web.Request) -> Peer:
+def peer_of(request: AnyRequest) -> Peer:
     """Return the peer of a request: whom the middleware found, or else the other end of the connection."""
-    found = request.get(_PEER)
+    found = None if isinstance(request, ShortRequest) else request.get(_PEER)
     return _connection(request) if found is None else found
 
 
@@ -158,7 +159,7 @@ def finding_peers(trust: Trust) -> Middleware:
     return find
 
 
-def _connection(request: web.Request) -> Peer:
+def _connection(request: AnyRequest) -> Peer:
     return Peer(_printed(request.remote or ""), request.secure)
 
 

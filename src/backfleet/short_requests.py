@@ -7,29 +7,24 @@ malformed, an upgrade, or for another address.
 """
 
 import asyncio
-import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
 from aiohttp import web
-from aiohttp.http import SERVER_SOFTWARE, HttpProcessingError, HttpVersion11, RawRequestMessage
+from aiohttp.http import HttpProcessingError, HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
 from backfleet.library_internals import request_parser
+from backfleet.short_answers import TEXT, Answer, head_of
 from backfleet.values import value_object
 
 MOST_BYTES: Final = 64 * 1024  # of a request; a larger one is the HTTP server's
 REST_SECONDS: Final = 2.0  # for the rest of a request; then it is the HTTP server's, which has its own limits
-JSON: Final = "application/json; charset=utf-8"
-TEXT: Final = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +36,9 @@ class ShortRequest:
     method: str
     rel_url: URL
     headers: CIMultiDictProxy[str]
+    raw_headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    transport: asyncio.Transport  # its connection, which may have ended meanwhile
 
     @property
     def path(self) -> str:
@@ -53,23 +50,16 @@ class ShortRequest:
         """What follows the address."""
         return self.rel_url.query
 
+    @property
+    def remote(self) -> str:
+        """The other end of its connection."""
+        found = self.transport.get_extra_info("peername")
+        return str(found[0]) if isinstance(found, list | tuple) else str(found)
 
-@value_object
-class Answer:
-    """An answer that is short."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = JSON
-
-    @classmethod
-    def of(cls, value: object, status: int = 200) -> "Answer":
-        """Return the answer that has a value as JSON."""
-        return cls(json.dumps(value).encode(), status)
-
-    def as_response(self) -> web.Response:
-        """Return it as an answer of the HTTP server."""
-        return web.Response(body=self.body, status=self.status, headers={"Content-Type": self.content_type})
+    @property
+    def secure(self) -> bool:
+        """Whether its connection is encrypted."""
+        return self.transport.get_extra_info("sslcontext") is not None
 
 
 AnyRequest = web.Request | ShortRequest
@@ -93,6 +83,17 @@ class ShortRequests:
         self._open: set[Reader] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+
+    def add_to(self, app: web.Application) -> None:
+        """Close with an application: its requests under way have as long as those of the HTTP server."""
+        app.on_shutdown.append(self._begin_closing_with)
+        app.on_cleanup.append(self._closed_with)
+
+    async def _begin_closing_with(self, _app: web.Application) -> None:
+        self.begin_closing()
+
+    async def _closed_with(self, _app: web.Application) -> None:
+        await self.closed()
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Answer requests of a method for exactly this path, written as it is here."""
@@ -193,11 +194,10 @@ class _Message:
         """Whether another request may follow, once all of this one is here."""
         return not self._found[0][0].should_close
 
-    @property
-    def request(self) -> ShortRequest:
-        """The request, once all of it is here."""
+    def request_on(self, transport: asyncio.Transport) -> ShortRequest:
+        """Return the request, once all of it is here."""
         head, body = self._found[0]
-        return ShortRequest(head.method, head.url, head.headers, body.read_nowait())
+        return ShortRequest(head.method, head.url, head.headers, head.raw_headers, body.read_nowait(), transport)
 
 
 def _is_unusual(head: RawRequestMessage) -> bool:
@@ -309,7 +309,7 @@ class Reader(asyncio.Protocol):
         return self._message
 
     async def _answer(self, message: _Message) -> None:
-        answer = await _answer_of(message)
+        answer = await _answer_of(message.handler, message.request_on(self._transport))
         self.answering = None
         if self._transport.is_closing():
             return
@@ -365,35 +365,12 @@ class Reader(asyncio.Protocol):
             self._idle_timer = loop.call_later(max(left, 1.0), self._close_when_idle)
 
 
-async def _answer_of(message: _Message) -> Answer:
+async def _answer_of(handler: Handler, request: ShortRequest) -> Answer:
     """Return the answer to a request, as the HTTP server would make one of what the handler raises."""
     try:
-        return await message.handler(message.request)
+        return await handler(request)
     except web.HTTPException as problem:
         return Answer((problem.text or "").encode(), problem.status, TEXT)
     except Exception:
-        log.exception("a request failed", extra={"path": message.request.path})
+        log.exception("a request failed", extra={"path": request.path})
         return Answer(b"500 Internal Server Error", 500, TEXT)
-
-
-def head_of(answer: Answer, now: int, *, is_last: bool) -> bytes:
-    """Return what is sent before the body of an answer.
-
-    Args:
-        answer: the answer.
-        now: the time, in Unix seconds.
-        is_last: whether the connection is closed then.
-    """
-    last = _last_lines(now, is_last=is_last)
-    return b"%bContent-Length: %d\r\n%b" % (_first_lines(answer.status, answer.content_type), len(answer.body), last)
-
-
-@lru_cache(maxsize=100)
-def _first_lines(status: int, content_type: str) -> bytes:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n".encode()
-
-
-@lru_cache(maxsize=4)
-def _last_lines(now: int, *, is_last: bool) -> bytes:
-    closing = "Connection: close\r\n" if is_last else ""
-    return f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n{closing}\r\n".encode()

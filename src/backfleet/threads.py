@@ -2,15 +2,17 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 # How long a thread keeps the interpreter from others that want it. The event loop waits for it after each pause of its
 # own, so with Python's default, 5 ms, whatever a busy server does takes a multiple of that (bench/RESULTS.md).
 SWITCH_SECONDS: Final = 0.001
 
 Result = TypeVar("Result")
+Given = TypeVar("Given")
 
 
 def share_interpreter() -> None:
@@ -56,3 +58,29 @@ def _complete(future: "asyncio.Future[Any]", result: Any) -> None:
 def _fail(future: "asyncio.Future[Any]", problem: BaseException) -> None:
     if not future.done():
         future.set_exception(problem)
+
+
+class ToLoop(Generic[Given]):
+    """Hands values from any thread to a function that an event loop calls, in their order.
+
+    Waking the loop costs more than most such calls: those that come before it is awake wake it once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[Given], None]) -> None:
+        self._loop, self._act = loop, act
+        self._lock = threading.Lock()
+        self._waiting: list[Given] = []
+
+    def hand(self, value: Given) -> None:
+        """Have the function called with a value."""
+        with self._lock:
+            self._waiting.append(value)
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._loop.call_soon_threadsafe(self._call)
+
+    def _call(self) -> None:
+        with self._lock:
+            found, self._waiting = self._waiting, []
+        for value in found:
+            self._loop.call_soon(self._act, value)  # if one fails, it fails alone

@@ -92,10 +92,12 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     carrier = carriers_of(settings)
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker, rounds = asker_of(database, settings, draw), Rounds(database, settings)
+    progress = upgrades.ProgressPace()
     moving = [
         Worker(
             upgrades.TOPIC,
-            lambda: _move_tasks(services, carrier, rounds, clock()),
+            lambda: _move_tasks(services, carrier, rounds, progress, clock()),
+            lambda: upgrades.PROGRESS_APART if progress.is_left else LONGEST_WAIT,
             urgent=(upgrades.NEW_TASKS,),
         ),
         Worker(
@@ -155,10 +157,14 @@ def _sharing(services: Services) -> list[Worker]:
     return [Worker("object store", lambda: releases.upload_missing(database, repository), HOUSEKEEPING)]
 
 
-def _move_tasks(services: Services, carrier: carriers.Carrier, rounds: Rounds, now: datetime) -> bool:
+def _move_tasks(
+    services: Services, carrier: carriers.Carrier, rounds: Rounds, progress: upgrades.ProgressPace, now: datetime
+) -> bool:
     rounds.note(now)  # before anything is out of time
     rules = rules_of(services.settings)
-    return upgrades.run_once(services.database, now=now, draw=services.draw, carrier=carrier, rules=rules)
+    return upgrades.run_once(
+        services.database, now=now, draw=services.draw, carrier=carrier, rules=rules, progress=progress
+    )
 
 
 def _act_on_leases(database: Database, settings: Settings, now: datetime) -> bool:

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from backfleet import fleet
 from backfleet.fleet import AgentRun
-from backfleet.fleet.clones import ALIVE, side_by_side
+from backfleet.fleet._tables import runs
+from backfleet.fleet.clones import ALIVE, REMEMBERED, side_by_side
 from backfleet.storage import Database
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -75,3 +77,24 @@ def test_a_clone_that_got_its_own_identity_is_forgotten_soon(database: Database)
     with database.reading() as tx:
         assert list(fleet.clones_of(tx, ["mi-1", "mi-2"], now=later - timedelta(seconds=21))) == ["mi-1"]
         assert fleet.clones_of(tx, ["mi-1"], now=later + timedelta(seconds=1)) == {}
+
+
+def test_processes_of_many_hosts_are_noted_together(database: Database) -> None:
+    """Each keeps the moment at which it was first seen, also one that is named twice; the oldest are forgotten."""
+    with database.transaction() as tx:
+        fleet.note_runs(tx, [run("old", 0, 0), run("a", 0, 0, "mi-2"), run("a", 0, 0)])
+    day = REMEMBERED.total_seconds()
+    seen = [run("b", day, day, "mi-2"), run("a", day, day), run("a", day + 1, day + 1)]
+    with database.transaction() as tx:
+        assert fleet.note_runs(tx, [*seen, run("c", day + 1, day + 1, "mi-3")]) == {}
+        assert fleet.note_runs(tx, [run("c", day + 20, day + 20)]) == {}
+        later = [run("a", day + 40, day + 40), run("a", day + 40, day + 40, "mi-4"), run("c", day + 50, day + 50)]
+        found = fleet.note_runs(tx, later)
+    assert {each: [one.mark for one in beside] for each, beside in found.items()} == {"mi-1": ["a", "c"]}
+    assert [(one.first_at, one.last_at) for one in found["mi-1"]] == [
+        (NOW, NOW + timedelta(seconds=day + 40)),
+        (NOW + timedelta(seconds=day + 20), NOW + timedelta(seconds=day + 50)),
+    ]
+    with database.reading() as tx:
+        kept = {(row.instance_id, row.mark) for row in tx.rows(sa.select(runs))}
+    assert kept == {("mi-1", "a"), ("mi-1", "c"), ("mi-2", "b"), ("mi-3", "c"), ("mi-4", "a")}

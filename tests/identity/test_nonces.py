@@ -93,7 +93,7 @@ def test_of_many_keys_those_used_last_are_kept(key: identity.SealedKey) -> None:
     """However many sign."""
     known = identity.KeyCache(2)
     for number in (1, 2, 3):
-        known.put(replace(key, access_key_id=f"LTAI{number}"))
+        known.put(replace(key, access_key_id=f"LTAI{number}"), "secret")
         known.get("LTAI1")
     assert [known.get(f"LTAI{number}") is not None for number in (1, 2, 3)] == [True, False, True]
     known.drop("LTAI1")

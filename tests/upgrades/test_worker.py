@@ -297,7 +297,7 @@ def test_two_workers_that_end_the_last_two_items_complete_the_task(replicas: Hel
 # --- Power cuts -----------------------------------------------------------------------------------------------------
 
 
-COMMITS = 10  # of the workers in the scenario below
+COMMITS = 8  # of the workers in the scenario below
 
 Cut = Callable[[], AbstractContextManager[None]]
 

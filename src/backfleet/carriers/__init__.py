@@ -13,6 +13,7 @@ the server goes to, `ecs` and `ssm` for instances of a cloud. What needs no way 
     cancel: withdraw orders, or have them stopped on their hosts
     withdraw: withdraw orders that no host has yet
     forget: forget old orders
+    count_news: how much is new of a sender's orders
     rounds_go_on: whether what is out of time is so, and not by a clock that was set
     takes_orders: whether any carrier can bring orders to an instance
 
@@ -23,7 +24,7 @@ from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.carriers.dispatching import Carriers, cancel, forget, through_gateway, withdraw
 from backfleet.carriers.gateway import Gateway, takes_orders
 from backfleet.carriers.model import Carrier, Delivery, News, Way
-from backfleet.commands import Outcome, Reached, State, rounds_go_on
+from backfleet.commands import Outcome, Reached, State, count_news, rounds_go_on
 
 __all__ = [
     "Bootstrap",
@@ -37,6 +38,7 @@ __all__ = [
     "State",
     "Way",
     "cancel",
+    "count_news",
     "forget",
     "rounds_go_on",
     "takes_orders",

@@ -54,13 +54,14 @@ class Carriers:
         if again:
             commands.send(tx, again, topic=topic, now=now, draw=draw)
 
-    def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
+    def news(self, tx: Transaction, topic: str, *, limit: int, only_ends: bool = False) -> list[News]:
         """Return the news of a sender's orders. See `Carrier.news`.
 
         A command that ended without the report of its order is lost, where it can be sent again: the host then answers
         from its journal.
         """
-        found = [News(*read_reference(one.reference), one) for one in commands.outcomes(tx, topic, limit=limit)]
+        outcomes = commands.outcomes(tx, topic, limit=limit, only_ends=only_ends)
+        found = [News(*read_reference(one.reference), one) for one in outcomes]
         silent = [news for news in found if _ended_without_report(news)]
         others = self._bootstraps(tx, [news.outcome.instance_id for news in silent])
         return [

@@ -50,8 +50,15 @@ class Carrier(Protocol):
             lost: with the number of repeats of the sending that was lost.
         """
 
-    def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
-        """Return what is new of a sender's orders, oldest first, locked for this transaction."""
+    def news(self, tx: Transaction, topic: str, *, limit: int, only_ends: bool = False) -> list[News]:
+        """Return what is new of a sender's orders, oldest first, locked for this transaction.
+
+        Args:
+            tx: the transaction that collects it.
+            topic: the sender's.
+            limit: how many pieces at most.
+            only_ends: leave out what hosts are still at; it stays new.
+        """
 
     def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
         """Mark this news as read. What changed after it was read stays news."""

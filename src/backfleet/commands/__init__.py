@@ -8,7 +8,7 @@ For senders:
     stop, withdraw: end them; what nobody has fetched yet is cancelled
     end_gone: end what was sent to an instance that is deregistered
     end_open: end everything, after a restore
-    outcomes, has_news, mark_collected: read the news of what was sent
+    outcomes, has_news, count_news, mark_collected: read the news of what was sent
     waiting: what nobody has fetched for long
     drop_before: forget old ones
 For monitoring:
@@ -41,6 +41,7 @@ from backfleet.commands.model import (
 from backfleet.commands.reporting import (
     ALREADY_STARTED,
     LONGEST_OUTPUT,
+    count_news,
     has_news,
     mark_collected,
     outcomes,
@@ -87,6 +88,7 @@ __all__ = [
     "State",
     "claim",
     "claim_for_each",
+    "count_news",
     "count_waiting",
     "drop_before",
     "end_all",

@@ -83,16 +83,23 @@ WAITING_ON: Final = Prepared(
 _IS_NEWS: Final = sa.and_(
     invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected
 )
-NEWS: Final = Prepared(
+_NEWS: Final = (
     sa.select(*_columns("id", "reference", "instance_id", *REPORTED))
     .where(_IS_NEWS)
     .order_by(invocations.c.changed_at, invocations.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+NEWS: Final = Prepared(_NEWS)
+NEWS_OF_ENDS: Final = Prepared(_NEWS.where(not_searched(invocations.c.state) != State.RUNNING))
+COUNT_NEWS: Final = Prepared(
+    sa.select(sa.func.count().label("number")).select_from(
+        sa.select(invocations.c.id).where(_IS_NEWS).limit(sa.bindparam("most")).subquery()
+    )
+)
 HAS_NEWS: Final = Prepared(sa.select(invocations.c.id).where(_IS_NEWS).limit(1))
 COLLECTED: Final = Prepared(
-    sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
+    sa.update(invocations).where(invocations.c.id.in_(IDS)).values(collected=sa.bindparam("seen"))
 )
 _NAMED: Final = sa.and_(
     invocations.c.topic == sa.bindparam("of_topic"),

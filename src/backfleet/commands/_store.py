@@ -228,9 +228,15 @@ def note_reported(tx: Transaction, changed: Sequence[Progress]) -> None:
         tx.run(_statements.REPORT, [dict(zip(_NAMES, row, strict=True)) for row in rows])
 
 
-def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
-    """Return uncollected changes, oldest first, locked for this transaction."""
-    return tx.rows(_statements.NEWS, {"wanted": topic, "most": limit})
+def news(tx: Transaction, topic: str, limit: int, *, only_ends: bool) -> Sequence[Row]:
+    """Return uncollected changes, oldest first, locked for this transaction; of what runs none if `only_ends`."""
+    statement = _statements.NEWS_OF_ENDS if only_ends else _statements.NEWS
+    return tx.rows(statement, {"wanted": topic, "most": limit})
+
+
+def count_news(tx: Transaction, topic: str, most: int) -> int:
+    """Return how many pieces of news there are for this sender, `most` if there are more."""
+    return int(tx.scalar(_statements.COUNT_NEWS, {"wanted": topic, "most": most}))
 
 
 def has_news(tx: Transaction, topic: str) -> bool:
@@ -239,9 +245,12 @@ def has_news(tx: Transaction, topic: str) -> bool:
 
 
 def mark_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
-    """Mark invocations as collected up to this revision."""
-    if known:
-        tx.run(_statements.COLLECTED, [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)])
+    """Mark invocations as collected up to this revision. This transaction has locked them."""
+    alike: dict[int, list[str]] = {}
+    for task_id, revision in known:
+        alike.setdefault(revision, []).append(task_id)
+    for revision, ids in alike.items():
+        tx.run(_statements.COLLECTED, {"ids": ids, "seen": revision})
 
 
 def drop_before(tx: Transaction, topic: str, moment: datetime) -> int:

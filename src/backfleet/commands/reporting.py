@@ -149,10 +149,16 @@ def with_chunk(kept: bytes, chunk: bytes) -> tuple[bytes, int]:
     return everything[:head] + everything[head + excess :], excess
 
 
-def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
+def outcomes(tx: Transaction, topic: str, *, limit: int, only_ends: bool = False) -> list[Outcome]:
     """Return the news about this sender's invocations that it has not collected, oldest first.
 
     The rows are locked for this transaction: two workers that ask at once get different ones.
+
+    Args:
+        tx: the transaction that collects it.
+        topic: the sender's.
+        limit: how many pieces at most.
+        only_ends: leave out what still runs; it stays news.
     """
     return [
         Outcome(
@@ -171,13 +177,18 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
             row.instance_id,
             row.lease_until is not None,
         )
-        for row in _store.news(tx, topic, limit)
+        for row in _store.news(tx, topic, limit, only_ends=only_ends)
     ]
 
 
 def has_news(tx: Transaction, topic: str) -> bool:
     """Return whether `outcomes` would return anything. Cheaper, and locks nothing."""
     return _store.has_news(tx, topic)
+
+
+def count_news(tx: Transaction, topic: str, *, most: int) -> int:
+    """Return how many pieces of news `outcomes` would return; `most` if there are more."""
+    return _store.count_news(tx, topic, most)
 
 
 def mark_collected(tx: Transaction, known: Sequence[Outcome]) -> None:

@@ -15,7 +15,8 @@ a transaction.
 - Presence: `note_heartbeats`, `note_left`, `note_shutdown` and `note_clock_set_back` record whether a host is there,
   `reachability` says whether it can be given work, `next_dial` when it can be again, `count_presence` how many can;
   `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
-- Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
+- Clones: `note_run` and `note_runs` note agents' processes, `clones_of` finds hosts that share one identity,
+  `count_cloned` counts them.
 - Clients: `resolve` turns ids into clients and instances, `resolve_names` into no more than names; `ensure_client` and
   `ensure_clients` make them, `without_client` finds instances that have none, `set_clients` and `forget_client`
   maintain what is known of them, `doubt_clients` has their host asked,
@@ -59,7 +60,7 @@ from backfleet.fleet.clients import (
     take_unchecked,
     without_client,
 )
-from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
+from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run, note_runs
 from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
@@ -290,6 +291,7 @@ __all__ = [
     "note_heartbeats",
     "note_left",
     "note_run",
+    "note_runs",
     "note_shutdown",
     "oldest_readers",
     "out_of_reach",

@@ -26,9 +26,22 @@ REMEMBERED: Final = timedelta(days=1)
 
 def note_run(tx: Transaction, run: AgentRun) -> list[AgentRun]:
     """Note that an agent's process was seen; return the processes that run side by side, [] if it is alone."""
-    _store.runs.note(tx, run)
-    _store.runs.forget(tx, run.instance_id, run.last_at - REMEMBERED)
-    return clones_of(tx, [run.instance_id], now=run.last_at).get(run.instance_id, [])
+    return note_runs(tx, [run]).get(run.instance_id, [])
+
+
+def note_runs(tx: Transaction, runs: Sequence[AgentRun]) -> dict[str, list[AgentRun]]:
+    """Note that agents' processes were seen just now.
+
+    Returns:
+        The processes, by instance, that run side by side.
+    """
+    if not runs:
+        return {}
+    _store.runs.note(tx, runs)
+    now = max(run.last_at for run in runs)
+    ids = sorted({run.instance_id for run in runs})
+    _store.runs.forget(tx, ids, now - REMEMBERED)
+    return clones_of(tx, ids, now=now)
 
 
 def clones_of(tx: Transaction, instance_ids: Sequence[str], *, now: datetime) -> dict[str, list[AgentRun]]:

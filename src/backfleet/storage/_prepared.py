@@ -225,7 +225,9 @@ class _Rows:
         return columns
 
     def made_of(self, rows: Sequence[Any]) -> Sequence[sa.Row[Any]]:
-        if self.converts and rows:
+        if not rows:
+            return []
+        if self.converts:
             rows = list(zip(*self.columns_of(rows), strict=True))
         result: Any = IteratorResult(self.names, iter(rows))
         found: Sequence[sa.Row[Any]] = result.all()

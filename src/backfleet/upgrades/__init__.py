@@ -18,6 +18,7 @@ Tasks:
       end_restored: expire all, after a restore; begin_anew: give the time of all of them again
 For the workers:
     run_once: send, collect and expire; run_checkups_once: ask hosts for the status of their clients
+    ProgressPace: how often one worker collects how far hosts are
 """
 
 from backfleet.idempotency import TokenReused
@@ -26,6 +27,7 @@ from backfleet.upgrades.ending import NEW_TASKS, TOPIC, begin_anew, cancel, end_
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Origin, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
+from backfleet.upgrades.pacing import PROGRESS_APART, ProgressPace
 from backfleet.upgrades.planning import (
     Planner,
     RollBackPlanner,
@@ -57,6 +59,7 @@ from backfleet.upgrades.worker import Rules, run_once
 __all__ = [
     "CHECKUPS",
     "NEW_TASKS",
+    "PROGRESS_APART",
     "TOPIC",
     "EndedBadly",
     "IllegalMove",
@@ -70,6 +73,7 @@ __all__ = [
     "Origin",
     "PackageUnclear",
     "Planner",
+    "ProgressPace",
     "RollBackPlanner",
     "Rules",
     "StillMay",

@@ -43,10 +43,8 @@ WAITING_LOCKED = Prepared(
     .order_by(items.c.id)
     .with_for_update()
 )
-CHANGE_ITEM = Prepared(
-    sa.update(items)
-    .where(items.c.id == sa.bindparam("of"))
-    .values({name: sa.bindparam(f"new_{name}") for name in CHANGING})
+CHANGE_ITEMS = Prepared(
+    sa.update(items).where(items.c.id.in_(IDS)).values({name: sa.bindparam(f"new_{name}") for name in CHANGING})
 )
 CHANGE_TASK = Prepared(
     sa.update(tasks)

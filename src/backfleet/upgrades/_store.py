@@ -25,6 +25,8 @@ _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 # Of an item that was made just now the others are what its columns have without being told.
 _NEW_FIELDS: Final = [name for name in _ITEM_FIELDS if name not in _statements.NOT_YET]
 _NEW_VALUES: Final = attrgetter(*_NEW_FIELDS)
+_CHANGING_VALUES: Final = attrgetter(*_statements.CHANGING)
+_CHANGING_NAMES: Final = [f"new_{name}" for name in _statements.CHANGING]
 _PLACE: Final = attrgetter("client_id", "id")
 _READ_ITEM: Final = reader(items, Item, kind=Kind, state=ItemState)
 
@@ -301,16 +303,15 @@ def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, dict[It
 
 
 def update(tx: Transaction, changed: Sequence[Item]) -> None:
-    """Write the fields of items that can change, in one statement, in the order of their ids."""
-    if not changed:
-        return
-    tx.run(
-        _statements.CHANGE_ITEM,
-        [
-            {"of": item.id, **{f"new_{name}": getattr(item, name) for name in _statements.CHANGING}}
-            for item in sorted(changed, key=lambda item: item.id)
-        ],
-    )
+    """Write the fields of items that can change, in one statement for those that have the same ones.
+
+    This transaction has locked them.
+    """
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for item in changed:
+        alike.setdefault(_CHANGING_VALUES(item), []).append(item.id)
+    for values, ids in alike.items():
+        tx.run(_statements.CHANGE_ITEMS, {"ids": ids, **dict(zip(_CHANGING_NAMES, values, strict=True))})
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------

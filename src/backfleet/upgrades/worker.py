@@ -21,6 +21,7 @@ from backfleet.upgrades import _store, short_cuts, traces
 from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
+from backfleet.upgrades.pacing import FEW_NEWS, ProgressPace
 from backfleet.upgrades.states import ItemState
 from backfleet.upgrades.task_settings import keep_settings, settings_of_order
 from backfleet.upgrades.waiting import (
@@ -81,7 +82,15 @@ class Sending:
         return self.now - self.rules.reachable_within
 
 
-def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, rules: Rules = NO_RULES) -> bool:
+def run_once(
+    database: Database,
+    *,
+    now: datetime,
+    draw: Draw,
+    carrier: Carrier,
+    rules: Rules = NO_RULES,
+    progress: ProgressPace | None = None,
+) -> bool:
     """Run one round; True if there may be more to do at once.
 
     Args:
@@ -90,15 +99,17 @@ def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier,
         draw: makes ids.
         carrier: brings the orders to their hosts.
         rules: what the server's settings and its operations say about orders.
+        progress: how often this worker collects how far hosts are; None = in this round.
     """
-    sending = Sending(now, draw, carrier, rules)
+    sending, progress = Sending(now, draw, carrier, rules), progress or ProgressPace()
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
         late = _store.overdue_items(tx, now, AT_ONCE)
         something_waits = _store.anything_waiting(tx, now, sending.reachable_since)
+        pieces = carriers.count_news(tx, TOPIC, most=FEW_NEWS + 1)
     for task in overdue:
         _expire(database, task, now)
-    more = _collect(database, sending)
+    more = _collect(database, sending, pieces, progress)
     if late:
         with database.transaction() as tx:
             ended = end_overdue(tx, late, now=now, draw=draw)
@@ -199,9 +210,12 @@ def seconds_of(left: timedelta) -> int:
 # --- Collecting -----------------------------------------------------------------------------------------------------
 
 
-def _collect(database: Database, sending: Sending) -> bool:
+def _collect(database: Database, sending: Sending, pieces: int, progress: ProgressPace) -> bool:
+    only_ends = progress.only_ends(pieces, sending.now)
+    if not pieces:
+        return False
     with database.transaction() as tx:
-        news = sending.carrier.news(tx, TOPIC, limit=AT_ONCE)
+        news = sending.carrier.news(tx, TOPIC, limit=AT_ONCE, only_ends=only_ends)
         ended, late = _record(tx, news, sending) if news else ([], [])
         _repeat_lost(tx, news, sending)
     if news:
@@ -211,6 +225,8 @@ def _collect(database: Database, sending: Sending) -> bool:
         _log_end(item, outcomes[item.id].task_id)
     short_cuts.record(database, ended, outcomes)
     traces.record(database, ended, late, outcomes, sending.now)
+    if not only_ends and len(news) < AT_ONCE:
+        progress.collected_all(sending.now)
     return len(news) == AT_ONCE
 
 

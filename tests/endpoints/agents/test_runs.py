@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from backfleet.endpoints.agents.group_commit import GroupCommit, Kind
 from backfleet.endpoints.agents.runs import read_run
 from backfleet.fleet import clones_of
 from endpoints.agents.hosts import AgentServer, Host
@@ -69,3 +70,19 @@ def test_two_official_agents_with_one_identity_are_noticed(server: AgentServer, 
     with server.database.reading() as tx:
         found: dict[str, Any] = clones_of(tx, [host.instance_id], now=server.clock())
     assert (host.instance_id in found) is not restarts
+
+
+def test_a_heartbeat_and_its_process_are_stored_in_one_transaction(
+    server: AgentServer, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that names the same process costs no more than its signature."""
+    kinds, write = list[list[object]](), GroupCommit._write_batch
+
+    def watched(commit: GroupCommit, batch: Any) -> Any:
+        kinds.append([each.kind for each in batch])
+        return write(commit, batch)
+
+    monkeypatch.setattr(GroupCommit, "_write_batch", watched)
+    for pid in (1, 1, 2):
+        assert host.heartbeat(pid=pid).status == 200
+    assert kinds == [[Kind.RUN], [Kind.SIGNATURE], [Kind.RUN]]

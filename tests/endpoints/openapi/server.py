@@ -18,6 +18,7 @@ from backfleet import identity
 from backfleet.endpoints import openapi
 from backfleet.operations.catalogue import BACKFLEET, HBR, STS, Call, Services, operation
 from backfleet.operations.perform import Performer
+from backfleet.short_requests import ShortRequests
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, json_list, repeat, text
@@ -116,20 +117,32 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
 
 
 def listen(
-    services: Services, clock: SettableClock, tls: ssl.SSLContext | None = None
+    services: Services, clock: SettableClock, tls: ssl.SSLContext | None = None, *, is_short: bool = True
 ) -> tuple[str, Callable[[], None]]:
-    """Serve in a thread, since clients block theirs. Return the address, and a function that stops the server."""
+    """Serve in a thread, since clients block theirs. Return the address, and a function that stops the server.
+
+    Args:
+        services: What operations use.
+        clock: The time.
+        tls: Of its connections; None for none.
+        is_short: Whether short calls are answered without the HTTP server.
+    """
     ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
-        app, performer = web.Application(), Performer(services)
-        openapi.add_to(app, services, performer, clock)
+        app, performer, short = web.Application(), Performer(services), ShortRequests(60, 1)
+        short.add_to(app)
+        openapi.add_to(app, services, performer, clock, short if is_short else None)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, **openapi.server_limits(services.settings))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        http_server = runner.server
+        assert http_server is not None
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: short.reader(http_server), "127.0.0.1", 0, ssl=tls)
         stopping = asyncio.Event()
-        ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), stopping))
+        ready.put((f"127.0.0.1:{listening.sockets[0].getsockname()[1]}", loop, stopping))
         await stopping.wait()
+        listening.close()
         await end_of(runner)
         performer.close()
 

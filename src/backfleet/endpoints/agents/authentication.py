@@ -6,7 +6,7 @@ from functools import partial
 
 from backfleet import fleet
 from backfleet.endpoints.agents import signatures
-from backfleet.endpoints.agents.group_commit import Kind, Permit, nothing_more
+from backfleet.endpoints.agents.group_commit import Given, Kind, Permit, Result, Together, nothing_more
 from backfleet.endpoints.agents.identity_cache import IdentityCache
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.replay_cache import ReplayCache
@@ -109,13 +109,33 @@ class Authenticator:
         Raises:
             NotAuthenticated: it was used before.
         """
-        node = self._node
+        await self.spend_with(signature, Kind.SIGNATURE, "", nothing_more, None, apart_seconds=apart_seconds)
+
+    async def spend_with(
+        self,
+        signature: AgentSignature,
+        kind: Kind,
+        order: str,
+        work: Together[Given, Result],
+        given: Given,
+        *,
+        apart_seconds: float = 0.0,
+    ) -> Result | None:
+        """Do the same, and have something written in its transaction that may be missing.
+
+        Returns:
+            What `work` returned; None if the database is unavailable, and nothing was written.
+
+        Raises:
+            NotAuthenticated: it was used before; then nothing is written.
+        """
         try:
-            await node.group_commit.write_together(
-                Kind.SIGNATURE, "", nothing_more, None, self.permit(signature), apart_seconds=apart_seconds
+            return await self._node.group_commit.write_together(
+                kind, order, work, given, self.permit(signature), apart_seconds=apart_seconds
             )
         except Unavailable:
             self.spend_later(signature)
+            return None
 
     def spend_later(self, signature: AgentSignature) -> None:
         """Use the signature up with the next batch: the transaction that was to do it failed, or may have."""

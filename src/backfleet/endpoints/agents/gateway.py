@@ -26,6 +26,7 @@ from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
 from backfleet.short_requests import ShortRequests
 from backfleet.storage import Database, Unavailable
+from backfleet.threads import ToLoop
 
 THREADS = 16  # requests of agents worked on at once; more wait
 FORGET_EVERY_SECONDS = 60.0  # request ids whose time is over
@@ -44,9 +45,10 @@ def add_to(
     draw: Draw,
     adopters: Adopters | None = None,
     number: int = 0,
+    short: ShortRequests | None = None,
 ) -> "Gateway":
     """Add the agent protocol to an application. The gateway's loops start and stop with it."""
-    gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number)
+    gateway = Gateway(database, settings, pubsub, clock, draw, adopters, number, short)
     gateway.add_routes(app.router)
     app.on_shutdown.append(gateway.begin_closing)
     app.cleanup_ctx.append(gateway.run_loops)
@@ -65,6 +67,7 @@ class Gateway:
         draw: Draw,
         adopters: Adopters | None = None,
         number: int = 0,
+        short: ShortRequests | None = None,
     ) -> None:
         """Open the gateway of one process; `number` is its place among those of this server."""
         self._pubsub = pubsub
@@ -84,7 +87,7 @@ class Gateway:
         self._authenticator = Authenticator(self._node)
         self._reports = Reports(self._node, self._authenticator, number)
         self._kicking = Kicking(self._node, self._authenticator)
-        self.short_requests = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
+        self.short_requests = short or ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
         """Those of agents, by the connections that are given to its readers."""
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -93,13 +96,9 @@ class Gateway:
 
     async def run_loops(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs: receive notifications, write heartbeats, poll for work, deliver the spool."""
-        loop = asyncio.get_running_loop()
-
-        def notified(topic: str) -> None:
-            loop.call_soon_threadsafe(self._kicking.notified, topic)
-
+        notified = ToLoop(asyncio.get_running_loop(), self._kicking.notified)
         topics = (commands.WORK, fleet.GONE, LISTED)
-        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in topics]
+        unsubscribe = [self._pubsub.subscribe(prefix, notified.hand) for prefix in topics]
         await self._reports.open()
         loops = [
             asyncio.create_task(_every(seconds, trouble, work))

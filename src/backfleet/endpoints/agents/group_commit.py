@@ -52,8 +52,9 @@ class Kind(IntEnum):
     """
 
     SIGNATURE = 0
-    LIST = 1
-    REPORT = 2
+    RUN = 1
+    LIST = 2
+    REPORT = 3
 
 
 @value_object

@@ -29,7 +29,7 @@ class Kicking:
     """Holds agents' sockets, and kicks an agent when it has work."""
 
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
-        self._node, self._authenticator, self._runs = node, authenticator, AgentRuns(node)
+        self._node, self._authenticator, self._runs = node, authenticator, AgentRuns(node, authenticator)
         self.entering = asyncio.Semaphore(ENTERING)
         self._departures = Departures(node)
         self._listener = Listener(self._alive, self._kick_if_work_waits, self._departures.expect)
@@ -43,8 +43,7 @@ class Kicking:
         """
         node, instance_id = self._node, signature.instance_id
         if not self._is_full():
-            await self._authenticator.spend_alone(signature)
-            await self._runs.note_socket(instance_id, request)
+            await self._runs.of_socket(signature, request)
         if self._is_full():  # by now
             return web.json_response({"code": 503}, status=503, headers={"Retry-After": str(codec.RETRY_SECONDS)})
         return await node.sockets.open(request, instance_id, self._listener)

@@ -16,7 +16,8 @@ from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.endpoints.agents.signed import UNAUTHORIZED, UNAVAILABLE
 from backfleet.fleet import Heartbeat
-from backfleet.short_requests import Answer, AnyRequest
+from backfleet.short_answers import Answer
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
@@ -33,7 +34,7 @@ class Presence:
 
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
         self._node, self._authenticator = node, authenticator
-        self._runs = AgentRuns(node)
+        self._runs = AgentRuns(node, authenticator)
 
     async def heartbeat(self, request: AnyRequest) -> Answer:
         """Note a heartbeat and answer when the next one is due, also to an agent that is not registered."""
@@ -41,14 +42,13 @@ class Presence:
             return GO_ON
         try:
             signature = await self._authenticator.authenticate(request)
-            await self._authenticator.spend_alone(signature, apart_seconds=APART_SECONDS)
+            await self._runs.of_heartbeat(signature, request, apart_seconds=APART_SECONDS)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             return _counted(UNAUTHORIZED)
         except Unavailable:
             return _counted(UNAVAILABLE)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
-        await self._runs.note(signature.instance_id, request)
         return _counted(GO_ON)
 
     async def region(self, _request: web.Request) -> web.StreamResponse:

@@ -19,7 +19,8 @@ from backfleet.endpoints.agents.presence import Presence
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signed import PlainHandler, signed
 from backfleet.endpoints.agents.tasks import Tasks
-from backfleet.short_requests import Answer, AnyRequest, ShortRequests
+from backfleet.short_answers import Answer
+from backfleet.short_requests import AnyRequest, ShortRequests
 
 ADDRESS: Final = r"/{prefix:(?:.+/)?}luban{address:/.+}"
 """Any path before `luban`: the agent appends to its server address as it is written."""

@@ -19,7 +19,7 @@ from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.signed import PlainHandler, SignedHandler
 from backfleet.fleet import InventoryItem, InventoryMissing, InventoryRefused
-from backfleet.short_requests import Answer
+from backfleet.short_answers import Answer
 from backfleet.storage import Transaction
 from backfleet_host.texts import printable
 

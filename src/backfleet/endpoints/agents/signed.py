@@ -10,7 +10,8 @@ from aiohttp import web
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.counting import answered
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
-from backfleet.short_requests import Answer, AnyRequest
+from backfleet.short_answers import Answer
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Unavailable
 
 Request = TypeVar("Request", web.Request, AnyRequest)

@@ -18,7 +18,8 @@ from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
-from backfleet.short_requests import Answer, AnyRequest
+from backfleet.short_answers import Answer
+from backfleet.short_requests import AnyRequest
 from backfleet.storage import Transaction, Unavailable
 
 ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents

@@ -1,7 +1,7 @@
 """The body of a request, in memory or streamed to disk, bounded in size and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,18 +9,21 @@ from aiohttp import ClientPayloadError, web
 
 from backfleet.endpoints.uploads import InThread, stored
 from backfleet.operations.catalogue import Upload
+from backfleet.short_requests import AnyRequest, ShortRequest
 from backfleet.wire.errors import BodyEncoded, BodyIncomplete, RequestTooLarge, RequestTooSlow
 
 BODY_SECONDS = 20.0  # for the whole body of an ordinary request
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: AnyRequest, limit: int) -> bytes:
     """Read the whole body, at most `limit` bytes.
 
     Raises:
         ApiError: too large, too slow, cut short, or compressed.
     """
     check_announced(request, limit)
+    if isinstance(request, ShortRequest):
+        return request.body
     if not request.body_exists:
         return b""
     body = bytearray()
@@ -36,24 +39,37 @@ async def read_body(request: web.Request, limit: int) -> bytes:
 
 
 @asynccontextmanager
-async def uploaded(request: web.Request, folder: Path, limit: int, in_thread: InThread) -> AsyncIterator[Upload]:
+async def uploaded(request: AnyRequest, folder: Path, limit: int, in_thread: InThread) -> AsyncIterator[Upload]:
     """Stream the body to a file in `folder`. Delete it afterwards unless it was moved away.
 
     Raises:
         ApiError: too large, too slow, cut short, or compressed. No file is left.
     """
     check_announced(request, limit)
-    async with stored(lambda: _next_piece(request), folder, limit, in_thread) as upload:
+    async with stored(_pieces_of(request), folder, limit, in_thread) as upload:
         yield upload
 
 
-def check_announced(request: web.Request, limit: int) -> None:
+def check_announced(request: AnyRequest, limit: int) -> None:
     """Check what the headers announce about the body. Raises RequestTooLarge or BodyEncoded."""
-    if (request.content_length or 0) > limit:
+    length = len(request.body) if isinstance(request, ShortRequest) else request.content_length
+    if (length or 0) > limit:
         raise RequestTooLarge(limit)
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise BodyEncoded(encoding)
+
+
+def _pieces_of(request: AnyRequest) -> Callable[[], Awaitable[bytes]]:
+    """Return what returns the next bytes of a body, none at the end."""
+    if not isinstance(request, ShortRequest):
+        return lambda: _next_piece(request)
+    left = [request.body]
+
+    async def next_piece() -> bytes:
+        return left.pop() if left else b""
+
+    return next_piece
 
 
 async def _next_piece(request: web.Request) -> bytes:

@@ -44,10 +44,10 @@ def authenticate(services: Services, known: identity.KeyCache, signed: SignedReq
     window = timedelta(seconds=services.settings.time_window_seconds)
     if signed.security_token:
         return Signer(_authenticate_session(services, signed, now, window))
-    sealed = known.get(signed.access_key_id)
-    if sealed is not None and _is_good(services, sealed, signed, now, window):
+    found = known.get(signed.access_key_id)
+    if found is not None and _is_good(known.secret_of(found), signed, now, window):
         failpoint("signature held")
-        return Signer(sealed.caller, sealed)
+        return Signer(found.key.caller, found.key)
     with services.database.reading() as tx:
         key = identity.find_key(tx, services.vault, signed.access_key_id)
         sealed = identity.find_sealed_key(tx, signed.access_key_id) if key is not None else None
@@ -58,18 +58,16 @@ def authenticate(services: Services, known: identity.KeyCache, signed: SignedReq
     signed.check_time(now, window)
     signed.check_signature(key.secret)
     if sealed is not None:
-        known.put(sealed)
+        known.put(sealed, services.vault.unseal(sealed.sealed_secret))
     failpoint("signature held")
     return Signer(key.caller)
 
 
-def _is_good(
-    services: Services, key: identity.SealedKey, signed: SignedRequest, now: datetime, window: timedelta
-) -> bool:
+def _is_good(secret: str, signed: SignedRequest, now: datetime, window: timedelta) -> bool:
     """Return whether time and signature hold. If they do not, the key is read anew, and what that says is answered."""
     try:
         signed.check_time(now, window)
-        signed.check_signature(services.vault.unseal(key.sealed_secret))
+        signed.check_signature(secret)
     except ApiError:
         return False
     return True

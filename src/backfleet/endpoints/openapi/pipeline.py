@@ -50,6 +50,8 @@ from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
+from backfleet.short_answers import Answer as ShortAnswer
+from backfleet.short_requests import AnyRequest, ShortRequest
 from backfleet.storage import CallLimit, Transaction, Unavailable
 from backfleet.wire import answers
 from backfleet.wire.errors import (
@@ -81,6 +83,17 @@ class OpenApiEndpoint:
         self._keys = identity.KeyCache()
 
     async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request that the HTTP server has read."""
+        found = await self._answer_all(request)
+        return web.Response(status=found.status, body=found.body, headers={**found.headers, **self._held_headers()})
+
+    async def answer_short(self, request: ShortRequest) -> ShortAnswer:
+        """Answer a request that was short."""
+        found = await self._answer_all(request)
+        headers = {**found.headers, **self._held_headers()}
+        return ShortAnswer(found.body, found.status, headers.pop("Content-Type"), headers)
+
+    async def _answer_all(self, request: AnyRequest) -> answers.WireAnswer:
         """Run the pipeline. Every failure becomes an answer in the protocol's form."""
         began = time.perf_counter()
         context = RequestContext(str(uuid.uuid4()).upper(), self._limit(request))
@@ -100,21 +113,21 @@ class OpenApiEndpoint:
             found = context.failed(InternalError(), request)
         _record(context, found.status, time.perf_counter() - began, arrived_at)
         failpoint("answer ready")
-        held = {HELD: "true"} if self._is_held() else {}
-        return web.Response(status=found.status, body=found.body, headers={**found.headers, **held})
+        return found
 
-    def _is_held(self) -> bool:
-        """Return whether the server was held when that was last asked."""
+    def _held_headers(self) -> dict[str, str]:
+        """Return what an answer says if the server was held when that was last asked."""
         watch = self._services.hold
-        return watch is not None and watch.restore is not None and watch.restore.is_held
+        is_held = watch is not None and watch.restore is not None and watch.restore.is_held
+        return {HELD: "true"} if is_held else {}
 
-    async def _answer(self, request: web.Request, context: "RequestContext") -> answers.WireAnswer:
+    async def _answer(self, request: AnyRequest, context: "RequestContext") -> answers.WireAnswer:
         operation, arrived = await self._read(request, context)  # 1 to 3
         self._check_protocol(operation, arrived, request)  # 4
         result = await self._perform(request, context, operation, arrived)  # 5 to 13
         return answers.success(operation.name, result, context.request_id, xml=context.xml)  # 14
 
-    async def _read(self, request: web.Request, context: "RequestContext") -> tuple[Operation, Received]:
+    async def _read(self, request: AnyRequest, context: "RequestContext") -> tuple[Operation, Received]:
         """Steps 1 to 3. V3 names the operation in its headers, so that the body of an upload can be read later."""
         received.check_method(request.method)
         headers, repeated = received.read_headers(request.raw_headers)
@@ -131,7 +144,7 @@ class OpenApiEndpoint:
         context.is_for(operation)
         return operation, arrived
 
-    def _check_protocol(self, operation: Operation, arrived: Received, request: web.Request) -> None:
+    def _check_protocol(self, operation: Operation, arrived: Received, request: AnyRequest) -> None:
         if operation.needs_tls and self._settings.require_tls and not peer_of(request).secure:
             raise NeedsTls
         if not operation.streams:
@@ -143,7 +156,7 @@ class OpenApiEndpoint:
         check_announced(request, self._settings.upload_limit)
 
     async def _perform(
-        self, request: web.Request, context: "RequestContext", operation: Operation, arrived: Received
+        self, request: AnyRequest, context: "RequestContext", operation: Operation, arrived: Received
     ) -> Answer:
         """Steps 5 to 13. Raises ApiError."""
         if operation.anonymous and not is_signed(arrived):
@@ -164,7 +177,7 @@ class OpenApiEndpoint:
 
     async def _perform_upload(
         self,
-        request: web.Request,
+        request: AnyRequest,
         context: "RequestContext",
         operation: Operation,
         arrived: Received,
@@ -189,7 +202,7 @@ class OpenApiEndpoint:
             return await performer.run(admitted, call.within(self._limit(request)))  # the upload's time does not count
 
     def _authenticate(
-        self, request: web.Request, context: "RequestContext", signed: SignedRequest, known: identity.KeyCache
+        self, request: AnyRequest, context: "RequestContext", signed: SignedRequest, known: identity.KeyCache
     ) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
         signer = authenticate(self._services, known, signed, self._clock())
@@ -210,7 +223,7 @@ class OpenApiEndpoint:
         if not is_new:
             raise NonceUsed
 
-    def _limit(self, request: web.Request) -> CallLimit:
+    def _limit(self, request: AnyRequest) -> CallLimit:
         """Return the limit of a call that begins now: it changes nothing once its caller has gone."""
 
         def is_gone() -> bool:
@@ -219,7 +232,7 @@ class OpenApiEndpoint:
 
         return CallLimit(time.monotonic() + self._settings.call_seconds, is_gone)
 
-    def _call(self, request: web.Request, context: "RequestContext", caller: identity.Caller) -> Call:
+    def _call(self, request: AnyRequest, context: "RequestContext", caller: identity.Caller) -> Call:
         peer = peer_of(request)
         return Call(
             request_id=context.request_id,
@@ -256,7 +269,7 @@ class RequestContext:
         """Note the operation that is asked for."""
         self.product, self.action = operation.product.code, operation.name
 
-    def failed(self, problem: ApiError, request: web.Request) -> answers.WireAnswer:
+    def failed(self, problem: ApiError, request: AnyRequest) -> answers.WireAnswer:
         """Note the refusal and return its answer."""
         self.code = problem.code
         return answers.failure(problem, self.request_id, request.headers.get("Host", ""), xml=self.xml)

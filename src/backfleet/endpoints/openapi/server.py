@@ -10,9 +10,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from backfleet.clock import Clock
 from backfleet.endpoints.openapi.document import document
 from backfleet.endpoints.openapi.pipeline import OpenApiEndpoint
+from backfleet.endpoints.openapi.received import METHODS
 from backfleet.operations.catalogue import Services, every_operation
 from backfleet.operations.perform import Performer
 from backfleet.settings import Settings
+from backfleet.short_requests import ShortRequests
 
 FIELD_LIMIT = 64 * 1024  # bytes of one header
 
@@ -22,9 +24,27 @@ def server_limits(settings: Settings) -> dict[str, Any]:
     return {"max_line_size": settings.line_limit, "max_field_size": FIELD_LIMIT, "logger": _server_log()}
 
 
-def add_to(app: web.Application, services: Services, performer: Performer, clock: Clock) -> None:
-    """Serve the RPC protocol on `/` and its description on `/openapi.json`."""
-    app.router.add_route("*", "/", OpenApiEndpoint(services, performer, clock).answer)
+def add_to(
+    app: web.Application,
+    services: Services,
+    performer: Performer,
+    clock: Clock,
+    short: ShortRequests | None = None,
+) -> None:
+    """Serve the RPC protocol on `/` and its description on `/openapi.json`.
+
+    Args:
+        app: serves both.
+        services: what operations use.
+        performer: performs them.
+        clock: the time.
+        short: answers calls that are short, where only the other end of a connection can be the caller.
+    """
+    endpoint = OpenApiEndpoint(services, performer, clock)
+    app.router.add_route("*", "/", endpoint.answer)
+    if short is not None:
+        for method in METHODS:
+            short.add(method, "/", endpoint.answer_short)
     described = json.dumps(document(every_operation())).encode()
 
     async def describe(_request: web.Request) -> web.Response:

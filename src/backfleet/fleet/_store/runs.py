@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from backfleet.fleet._tables import instances, runs
 from backfleet.fleet.model import AgentRun
@@ -12,15 +14,24 @@ from backfleet.storage import Prepared, Transaction, reader
 
 _READ: Final = reader(runs, AgentRun)
 _AT_ONCE: Final = 500  # ids in one query
+_KEY: Final = ("instance_id", "mark")
 _CHANGING: Final = ("last_at", "address", "hostname", "machine_id")
-_OF: Final = runs.c.instance_id == sa.bindparam("of")
-# Prepared: an agent that comes back runs the first three of them.
-_SEEN_AGAIN: Final = Prepared(
-    sa.update(runs)
-    .where(_OF, runs.c.mark == sa.bindparam("process"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
+
+
+def _note_each(insert: Any) -> Prepared:
+    """Return the statement that adds a process, or says of one that is there how it was seen now."""
+    added = insert(runs).values({name: sa.bindparam(name) for name in (*_KEY, "first_at", *_CHANGING)})
+    again = {name: added.excluded[name] for name in _CHANGING}
+    return Prepared(added.on_conflict_do_update(index_elements=list(_KEY), set_=again))
+
+
+# Prepared: agents that come back run the first two of them.
+_NOTE: Final = {"sqlite": _note_each(sqlite_insert), "postgresql": _note_each(postgresql_insert)}
+_FORGET: Final = Prepared(
+    sa.delete(runs).where(
+        runs.c.instance_id.in_(sa.bindparam("ids", expanding=True)), runs.c.last_at < sa.bindparam("before")
+    )
 )
-_FORGET: Final = Prepared(sa.delete(runs).where(_OF, runs.c.last_at < sa.bindparam("before")))
 _SINCE: Final = sa.and_(
     runs.c.instance_id.in_(sa.bindparam("ids", expanding=True)), runs.c.last_at >= sa.bindparam("since")
 )
@@ -30,18 +41,17 @@ _SEVERAL: Final = Prepared(
 )
 
 
-def note(tx: Transaction, run: AgentRun) -> None:
-    """Store that a process was seen."""
-    values = {name: getattr(run, name) for name in ("instance_id", "mark", "first_at", "last_at")}
-    facts = {"address": run.address, "hostname": run.hostname, "machine_id": run.machine_id}
-    if not tx.add_if_new(runs, {**values, **facts}):
-        seen = {f"new_{name}": value for name, value in facts.items()}
-        tx.run(_SEEN_AGAIN, {"of": run.instance_id, "process": run.mark, "new_last_at": run.last_at, **seen})
+def note(tx: Transaction, seen: Sequence[AgentRun]) -> None:
+    """Store that processes were seen, in the order of their instances, so that two nodes cannot deadlock."""
+    ordered = sorted(seen, key=lambda run: (run.instance_id, run.mark))
+    rows = [{name: getattr(run, name) for name in (*_KEY, "first_at", *_CHANGING)} for run in ordered]
+    tx.run(_NOTE[tx.engine_name], rows)
 
 
-def forget(tx: Transaction, instance_id: str, before: datetime) -> None:
-    """Forget an instance's processes that were not seen since."""
-    tx.run(_FORGET, {"of": instance_id, "before": before})
+def forget(tx: Transaction, instance_ids: Sequence[str], before: datetime) -> None:
+    """Forget processes of instances that were not seen since."""
+    for start in range(0, len(instance_ids), _AT_ONCE):
+        tx.run(_FORGET, {"ids": instance_ids[start : start + _AT_ONCE], "before": before})
 
 
 def with_several(tx: Transaction, instance_ids: Sequence[str], since: datetime) -> list[str]:

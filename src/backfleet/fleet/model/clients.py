@@ -1,7 +1,7 @@
 """Backup clients, and what is set for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -147,4 +147,7 @@ class Preferences:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the preferences that were set, by field name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name in _PREFERENCES if (value := getattr(self, name)) is not None}
+
+
+_PREFERENCES: Final = [field.name for field in fields(Preferences)]
