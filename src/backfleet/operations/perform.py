@@ -181,10 +181,11 @@ def admit(
     """
     request, problem = _read(operation, call, flat)
     targets = authorisation.targets_of(operation, call, request)
-    with call.services.database.transaction() as tx:
+    context = {} if operation.action is None else authorisation.context_of(operation, call, request)
+
+    def decide(tx: Transaction) -> tuple[ApiError | None, bool]:
         first(tx)
         is_held = held.check_caller(tx, call)
-        context = {} if operation.action is None else authorisation.context_of(operation, call, request)
         ruling = authorisation.judge(tx, operation, call, targets, context)
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
@@ -194,6 +195,9 @@ def admit(
             event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
         if event is not None:
             audit.write(tx, event)
+        return refusal, allowed
+
+    refusal, allowed = call.services.database.write_together(decide)
     failpoint("authorised")
     if refusal is not None:
         raise refusal
