@@ -97,11 +97,18 @@ class Performer:
             ApiError: refused, or the operation failed.
         """
 
-        def work() -> Answer:
-            authenticated = authenticate()
-            return run(self._admit(operation, flat, authenticated), authenticated.call)
+        return await self.in_thread(lambda: self.perform_here(operation, flat, authenticate))
 
-        return await self.in_thread(work)
+    def perform_here(
+        self, operation: Operation, flat: Mapping[str, str], authenticate: Callable[[], Authenticated]
+    ) -> Answer:
+        """Do the same in this thread, which is one of those. Blocks. Raises ApiError."""
+        authenticated = authenticate()
+        return run(self._admit(operation, flat, authenticated), authenticated.call)
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Have work done in one of the threads, which must raise nothing. Raises RuntimeError: no more is accepted."""
+        self._threads.submit(work)
 
     async def admit(self, operation: Operation, flat: Mapping[str, str], authenticated: Authenticated) -> Admitted:
         """Throttle, authorise and audit an upload before its body is read. Raises ApiError."""
