@@ -1,10 +1,11 @@
 """Calls of the API at half the best rate, on a server at rest and beside a wave of upgrades: p99 as a multiple of p50.
 
-    .venv/bin/python bench/calls_in_a_wave.py [--hosts 800] [--seconds 8] [--rounds 3] [--engine sqlite|postgresql]
+    .venv/bin/python bench/calls_in_a_wave.py [--hosts 800] [--seconds 8] [--rounds 3] [--rate 0]
+        [--engine sqlite|postgresql]
 
-One `backfleet serve` with its workers, simulated agents, and GetCallerIdentity from a process of its own, begun at fixed
-moments whether or not earlier calls are answered. The best rate is that of 16 callers at rest. The waves follow one
-another, 100 hosts each; each round prints for how much of its seconds one was running. Aims: 4 x and 6 x.
+One `backfleet serve` with its workers, simulated agents, and GetCallerIdentity from a process of its own, begun at
+fixed moments whether or not earlier calls are answered. The best rate is that of 16 callers at rest. The waves follow
+one another, 100 hosts each; each round prints for how much of its seconds one was running. Aims: 4 x and 6 x.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=800, help="each is upgraded once")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=0.0, help="calls a second; 0: half the best rate")
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; {asked.engine}; "
@@ -52,14 +54,15 @@ async def measure(folder: Path, asked: argparse.Namespace) -> None:
         ask = partial(asyncio.get_running_loop().run_in_executor, callers, calls, one.address, folder / "data")
         best: api.Figures = await ask(asked.seconds, 0.0)
         print(f"best rate {best.per_second:.0f} calls/s with {CALLERS} callers, p50 {best.p50:.1f} ms\n")
+        rate = asked.rate or best.per_second / 2
         ratios: dict[str, list[float]] = {"at rest": [], "in a wave": []}
         waiting = iter([one.ids[at : at + MOST_IN_A_CALL] for at in range(0, asked.hosts, MOST_IN_A_CALL)])
         for _ in range(asked.rounds):
-            found: api.Figures = await ask(asked.seconds, best.per_second / 2)
+            found: api.Figures = await ask(asked.seconds, rate)
             ratios["at rest"].append(shown("at rest", found))
             enough = asyncio.Event()
             beside = asyncio.create_task(waves(one.client, waiting, enough))
-            found = await ask(asked.seconds, best.per_second / 2)
+            found = await ask(asked.seconds, rate)
             enough.set()
             hosts, seconds = await beside
             ratios["in a wave"].append(shown("in a wave", found))
@@ -71,8 +74,8 @@ async def measure(folder: Path, asked: argparse.Namespace) -> None:
 
 def shown(where: str, found: api.Figures) -> float:
     """Print a round; return its p99 as a multiple of its p50."""
-    print(f"{where:12}{found.calls:6} calls{found.per_second:8.0f}/s   p50 {found.p50:6.1f} ms   p99 {found.p99:6.1f} ms",
-          flush=True)  # fmt: skip
+    rate = f"{found.calls:6} calls{found.per_second:8.0f}/s"
+    print(f"{where:12}{rate}   p50 {found.p50:6.1f} ms   p99 {found.p99:6.1f} ms", flush=True)
     return found.p99 / found.p50
 
 

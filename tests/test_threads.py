@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backfleet.threads import ToLoop, in_thread
+from backfleet.threads import SWITCH_SECONDS, ToLoop, in_thread, share_interpreter
 
 
 @pytest.fixture
@@ -92,6 +93,16 @@ def test_threads_that_were_shut_down_accept_nothing(threads: ThreadPoolExecutor)
 def in_order(threads: ThreadPoolExecutor) -> None:
     """Wait until the thread has let go of what it did before."""
     threads.submit(lambda: None).result(10)
+
+
+def test_threads_hand_the_interpreter_over_sooner_than_by_default() -> None:
+    before = sys.getswitchinterval()
+    try:
+        share_interpreter()
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+        assert before > SWITCH_SECONDS
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_what_comes_together_wakes_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:

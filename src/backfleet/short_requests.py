@@ -10,8 +10,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion11, RawRequestMessage
@@ -64,6 +65,12 @@ class ShortRequest:
 
 AnyRequest = web.Request | ShortRequest
 Handler = Callable[[ShortRequest], Awaitable[Answer]]
+Reply = Callable[[Answer], None]
+Begin = Callable[[ShortRequest, Reply], "asyncio.Future[None]"]
+"""Begins to answer a request. The reply is called once, later, from the event loop; then the future is done.
+
+To cancel the future ends the work where that can be ended.
+"""
 
 
 class ShortRequests:
@@ -78,10 +85,10 @@ class ShortRequests:
             now: the time, in Unix seconds.
         """
         self.keep_alive_seconds, self._grace_seconds, self.now = keep_alive_seconds, grace_seconds, now
-        self._handlers: dict[bytes, Handler] = {}
+        self._handlers: dict[bytes, Begin] = {}
         self._known = re.compile(rb"(?!)")
         self._open: set[Reader] = set()
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Future[None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     def add_to(self, app: web.Application) -> None:
@@ -97,11 +104,19 @@ class ShortRequests:
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Answer requests of a method for exactly this path, written as it is here."""
-        self._handlers[f"{method} {path}".encode()] = handler
+
+        def begin(request: ShortRequest, reply: Reply) -> "asyncio.Future[None]":
+            return asyncio.get_running_loop().create_task(_answer(handler, request, reply))
+
+        self.add_begun(method, path, begin)
+
+    def add_begun(self, method: str, path: str, begin: Begin) -> None:
+        """The same for requests that need no coroutine, whose turns of the event loop a short answer waits for."""
+        self._handlers[f"{method} {path}".encode()] = begin
         known = b"|".join(map(re.escape, self._handlers))
         self._known = re.compile(rb"(%b)[ ?]" % known)
 
-    def handler_of(self, arrived: bytes) -> Handler | None:
+    def handler_of(self, arrived: bytes) -> Begin | None:
         """Return who answers a request that begins with these bytes; None: the HTTP server."""
         found = self._known.match(arrived)
         return None if found is None else self._handlers[found[1]]
@@ -140,12 +155,12 @@ class ShortRequests:
         for reader in list(self._open):
             reader.close()
 
-    def answer(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def answer(self, begin: Begin, request: ShortRequest, reply: Reply) -> "asyncio.Future[None]":
         """Have a request answered."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-        return task
+        answering = begin(request, reply)
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        return answering
 
     def opened(self, reader: "Reader") -> None:
         """Note a connection."""
@@ -159,8 +174,8 @@ class ShortRequests:
 class _Message:
     """A request that is arriving, as far as it has. It is read as the HTTP server would read it."""
 
-    def __init__(self, handler: Handler) -> None:
-        self.handler = handler
+    def __init__(self, begin: Begin) -> None:
+        self.begin = begin
         self._parser = request_parser(asyncio.get_running_loop())
         self._found: list[tuple[RawRequestMessage, StreamReader]] = []
         self._arrived = b""
@@ -230,7 +245,7 @@ class Reader(asyncio.Protocol):
         self._rest_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_at = 0.0  # since when, in seconds of the event loop
-        self.answering: asyncio.Task[None] | None = None
+        self.answering: asyncio.Future[None] | None = None
 
     @property
     def is_answering(self) -> bool:
@@ -298,22 +313,22 @@ class Reader(asyncio.Protocol):
         elif message.is_whole:
             self._forget_message()
             self._arrived = b""
-            self.answering = self._served.answer(self._answer(message))
+            request, reply = message.request_on(self._transport), partial(self._reply, not message.keeps_connection)
+            self.answering = self._served.answer(message.begin, request, reply)
         elif self._rest_timer is None:
             self._rest_timer = asyncio.get_running_loop().call_later(REST_SECONDS, self._give_over)
 
     def _begin(self, data: bytes) -> _Message | None:
         """Begin a request whose first piece this is; return None if it is one for the HTTP server."""
-        handler = None if self._served.is_closing else self._served.handler_of(data)
-        self._message = None if handler is None else _Message(handler)
+        begin = None if self._served.is_closing else self._served.handler_of(data)
+        self._message = None if begin is None else _Message(begin)
         return self._message
 
-    async def _answer(self, message: _Message) -> None:
-        answer = await _answer_of(message.handler, message.request_on(self._transport))
+    def _reply(self, is_last: bool, answer: Answer) -> None:
         self.answering = None
         if self._transport.is_closing():
             return
-        is_last = self._served.is_closing or not message.keeps_connection
+        is_last = is_last or self._served.is_closing
         self._transport.write(head_of(answer, int(self._served.now()), is_last=is_last) + answer.body)
         if is_last:
             self._transport.close()
@@ -363,6 +378,10 @@ class Reader(asyncio.Protocol):
             self._transport.close()
         else:
             self._idle_timer = loop.call_later(max(left, 1.0), self._close_when_idle)
+
+
+async def _answer(handler: Handler, request: ShortRequest, reply: Reply) -> None:
+    reply(await _answer_of(handler, request))
 
 
 async def _answer_of(handler: Handler, request: ShortRequest) -> Answer:

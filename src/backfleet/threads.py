@@ -1,13 +1,23 @@
-"""Blocking work of a coroutine, done in a thread."""
+"""Blocking work of a coroutine, done in a thread, and how threads share the interpreter."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+# How long a thread keeps the interpreter from others that want it. The event loop waits for it after each pause of its
+# own, so with Python's default, 5 ms, whatever a busy server does takes a multiple of that (bench/RESULTS.md).
+SWITCH_SECONDS: Final = 0.001
 
 Result = TypeVar("Result")
 Given = TypeVar("Given")
+
+
+def share_interpreter() -> None:
+    """Have threads hand the interpreter to each other sooner: the event loop is to wait for none of them for long."""
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def in_thread(threads: Executor, work: Callable[[], Result]) -> "asyncio.Future[Result]":

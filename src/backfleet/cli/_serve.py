@@ -59,7 +59,9 @@ def serve(print_config: bool, **flags: object) -> None:
     share_arenas()
     run = _program()
     from backfleet.opening import CannotStart
+    from backfleet.threads import share_interpreter
 
+    share_interpreter()
     clock = shifted(utc_now, os.environ.get("BACKFLEET_CLOCK_SHIFT", ""))
     try:
         run(settings, clock=clock, draw=draw, announce=click.echo)

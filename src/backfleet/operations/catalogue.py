@@ -6,7 +6,6 @@ Parsing, the reference, the OpenAPI document and the audit trail all read this t
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -16,7 +15,7 @@ from backfleet.hold import Watch
 from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import CallLimit, Database
-from backfleet.values import value_object
+from backfleet.values import changed, value_object
 from backfleet.wire.errors import ActionNotFound, ApiError, InvalidVersion
 from backfleet.wire.shapes import Anything, Shape
 
@@ -57,7 +56,7 @@ class Services:
 
     def within(self, limit: CallLimit) -> "Services":
         """Return the same for one call, with a database that changes nothing once `limit` is reached."""
-        return replace(self, database=self.database.within(limit))
+        return changed(self, database=self.database.within(limit))
 
 
 @value_object
@@ -99,7 +98,7 @@ class Call:
 
     def within(self, limit: CallLimit) -> "Call":
         """Return this call with a database that changes nothing once `limit` is reached."""
-        return replace(self, services=self.services.within(limit))
+        return changed(self, services=self.services.within(limit))
 
     @property
     def account_id(self) -> str:

@@ -97,11 +97,18 @@ class Performer:
             ApiError: refused, or the operation failed.
         """
 
-        def work() -> Answer:
-            authenticated = authenticate()
-            return run(self._admit(operation, flat, authenticated), authenticated.call)
+        return await self.in_thread(lambda: self.perform_here(operation, flat, authenticate))
 
-        return await self.in_thread(work)
+    def perform_here(
+        self, operation: Operation, flat: Mapping[str, str], authenticate: Callable[[], Authenticated]
+    ) -> Answer:
+        """Do the same in this thread, which is one of those. Blocks. Raises ApiError."""
+        authenticated = authenticate()
+        return run(self._admit(operation, flat, authenticated), authenticated.call)
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Have work done in one of the threads, which must raise nothing. Raises RuntimeError: no more is accepted."""
+        self._threads.submit(work)
 
     async def admit(self, operation: Operation, flat: Mapping[str, str], authenticated: Authenticated) -> Admitted:
         """Throttle, authorise and audit an upload before its body is read. Raises ApiError."""
@@ -174,10 +181,11 @@ def admit(
     """
     request, problem = _read(operation, call, flat)
     targets = authorisation.targets_of(operation, call, request)
-    with call.services.database.transaction() as tx:
+    context = {} if operation.action is None else authorisation.context_of(operation, call, request)
+
+    def decide(tx: Transaction) -> tuple[ApiError | None, bool]:
         first(tx)
         is_held = held.check_caller(tx, call)
-        context = {} if operation.action is None else authorisation.context_of(operation, call, request)
         ruling = authorisation.judge(tx, operation, call, targets, context)
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
@@ -187,6 +195,9 @@ def admit(
             event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
         if event is not None:
             audit.write(tx, event)
+        return refusal, allowed
+
+    refusal, allowed = call.services.database.write_together(decide)
     failpoint("authorised")
     if refusal is not None:
         raise refusal

@@ -20,6 +20,7 @@ from backfleet.storage._postgresql import is_silent, postgresql_engine
 from backfleet.storage._prepared import Prepared, Values, is_watched
 from backfleet.storage._reading import Made, Reader
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
+from backfleet.storage._together import Result, Together
 from backfleet.storage._turns import Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
 from backfleet.storage._ways import READING, WRITING, Way
@@ -54,6 +55,10 @@ class Transaction:
         self._connection = connection
         self.published: dict[str, None] = {}
         self.committed: list[Callable[[], None]] = []
+
+    def begin_part(self) -> sa.NestedTransaction:
+        """Begin a part of it that can be undone alone."""
+        return self._connection.begin_nested()
 
     def end(self) -> None:
         """Have nothing more be done in it: its connection goes to the next transaction."""
@@ -186,6 +191,7 @@ class Database:
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
         self._writer = (turns or Turns()) if engine.dialect.name == "sqlite" else None
         self._limit, self._has_changed = NO_LIMIT, False
+        self._together = None if self._writer is None else Together(self.without_limit().transaction)
 
     def within(self, limit: CallLimit) -> "Database":
         """Return the same database for one call, which changes nothing once its limit is reached.
@@ -243,6 +249,31 @@ class Database:
             self._publish(topic)
         for act in tx.committed:
             act()
+
+    def write_together(self, work: Callable[[Transaction], Result]) -> Result:
+        """Do a small write and return its result after the commit, which it shares with others that wait to write.
+
+        Args:
+            work: Uses nothing of the database but its transaction. It happens as a whole or not at all, whatever
+                becomes of the others.
+
+        Raises:
+            Whatever `work` raised.
+            Unavailable: the database cannot do it now, or the call's limit is reached.
+        """
+        if self._together is None:
+            with self.transaction() as tx:
+                return work(tx)
+
+        def limited(tx: Transaction) -> Result:
+            self._check_limit()
+            result = work(tx)
+            self._check_limit()
+            return result
+
+        result = self._together.write(limited)
+        self._has_changed = True
+        return result
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -22,7 +22,7 @@ from backfleet.short_requests import ShortRequests
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, json_list, repeat, text
-from listening import end_of
+from listening import TURNS_SECONDS, end_of
 
 
 @dataclass
@@ -137,13 +137,16 @@ def listen(
         await runner.setup()
         http_server = runner.server
         assert http_server is not None
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         listening = await loop.create_server(lambda: short.reader(http_server), "127.0.0.1", 0, ssl=tls)
         stopping = asyncio.Event()
         ready.put((f"127.0.0.1:{listening.sockets[0].getsockname()[1]}", loop, stopping))
         await stopping.wait()
         listening.close()
         await end_of(runner)
+        for transport in list(loop._transports.values()):  # a client may have stopped reading, or shaking hands
+            transport.abort()
+        await asyncio.sleep(TURNS_SECONDS)
         performer.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))

@@ -1,16 +1,21 @@
 """Calls that are answered without the HTTP server get what that server would have answered."""
 
+import functools
 import json
 import logging
+import operator
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from backfleet.endpoints.openapi.contexts import new_request_id
 from backfleet.endpoints.openapi.pipeline import OpenApiEndpoint
+from backfleet.operations.perform import Performer
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import FORM, V1, V3, Raw
 
@@ -46,14 +51,18 @@ VARYING = {"x-acs-request-id", "x-acs-trace-id", "date"}
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """By which way each call comes."""
     found: list[str] = []
-    for way in ("answer", "answer_short"):
-        theirs: Any = getattr(OpenApiEndpoint, way)
+    usual, short = OpenApiEndpoint.answer, OpenApiEndpoint.begin_short
 
-        async def noted(self: Any, request: Any, theirs: Any = theirs, way: str = way) -> Any:
-            found.append(way)
-            return await theirs(self, request)
+    async def answer(self: OpenApiEndpoint, request: Any) -> Any:
+        found.append("answer")
+        return await usual(self, request)
 
-        monkeypatch.setattr(OpenApiEndpoint, way, noted)
+    def begin_short(self: OpenApiEndpoint, request: Any, reply: Any) -> Any:
+        found.append("begin_short")
+        return short(self, request, reply)
+
+    monkeypatch.setattr(OpenApiEndpoint, "answer", answer)
+    monkeypatch.setattr(OpenApiEndpoint, "begin_short", begin_short)
     return found
 
 
@@ -88,7 +97,7 @@ def test_a_call_gets_the_same_answer_both_ways(
     if "SignatureDoesNotMatch" in short[2]:  # it says what was signed, with the nonce
         short, usual = ((each[0], {**each[1], "content-length": ""}, each[2][-40:]) for each in (short, usual))
     assert short == usual
-    assert ways == ["answer_short", "answer"]
+    assert ways == ["begin_short", "answer"]
 
 
 def test_its_caller_is_the_other_end_of_its_connection(ways: list[str], server: Server) -> None:
@@ -96,7 +105,7 @@ def test_its_caller_is_the_other_end_of_its_connection(ways: list[str], server: 
     forwarded = V3(server).raw().with_header("X-Forwarded-For", "10.1.2.3").with_header("X-Forwarded-Proto", "https")
     assert asked(server, bytes(forwarded))[0] == 200
     call = server.seen[0][0]
-    assert (call.source_ip, call.secure, ways) == ("127.0.0.1", False, ["answer_short"])
+    assert (call.source_ip, call.secure, ways) == ("127.0.0.1", False, ["begin_short"])
 
 
 def test_a_server_that_is_held_says_so(ways: list[str], server: Server) -> None:
@@ -111,7 +120,7 @@ def test_a_server_that_is_held_says_so(ways: list[str], server: Server) -> None:
 
     object.__setattr__(server.services, "hold", Held())
     assert asked(server, bytes(V3(server).raw()))[1]["x-backfleet-held"] == "true"
-    assert ways == ["answer_short"]
+    assert ways == ["begin_short"]
 
 
 def test_a_nonce_is_used_once_whichever_way_it_comes(ways: list[str], server: Server) -> None:
@@ -119,7 +128,7 @@ def test_a_nonce_is_used_once_whichever_way_it_comes(ways: list[str], server: Se
     assert asked(server, request)[0] == 200
     status, _, body = asked(server, request, first=1)
     assert (status, json.loads(body)["Code"]) == (400, "SignatureNonceUsed")
-    assert ways == ["answer_short", "answer"]
+    assert ways == ["begin_short", "answer"]
 
 
 def test_a_call_that_breaks_off_leaves_nothing(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,3 +138,22 @@ def test_a_call_that_breaks_off_leaves_nothing(server: Server, caplog: pytest.Lo
         connection.sendall(whole[:-4])
     assert asked(server, bytes(V3(server).raw()))[0] == 200
     assert [vars(record)["code"] for record in caplog.records if "code" in vars(record)] == ["OK"]
+
+
+def test_a_request_id_is_a_random_uuid() -> None:
+    ids = [uuid.UUID(new_request_id()) for _ in range(1000)]
+    assert {(each.version, each.variant) for each in ids} == {(4, uuid.RFC_4122)}
+    assert len(set(ids)) == len(ids)
+    changing = functools.reduce(operator.or_, (each.int ^ ids[0].int for each in ids))
+    assert changing == uuid.UUID("ffffffff-ffff-0fff-3fff-ffffffffffff").int
+
+
+def test_a_call_that_no_thread_takes_is_answered_all_the_same(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the server ends."""
+
+    def refuse(_self: Performer, _work: object) -> None:
+        raise RuntimeError("no more is accepted")
+
+    monkeypatch.setattr(Performer, "begin", refuse)
+    status, _, body = asked(server, bytes(V3(server).raw()))
+    assert (status, json.loads(body)["Code"]) == (500, "InternalError")

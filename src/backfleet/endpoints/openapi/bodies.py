@@ -21,9 +21,9 @@ async def read_body(request: AnyRequest, limit: int) -> bytes:
     Raises:
         ApiError: too large, too slow, cut short, or compressed.
     """
-    check_announced(request, limit)
     if isinstance(request, ShortRequest):
-        return request.body
+        return body_of(request, limit)
+    check_announced(request, limit)
     if not request.body_exists:
         return b""
     body = bytearray()
@@ -36,6 +36,12 @@ async def read_body(request: AnyRequest, limit: int) -> bytes:
     except TimeoutError:
         raise RequestTooSlow from None
     return bytes(body)
+
+
+def body_of(request: ShortRequest, limit: int) -> bytes:
+    """Return the body of a request that was short. Raises ApiError: too large, or compressed."""
+    check_announced(request, limit)
+    return request.body
 
 
 @asynccontextmanager

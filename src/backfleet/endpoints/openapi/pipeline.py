@@ -22,16 +22,15 @@ Key and time come before the signature so that the caller gets the precise code.
 a key id exists, which the protocol reveals anyway.
 """
 
-import functools
+import asyncio
 import logging
 import time
-import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aiohttp import web
-from prometheus_client import Counter, Histogram
 
 from backfleet import identity, tracing
 from backfleet.clock import Clock
@@ -43,15 +42,16 @@ from backfleet.endpoints.openapi.authentication import (
     read_signed_request,
     refuse_bearer,
 )
-from backfleet.endpoints.openapi.bodies import check_announced, read_body, uploaded
+from backfleet.endpoints.openapi.bodies import body_of, check_announced, read_body, uploaded
 from backfleet.endpoints.openapi.callers import authenticate
+from backfleet.endpoints.openapi.contexts import Head, RequestContext, new_request_id, record
 from backfleet.endpoints.openapi.received import Received, receive_under
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
 from backfleet.short_answers import Answer as ShortAnswer
-from backfleet.short_requests import AnyRequest, ShortRequest
+from backfleet.short_requests import AnyRequest, Reply, ShortRequest
 from backfleet.storage import CallLimit, Transaction, Unavailable
 from backfleet.wire import answers
 from backfleet.wire.errors import (
@@ -67,9 +67,6 @@ from backfleet.wire.errors import (
 
 HELD = "x-backfleet-held"  # the header of every answer while the server is held after a restore
 UPLOAD_SCHEME = "ACS3-HMAC-SHA256"  # the one whose hash of the body is also the artifact's name
-
-REQUESTS = Counter("backfleet_api_requests_total", "Answered requests.", ["product", "action", "code"])
-SECONDS = Histogram("backfleet_api_request_seconds", "From the first byte to the answer.", ["product", "action"])
 
 log = logging.getLogger(__name__)
 
@@ -87,31 +84,81 @@ class OpenApiEndpoint:
         found = await self._answer_all(request)
         return web.Response(status=found.status, body=found.body, headers={**found.headers, **self._held_headers()})
 
-    async def answer_short(self, request: ShortRequest) -> ShortAnswer:
-        """Answer a request that was short."""
-        found = await self._answer_all(request)
+    def begin_short(self, request: ShortRequest, reply: Reply) -> "asyncio.Future[None]":
+        """Begin to answer a request that was short: all that is left to do is done in one of the performer's threads.
+
+        The event loop is asked for it once, and once for the answer. Uploads are received as by the HTTP server.
+        """
+        loop = asyncio.get_running_loop()
+        done, context = loop.create_future(), self._context_of(request)
+
+        def give(answer: ShortAnswer) -> None:
+            if not done.done():
+                done.set_result(None)
+            reply(answer)
+
+        try:
+            head = self._read_head(request, context)
+            if head.is_for_upload:
+                return loop.create_task(self._answer_short(request, reply))
+            body = body_of(request, self._settings.body_limit)
+            operation, arrived = self._read(request, context, head, body)  # 1 to 3
+            self._check_protocol(operation, arrived, request)  # 4
+            work = self._work(request, context, operation, arrived)
+
+            def carry_out() -> None:
+                loop.call_soon_threadsafe(give, self._carried_out(request, context, operation, work))
+
+            self._performer.begin(carry_out)
+        except Exception as problem:  # noqa: BLE001 - every failure is an answer
+            loop.call_soon(give, self._short(self._ended(context, self._failed(request, context, problem))))
+        return done
+
+    def _carried_out(
+        self, request: ShortRequest, context: RequestContext, operation: Operation, work: Callable[[], Answer]
+    ) -> ShortAnswer:
+        """Steps 5 to 14. Blocks, and raises nothing."""
+        try:
+            found = answers.success(operation.name, work(), context.request_id, xml=context.xml)
+        except Exception as problem:  # noqa: BLE001 - every failure is an answer
+            found = self._failed(request, context, problem)
+        return self._short(self._ended(context, found))
+
+    async def _answer_short(self, request: ShortRequest, reply: Reply) -> None:
+        reply(self._short(await self._answer_all(request)))
+
+    def _short(self, found: answers.WireAnswer) -> ShortAnswer:
         headers = {**found.headers, **self._held_headers()}
         return ShortAnswer(found.body, found.status, headers.pop("Content-Type"), headers)
 
     async def _answer_all(self, request: AnyRequest) -> answers.WireAnswer:
         """Run the pipeline. Every failure becomes an answer in the protocol's form."""
-        began = time.perf_counter()
-        context = RequestContext(str(uuid.uuid4()).upper(), self._limit(request))
+        context = self._context_of(request)
+        try:
+            found = await self._answer(request, context)
+        except Exception as problem:  # noqa: BLE001 - every failure is an answer
+            found = self._failed(request, context, problem)
+        return self._ended(context, found)
+
+    def _context_of(self, request: AnyRequest) -> RequestContext:
+        context = RequestContext(new_request_id(), self._limit(request), time.perf_counter(), self._clock())
         if tracing.is_on():
             context.outer = tracing.read_traceparent(request.headers.get("traceparent", ""))
             context.place = tracing.new_parent(context.outer)
-        arrived_at = self._clock()
-        try:
-            found = await self._answer(request, context)
-        except ApiError as problem:
-            found = context.failed(problem, request)
-        except Unavailable as problem:
+        return context
+
+    def _failed(self, request: AnyRequest, context: RequestContext, problem: Exception) -> answers.WireAnswer:
+        """Return the answer that a failure becomes, and log it unless it is a refusal."""
+        if isinstance(problem, ApiError):
+            return context.failed(problem, request)
+        if isinstance(problem, Unavailable):
             log.warning("%s", problem, extra=context.log_fields)
-            found = context.failed(ServiceUnavailable(str(problem)), request)
-        except Exception:
-            log.exception("a request failed", extra=context.log_fields)
-            found = context.failed(InternalError(), request)
-        _record(context, found.status, time.perf_counter() - began, arrived_at)
+            return context.failed(ServiceUnavailable(str(problem)), request)
+        log.error("a request failed", exc_info=problem, extra=context.log_fields)
+        return context.failed(InternalError(), request)
+
+    def _ended(self, context: RequestContext, found: answers.WireAnswer) -> answers.WireAnswer:
+        record(context, found.status, time.perf_counter() - context.began)
         failpoint("answer ready")
         return found
 
@@ -121,26 +168,32 @@ class OpenApiEndpoint:
         is_held = watch is not None and watch.restore is not None and watch.restore.is_held
         return {HELD: "true"} if is_held else {}
 
-    async def _answer(self, request: AnyRequest, context: "RequestContext") -> answers.WireAnswer:
-        operation, arrived = await self._read(request, context)  # 1 to 3
+    async def _answer(self, request: AnyRequest, context: RequestContext) -> answers.WireAnswer:
+        head = self._read_head(request, context)
+        body = b"" if head.is_for_upload else await read_body(request, self._settings.body_limit)
+        operation, arrived = self._read(request, context, head, body)  # 1 to 3
         self._check_protocol(operation, arrived, request)  # 4
         result = await self._perform(request, context, operation, arrived)  # 5 to 13
         return answers.success(operation.name, result, context.request_id, xml=context.xml)  # 14
 
-    async def _read(self, request: AnyRequest, context: "RequestContext") -> tuple[Operation, Received]:
-        """Steps 1 to 3. V3 names the operation in its headers, so that the body of an upload can be read later."""
+    def _read_head(self, request: AnyRequest, context: RequestContext) -> Head:
+        """Steps 1 to 3, as far as the headers say: V3 names the operation in them, so that a file can be read later."""
         received.check_method(request.method)
         headers, repeated = received.read_headers(request.raw_headers)
         operation = None
         if received.signed_by_v3(headers):
             operation = find(received.named_in_header(headers, "Version"), received.named_in_header(headers, "Action"))
             context.is_for(operation)
-        streams = operation is not None and operation.streams
-        body = b"" if streams else await read_body(request, self._settings.body_limit)
-        arrived = receive_under(headers, repeated, request.method, request.rel_url.raw_query_string, body)
+        return Head(headers, repeated, operation)
+
+    def _read(
+        self, request: AnyRequest, context: RequestContext, head: Head, body: bytes
+    ) -> tuple[Operation, Received]:
+        """Steps 1 to 3."""
+        arrived = receive_under(head.headers, head.repeated, request.method, request.rel_url.raw_query_string, body)
         context.xml = arrived.wants_xml
         refuse_bearer(arrived)
-        operation = operation or find(arrived.version, arrived.action)
+        operation = head.operation or find(arrived.version, arrived.action)
         context.is_for(operation)
         return operation, arrived
 
@@ -156,29 +209,38 @@ class OpenApiEndpoint:
         check_announced(request, self._settings.upload_limit)
 
     async def _perform(
-        self, request: AnyRequest, context: "RequestContext", operation: Operation, arrived: Received
+        self, request: AnyRequest, context: RequestContext, operation: Operation, arrived: Received
     ) -> Answer:
         """Steps 5 to 13. Raises ApiError."""
+        if operation.streams and (is_signed(arrived) or not operation.anonymous):
+            signed = read_signed_request(arrived, body_follows=True)
+            return await self._perform_upload(request, context, operation, arrived, signed)
+        return await self._performer.in_thread(self._work(request, context, operation, arrived))
+
+    def _work(
+        self, request: AnyRequest, context: RequestContext, operation: Operation, arrived: Received
+    ) -> Callable[[], Answer]:
+        """Step 5; return what does 6 to 13 in a thread, and raises ApiError as this does."""
+        perform_here, flat = self._performer.perform_here, arrived.flat
         if operation.anonymous and not is_signed(arrived):
             call = self._call(request, context, identity.ANONYMOUS)
-            return await self._performer.perform(operation, arrived.flat, lambda: Authenticated(call))
-        signed = read_signed_request(arrived, body_follows=operation.streams)
-        if operation.streams:
-            return await self._perform_upload(request, context, operation, arrived, signed)
-        try:
-            return await self._performer.perform(
-                operation, arrived.flat, lambda: self._authenticate(request, context, signed, self._keys)
-            )
-        except identity.KeyChanged:  # nothing was written: what the key is now decides
-            self._keys.drop(signed.access_key_id)
-            return await self._performer.perform(
-                operation, arrived.flat, lambda: self._authenticate(request, context, signed, identity.KeyCache())
-            )
+            return lambda: perform_here(operation, flat, lambda: Authenticated(call))
+        signed = read_signed_request(arrived)
+
+        def work() -> Answer:
+            try:
+                return perform_here(operation, flat, lambda: self._authenticate(request, context, signed, self._keys))
+            except identity.KeyChanged:  # nothing was written: what the key is now decides
+                self._keys.drop(signed.access_key_id)
+            none = identity.KeyCache()
+            return perform_here(operation, flat, lambda: self._authenticate(request, context, signed, none))
+
+        return work
 
     async def _perform_upload(
         self,
         request: AnyRequest,
-        context: "RequestContext",
+        context: RequestContext,
         operation: Operation,
         arrived: Received,
         signed: SignedRequest,
@@ -202,7 +264,7 @@ class OpenApiEndpoint:
             return await performer.run(admitted, call.within(self._limit(request)))  # the upload's time does not count
 
     def _authenticate(
-        self, request: AnyRequest, context: "RequestContext", signed: SignedRequest, known: identity.KeyCache
+        self, request: AnyRequest, context: RequestContext, signed: SignedRequest, known: identity.KeyCache
     ) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
         signer = authenticate(self._services, known, signed, self._clock())
@@ -232,7 +294,7 @@ class OpenApiEndpoint:
 
         return CallLimit(time.monotonic() + self._settings.call_seconds, is_gone)
 
-    def _call(self, request: AnyRequest, context: "RequestContext", caller: identity.Caller) -> Call:
+    def _call(self, request: AnyRequest, context: RequestContext, caller: identity.Caller) -> Call:
         peer = peer_of(request)
         return Call(
             request_id=context.request_id,
@@ -244,71 +306,4 @@ class OpenApiEndpoint:
             services=self._services.within(context.limit),
             user_agent=request.headers.get("User-Agent", ""),
             traceparent=str(context.place or ""),
-        )
-
-
-@dataclass
-class RequestContext:
-    """What is known about a request so far. Names are the catalogue's only: metric labels must stay bounded."""
-
-    request_id: str
-    limit: CallLimit
-    product: str = ""
-    action: str = ""
-    code: str = "OK"
-    xml: bool = False
-    outer: tracing.Parent | None = None  # the caller's place in a trace
-    place: tracing.Parent | None = None  # the call's own; None = no traces are recorded
-
-    @property
-    def log_fields(self) -> dict[str, str]:
-        """Return what log records name a request by."""
-        return {"request_id": self.request_id, "action": self.action}
-
-    def is_for(self, operation: Operation) -> None:
-        """Note the operation that is asked for."""
-        self.product, self.action = operation.product.code, operation.name
-
-    def failed(self, problem: ApiError, request: AnyRequest) -> answers.WireAnswer:
-        """Note the refusal and return its answer."""
-        self.code = problem.code
-        return answers.failure(problem, self.request_id, request.headers.get("Host", ""), xml=self.xml)
-
-
-@functools.lru_cache(maxsize=1024)
-def _counted(product: str, action: str, code: str) -> tuple[Counter, Histogram]:
-    """Return what counts the answers with this code, and how long the action's take."""
-    return REQUESTS.labels(product, action, code), SECONDS.labels(product, action)
-
-
-def _record(context: RequestContext, status: int, seconds: float, arrived_at: datetime) -> None:
-    """Count, log and trace an answer."""
-    count, duration = _counted(context.product, context.action, context.code)
-    count.inc()
-    duration.observe(seconds)
-    # No parameter, header or address: some are secrets, and the audit trail has the caller and the address.
-    if log.isEnabledFor(logging.INFO):
-        log.info(
-            "answered",
-            extra={
-                **context.log_fields,
-                "product": context.product,
-                "status": status,
-                "code": context.code,
-                "milliseconds": round(seconds * 1000, 1),
-            },
-        )
-    if context.place is not None:
-        tracing.record(
-            tracing.Span(
-                name=f"call {context.product} {context.action}".rstrip(),
-                trace_id=context.place.trace_id,
-                span_id=context.place.span_id,
-                parent_id=context.outer.span_id if context.outer else "",
-                began=arrived_at,
-                ended=arrived_at + timedelta(seconds=seconds),
-                attributes={**context.log_fields, "product": context.product, "status": status, "code": context.code},
-                error="" if context.code == "OK" else context.code,
-                is_from_outside=True,
-            )
         )

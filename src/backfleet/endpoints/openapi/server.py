@@ -44,7 +44,7 @@ def add_to(
     app.router.add_route("*", "/", endpoint.answer)
     if short is not None:
         for method in METHODS:
-            short.add(method, "/", endpoint.answer_short)
+            short.add_begun(method, "/", endpoint.begin_short)
     described = json.dumps(document(every_operation())).encode()
 
     async def describe(_request: web.Request) -> web.Response:
