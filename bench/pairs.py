@@ -214,7 +214,11 @@ class Fleet:
         subprocess.run(asked, env=self.side.environment(), check=True, capture_output=True)
 
     async def enrol(self, hosts: int) -> None:
-        """Register so many simulated agents and connect them."""
+        """Register so many simulated agents and connect them.
+
+        Not on the connections that they share afterwards: one on which a host enrolled is the HTTP server's for good,
+        and here a hundred hosts would use it.
+        """
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         connector = aiohttp.TCPConnector(limit=100)
         session = await self.until_done.enter_async_context(self.session_of(connector))
@@ -225,7 +229,9 @@ class Fleet:
             create = partial(self.client.call, "ecs", "CreateActivation", InstanceCount=PER_ACTIVATION, RegionId=REGION)
             answer = await asyncio.to_thread(create)
             codes.append((answer["ActivationId"], answer["ActivationCode"]))
-        await enrol(agents, codes, per_code=PER_ACTIVATION)
+        async with aiohttp.ClientSession() as simulation.session:
+            await enrol(agents, codes, per_code=PER_ACTIVATION)
+        simulation.session = session
         self.ids = [agent.instance_id for agent in agents]
         self.until_done.push_async_callback(simulation.end)
         for agent in agents:

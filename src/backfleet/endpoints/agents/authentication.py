@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 
 from backfleet import fleet
 from backfleet.endpoints.agents import signatures
@@ -18,6 +18,7 @@ from backfleet.values import changed
 from backfleet_host.contract import OWN_AGENT
 
 REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
+AGENTS_KEPT = 100  # texts by which agents name themselves; a fleet has a few, a stranger may send any
 
 
 class Authenticator:
@@ -190,6 +191,11 @@ def _heartbeat(request: AnyRequest, signature: AgentSignature, now: datetime, wi
 
 def _agent_version(request: AnyRequest) -> str | None:
     """Read the version from `User-Agent: linux_amd64/<version>`: the short heartbeat has it nowhere else."""
-    platform, _, version = request.headers.get("User-Agent", "").partition("/")
+    return _version_in(request.headers.get("User-Agent", ""))
+
+
+@lru_cache(maxsize=AGENTS_KEPT)
+def _version_in(user_agent: str) -> str | None:
+    platform, _, version = user_agent.partition("/")
     is_version = "_" in platform and version.isascii() and version.isprintable()
     return version[:64] or None if is_version else None

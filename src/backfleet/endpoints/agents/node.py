@@ -43,8 +43,9 @@ class Node:
 
     def covers(self, signature: AgentSignature) -> bool:
         """Return whether a request may be a replay of one from before the server was restored."""
-        signed_at = datetime.fromtimestamp(signature.milliseconds / 1000, UTC)
-        return self.adopters is not None and self.adopters.watch.covers(signed_at)
+        if self.adopters is None:
+            return False
+        return self.adopters.watch.covers(datetime.fromtimestamp(signature.milliseconds / 1000, UTC))
 
     @property
     def window_ms(self) -> int:
