@@ -34,10 +34,17 @@ class Parts(Protocol):
         """Begin one."""
 
 
+def _taken() -> threading.Lock:
+    """Return a lock that is not free: an event for one thread that waits once, with less to make."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(eq=False, slots=True)
 class _Write:
     work: Callable[[Any], Any]
-    woken: threading.Event = field(default_factory=threading.Event)  # it is over, or is to lead
+    woken: threading.Lock = field(default_factory=_taken)  # free once it is over, or is to lead
     is_over: bool = False
     result: Any = None
     problem: BaseException | None = None
@@ -82,7 +89,7 @@ class Together:
             self._waiting.append(mine)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            mine.woken.wait()
+            mine.woken.acquire()
         if not mine.is_over:
             self._lead()
         if mine.problem is not None:
@@ -107,11 +114,11 @@ class Together:
                 write.problem = _same(problem)
         for write in taken:
             write.is_over = True
-            write.woken.set()
+            write.woken.release()
         with self._guard:
             self._is_led = bool(self._waiting)
             if self._waiting:
-                self._waiting[0].woken.set()
+                self._waiting[0].woken.release()
 
     def _take(self) -> list[_Write]:
         with self._guard:
