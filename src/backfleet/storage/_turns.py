@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_SLEEP: Final = 0.02  # seconds between two looks at a lock: whoever is killed lets go, and sets no event
-LONGEST_WAIT: Final = 0.25  # seconds after which whoever waits longest is next
+LONGEST_WAIT: Final = 0.05  # seconds after which whoever waits longest is next
 
 
 @dataclass(eq=False, slots=True)
