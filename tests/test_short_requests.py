@@ -222,6 +222,15 @@ async def test_a_body_that_is_announced_is_asked_for_at_once(monkeypatch: pytest
         assert (await answered(reader))["by"] == "server"
 
 
+async def test_a_large_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head may be refused: the HTTP server says so before the body has come."""
+    monkeypatch.setattr(short_requests, "REST_SECONDS", 60.0)
+    async with serving() as site:
+        _, writer = await site.dial()
+        writer.write(raw(b"the first of it", length=MOST_BYTES + 1))
+        await eventually(lambda: site.opened == 1)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -525,6 +534,21 @@ async def test_nothing_is_answered_while_the_other_end_takes_nothing() -> None:
     assert reader.answering is not None
     await reader.answering
     assert [request.body for request in found] == [b"later"]
+    reader.connection_lost(None)
+
+
+async def test_a_connection_is_in_use_until_the_other_end_has_taken_its_answer() -> None:
+    """One that is idle may be closed, and is aborted where there are too many: the rest of the answer would be lost."""
+    short = ShortRequests(0.05, SOON, lambda: NOW)
+    reader, wire = Reader(short, asyncio.Protocol), Wire()
+    reader.connection_made(wire)
+    reader.pause_writing()
+    await asyncio.sleep(1.2)  # it looks once a second
+    assert reader.is_answering
+    assert not wire.is_over
+    reader.resume_writing()
+    assert not reader.is_answering
+    await eventually(lambda: wire.is_over)
     reader.connection_lost(None)
 
 

@@ -216,8 +216,9 @@ class _Message:
 
 
 def _is_unusual(head: RawRequestMessage) -> bool:
-    is_other_version = head.version != HttpVersion11
-    return is_other_version or head.chunked or head.compression is not None or "Expect" in head.headers
+    is_large = int(head.headers.get("Content-Length", "0")) > MOST_BYTES  # whoever waits for a refusal gets it at once
+    is_other = is_large or head.version != HttpVersion11
+    return is_other or head.chunked or head.compression is not None or "Expect" in head.headers
 
 
 class Reader(asyncio.Protocol):
@@ -249,8 +250,8 @@ class Reader(asyncio.Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether a request on this connection is being answered."""
-        return self.answering is not None
+        """Whether a request on this connection is being answered, or the other end is slow to take an answer."""
+        return self.answering is not None or self._is_stalled
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read."""
@@ -280,6 +281,7 @@ class Reader(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Read again."""
         self._is_stalled = False
+        self._idle_at = asyncio.get_running_loop().time()
         if self.answering is None:
             self._go_on()
 
@@ -374,7 +376,7 @@ class Reader(asyncio.Protocol):
         """Close the connection if it has been idle for too long; else see again when it may be."""
         loop = asyncio.get_running_loop()
         left = self._idle_at + self._served.keep_alive_seconds - loop.time()
-        if left <= 0 and self.answering is None and self._message is None:
+        if left <= 0 and not self.is_answering and self._message is None:
             self._transport.close()
         else:
             self._idle_timer = loop.call_later(max(left, 1.0), self._close_when_idle)
