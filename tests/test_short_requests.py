@@ -26,6 +26,7 @@ from backfleet.short_requests import MOST_BYTES, Reader, ShortRequest, ShortRequ
 NOW = 1_700_000_000
 PATH = "/short"
 SOON = 5.0
+LINE = 4000  # bytes of a first line that are allowed
 LARGE, MOST_HELD = 1 << 20, 40 << 20  # bytes: of an answer; between two ends, in their kernel's buffers and ours
 SERVER: Any = {"max_line_size": 2**18, "max_field_size": 2**16}  # as the product has it
 
@@ -52,7 +53,7 @@ class Site:
 async def serving(
     *, keep_alive: float = 60.0, grace: float = SOON, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Site]:
-    short = ShortRequests(keep_alive, grace, lambda: NOW)
+    short = ShortRequests(keep_alive, grace, lambda: NOW, line_limit=LINE)
     site = Site(
         0,
         short,
@@ -187,6 +188,7 @@ UNUSUAL = {
     "an upgrade": raw(b"", "Connection: Upgrade", "Upgrade: websocket"),
     "a line that is long": raw(b"", f"X-Long: {'x' * 10_000}"),
     "a body that is large": raw(b"x" * MOST_BYTES),
+    "a line that is longer than allowed": raw(path=f"{PATH}?{'x' * LINE}"),
 }
 
 

@@ -163,7 +163,7 @@ class _Server:
         self._stopping = threading.Event()
         self._tls = certificates.context()
         self._gateway: agents.Gateway | None = None
-        self._short = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS)
+        self._short = ShortRequests(KEEP_ALIVE_SECONDS, GRACE_SECONDS, line_limit=self._settings.line_limit)
 
     async def run(self, listeners: Listeners) -> None:
         """Open the endpoints, serve until a signal to stop, and close them."""

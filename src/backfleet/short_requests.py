@@ -25,6 +25,7 @@ from backfleet.short_answers import TEXT, Answer, head_of
 from backfleet.values import value_object
 
 MOST_BYTES: Final = 64 * 1024  # of a request; a larger one is the HTTP server's
+Now = Callable[[], float]  # Unix seconds
 REST_SECONDS: Final = 2.0  # for the rest of a request; then it is the HTTP server's, which has its own limits
 
 log = logging.getLogger(__name__)
@@ -76,15 +77,19 @@ To cancel the future ends the work where that can be ended.
 class ShortRequests:
     """The addresses that are answered here, and the connections that are. Used from the event loop only."""
 
-    def __init__(self, keep_alive_seconds: float, grace_seconds: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keep_alive_seconds: float, grace_seconds: float, now: Now = time.time, line_limit: int = MOST_BYTES
+    ) -> None:
         """Open it for connections.
 
         Args:
             keep_alive_seconds: after which an idle connection is closed.
             grace_seconds: that requests under way have to end, once this is closing.
-            now: the time, in Unix seconds.
+            now: the time.
+            line_limit: bytes of a request's first line; a longer one is the HTTP server's.
         """
-        self.keep_alive_seconds, self._grace_seconds, self.now = keep_alive_seconds, grace_seconds, now
+        self.keep_alive_seconds, self._grace_seconds = keep_alive_seconds, grace_seconds
+        self.now, self.line_limit = now, line_limit
         self._handlers: dict[bytes, Begin] = {}
         self._known = re.compile(rb"(?!)")
         self._open: set[Reader] = set()
@@ -174,12 +179,11 @@ class ShortRequests:
 class _Message:
     """A request that is arriving, as far as it has. It is read as the HTTP server would read it."""
 
-    def __init__(self, begin: Begin) -> None:
-        self.begin = begin
+    def __init__(self, begin: Begin, line_limit: int) -> None:
+        self.begin, self._line_limit = begin, line_limit
         self._parser = request_parser(asyncio.get_running_loop())
         self._found: list[tuple[RawRequestMessage, StreamReader]] = []
-        self._arrived = b""
-        self._is_upgrade = False
+        self._arrived, self._is_upgrade = b"", False
 
     def read(self, data: bytes) -> None:
         """Read the next piece. Raises HttpProcessingError."""
@@ -190,7 +194,8 @@ class _Message:
     @property
     def is_unusual(self) -> bool:
         """Whether it is one for the HTTP server, as far as it has arrived."""
-        if len(self._arrived) > MOST_BYTES or self._is_upgrade or len(self._found) > 1:
+        is_long = len(self._arrived) > MOST_BYTES or self._arrived.find(b"\r\n") > self._line_limit
+        if is_long or self._is_upgrade or len(self._found) > 1:
             return True
         return any(_is_unusual(head) for head, _ in self._found) or (self.is_whole and self._goes_on)
 
@@ -323,7 +328,7 @@ class Reader(asyncio.Protocol):
     def _begin(self, data: bytes) -> _Message | None:
         """Begin a request whose first piece this is; return None if it is one for the HTTP server."""
         begin = None if self._served.is_closing else self._served.handler_of(data)
-        self._message = None if begin is None else _Message(begin)
+        self._message = None if begin is None else _Message(begin, self._served.line_limit)
         return self._message
 
     def _reply(self, is_last: bool, answer: Answer) -> None:
