@@ -69,9 +69,7 @@ Handler = Callable[[ShortRequest], Awaitable[Answer]]
 Reply = Callable[[Answer], None]
 Begin = Callable[[ShortRequest, Reply], "asyncio.Future[None]"]
 """Begins to answer a request. The reply is called once, later, from the event loop; then the future is done.
-
-To cancel the future ends the work where that can be ended.
-"""
+To cancel the future ends the work where that can be ended."""
 
 
 class ShortRequests:

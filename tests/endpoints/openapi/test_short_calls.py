@@ -157,3 +157,20 @@ def test_a_call_that_no_thread_takes_is_answered_all_the_same(server: Server, mo
     monkeypatch.setattr(Performer, "begin", refuse)
     status, _, body = asked(server, bytes(V3(server).raw()))
     assert (status, json.loads(body)["Code"]) == (500, "InternalError")
+
+
+@pytest.mark.parametrize("made", [lambda server: V3(server).raw(), upload_to], ids=["a call", "a file"])
+def test_a_call_whose_answer_cannot_be_made_is_answered_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, made: Callable[[Server], Raw]
+) -> None:
+    """As by the HTTP server. Its caller would wait for ever, and nobody would know why."""
+
+    def fail(*_: object) -> None:
+        raise LookupError("it cannot be rendered")
+
+    request = bytes(made(server))
+    monkeypatch.setattr(OpenApiEndpoint, "_ended", fail)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(request)
+        assert connection.recv(100).startswith(b"HTTP/1.1 500 ")
+    assert "an answer could not be made" in caplog.messages

@@ -50,6 +50,7 @@ from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
 from backfleet.peers import peer_of
+from backfleet.short_answers import TEXT
 from backfleet.short_answers import Answer as ShortAnswer
 from backfleet.short_requests import AnyRequest, Reply, ShortRequest
 from backfleet.storage import CallLimit, Transaction, Unavailable
@@ -107,7 +108,11 @@ class OpenApiEndpoint:
             work = self._work(request, context, operation, arrived)
 
             def carry_out() -> None:
-                loop.call_soon_threadsafe(give, self._carried_out(request, context, operation, work))
+                try:
+                    answer = self._carried_out(request, context, operation, work)
+                except Exception:  # noqa: BLE001 - nobody else would answer
+                    answer = _not_made()
+                loop.call_soon_threadsafe(give, answer)
 
             self._performer.begin(carry_out)
         except Exception as problem:  # noqa: BLE001 - every failure is an answer
@@ -117,7 +122,7 @@ class OpenApiEndpoint:
     def _carried_out(
         self, request: ShortRequest, context: RequestContext, operation: Operation, work: Callable[[], Answer]
     ) -> ShortAnswer:
-        """Steps 5 to 14. Blocks, and raises nothing."""
+        """Steps 5 to 14. Blocks, and raises only what keeps any answer from being made."""
         try:
             found = answers.success(operation.name, work(), context.request_id, xml=context.xml)
         except Exception as problem:  # noqa: BLE001 - every failure is an answer
@@ -125,7 +130,11 @@ class OpenApiEndpoint:
         return self._short(self._ended(context, found))
 
     async def _answer_short(self, request: ShortRequest, reply: Reply) -> None:
-        reply(self._short(await self._answer_all(request)))
+        try:
+            answer = self._short(await self._answer_all(request))
+        except Exception:  # noqa: BLE001 - nobody else would answer
+            answer = _not_made()
+        reply(answer)
 
     def _short(self, found: answers.WireAnswer) -> ShortAnswer:
         headers = {**found.headers, **self._held_headers()}
@@ -307,3 +316,9 @@ class OpenApiEndpoint:
             user_agent=request.headers.get("User-Agent", ""),
             traceparent=str(context.place or ""),
         )
+
+
+def _not_made() -> ShortAnswer:
+    """Log the exception that is being handled; return what the HTTP server answers where there is no answer."""
+    log.exception("an answer could not be made")
+    return ShortAnswer(b"500 Internal Server Error", 500, TEXT)
