@@ -1,6 +1,7 @@
 """Small writes of several threads share a commit where only one can write, and each stands or falls alone."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -162,6 +163,27 @@ def test_a_full_disk_fails_all_that_share_the_commit(own: Database) -> None:
     assert names(own) == set()
     limited(1 << 30)
     assert own.write_together(adding("later")) == "later"
+
+
+def test_whoever_came_later_has_its_own_time_to_wait_for_a_lock(own: Database, tmp_path: Path) -> None:
+    """Not what is left of the time of the one that leads, nor the same once more."""
+    other, pause = open_database(f"sqlite:///{tmp_path / 'together.db'}"), threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        with other.transaction() as tx:
+            tx.run(sa.insert(ROWS).values(name="other"))
+            first = threads.submit(own.write_together, adding("first"))
+            pause.wait(0.1)
+            began = time.monotonic()
+            second = threads.submit(own.write_together, adding("second"))
+            pause.wait(0.7)
+            last = threads.submit(own.write_together, adding("last"))
+            troubles = [each.exception(10) for each in (first, second)]
+            waited = time.monotonic() - began
+        assert last.result(10) == "last"
+    other.close()
+    assert [isinstance(each, Unavailable) and each.trouble for each in troubles] == [Trouble.LOCKED] * 2
+    assert waited < 1.6  # by then the last one would have waited for as long
+    assert names(own) == {"other", "last"}
 
 
 def test_a_lock_that_somebody_else_keeps_fails_all_that_wait_in_one_time(own: Database, tmp_path: Path) -> None:

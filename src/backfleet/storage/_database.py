@@ -191,7 +191,9 @@ class Database:
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
         self._writer = (turns or Turns()) if engine.dialect.name == "sqlite" else None
         self._limit, self._has_changed = NO_LIMIT, False
-        self._together = None if self._writer is None else Together(self.without_limit().transaction)
+        unlimited = self.without_limit()
+        together = Together(lambda seconds: unlimited.transaction(lock_seconds=seconds), time_outs.lock)
+        self._together = None if self._writer is None else together
 
     def within(self, limit: CallLimit) -> "Database":
         """Return the same database for one call, which changes nothing once its limit is reached.
