@@ -66,7 +66,7 @@ class Turns:
                 self._is_taken = False
                 return
             oldest = self._waiting[0]
-            if self._clock() - oldest.since >= LONGEST_WAIT:
+            if self._clock() >= oldest.since + LONGEST_WAIT:
                 oldest.has_turn = True
                 self._waiting.popleft()
             else:
