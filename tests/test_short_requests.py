@@ -472,6 +472,9 @@ async def eventually(true: Callable[[], bool]) -> None:
 class Wire(asyncio.Transport):
     """A transport that sends nothing."""
 
+    def get_write_buffer_size(self) -> int:
+        return 100_000
+
     def __init__(self) -> None:
         super().__init__()
         self.given: list[asyncio.BaseProtocol] = []
@@ -620,3 +623,26 @@ def test_no_request_has_two_meanings(whole: bytes, cut: int) -> None:
         asyncio.run(read())
     except HttpProcessingError as problem:
         raise AssertionError(f"the HTTP server refuses what is answered here: {whole!r}") from problem
+
+
+@pytest.mark.parametrize("last", [(), ("Connection: close",)], ids=["open", "last"])
+async def test_who_takes_nothing_of_an_answer_loses_the_connection(last: tuple[str, ...]) -> None:
+    """Nothing else would ever end it: it counts as in use."""
+    async with serving(keep_alive=0.5) as site:
+        _, writer = await site.dial()
+        writer.transport.pause_reading()
+        writer.write(raw(b"", *last, path=f"{PATH}?large={MOST_HELD}"))
+        await eventually(lambda: bool(site.bodies))
+        assert site.short._open
+        await eventually(lambda: not site.short._open)
+
+
+async def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
+    async with serving(keep_alive=0.5) as site:
+        reader, writer = await site.dial()
+        writer.write(raw(path=f"{PATH}?large={MOST_HELD}"))
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.5)
+            await reader.readexactly(MOST_HELD // 8)
+        assert site.short._open

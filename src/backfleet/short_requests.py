@@ -227,18 +227,8 @@ def _is_unusual(head: RawRequestMessage) -> bool:
 class Reader(asyncio.Protocol):
     """Reads one connection, for as long as short requests come on it."""
 
-    __slots__ = (
-        "_arrived",
-        "_http_server",
-        "_idle_at",
-        "_idle_timer",
-        "_is_stalled",
-        "_message",
-        "_rest_timer",
-        "_served",
-        "_transport",
-        "answering",
-    )
+    __slots__ = ("_arrived", "_http_server", "_idle_at", "_idle_timer", "_is_stalled", "_message", "_rest_timer",
+                 "_served", "_transport", "_unsent", "answering")  # fmt: skip
 
     def __init__(self, served: ShortRequests, http_server: Callable[[], asyncio.Protocol]) -> None:
         self._served, self._http_server = served, http_server
@@ -246,6 +236,7 @@ class Reader(asyncio.Protocol):
         self._arrived = b""  # and not answered yet
         self._message: _Message | None = None  # the request that is arriving
         self._is_stalled = False  # the other end takes no answers
+        self._unsent = -1  # bytes, when that was last looked at
         self._rest_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_at = 0.0  # since when, in seconds of the event loop
@@ -376,9 +367,15 @@ class Reader(asyncio.Protocol):
             self._rest_timer = None
 
     def _close_when_idle(self) -> None:
-        """Close the connection if it has been idle for too long; else see again when it may be."""
+        """Close the connection if it has been idle for too long, or nothing of an answer is taken; else see again."""
         loop = asyncio.get_running_loop()
         left = self._idle_at + self._served.keep_alive_seconds - loop.time()
+        if left <= 0 and self._is_stalled:
+            before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+            if self._unsent == before:
+                self._transport.abort()
+                return
+            self._idle_at = loop.time()
         if left <= 0 and not self.is_answering and self._message is None:
             self._transport.close()
         else:
