@@ -31,8 +31,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
@@ -40,13 +38,15 @@ from backfleet.ids import draw
 from backfleet.opening import open_services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations, offer_release
 
 IDS = 100  # of one call
 CALLS_AT_ONCE = 2
 KEYS = 100  # shared by the agents: making one for each would take longer than the measurement
+AGENTS_AT_ONCE = 2000  # requests; one agent's must not wait for a place that others of this process have
 GENTLY_AT_ONCE, GENTLY_SECONDS = 50, 0.1
+REQUESTS_OF_AN_ORDER = 4  # a list, that it runs, how far it is, how it ended
 PROBES = 200  # single upgrades for the latency from a kick to the list
 HERE = Path(__file__).resolve().parent.parent
 FINAL = ("completed", "expired", "cancelled")
@@ -118,9 +118,8 @@ async def measure(data: Path, url: str, asked: argparse.Namespace, kind: Kind) -
         address = ready["https" if asked.tls else "http"]
         tls = ssl.create_default_context(cafile=admin["ca_file"]) if asked.tls else None
         server = Server("127.0.0.1", int(address.rpartition(":")[2]), tls)
-        connector = aiohttp.TCPConnector(limit=100, ttl_dns_cache=None)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            simulation = Simulation([server], make_keys(KEYS), session)
+        async with HttpClient(AGENTS_AT_ONCE) as http_client:
+            simulation = Simulation([server], make_keys(KEYS), http_client)
             agents = [Agent(simulation, number) for number in range(asked.hosts)]
             clock = Stopwatch(pid)
             codes = make_activations(services, admin["account_id"], asked.hosts)
@@ -146,7 +145,7 @@ async def measure(data: Path, url: str, asked: argparse.Namespace, kind: Kind) -
             probed = min(PROBES, asked.hosts // 10)
             await probe(client, simulation, agents[:probed])
             await asyncio.sleep(3)
-            await wave(client, simulation, ids[probed:], pid, kind)
+            await wave(client, simulation, agents[probed:], pid, kind)
             if asked.soak:
                 await soak(client, simulation, agents, pid, asked.soak)
             print(f"final reports given up: {simulation.lost}; orders begun twice: "
@@ -191,8 +190,10 @@ async def probe(client: Client, simulation: Simulation, agents: list[Agent]) -> 
     print(f"kick to list: {spread(simulation.fetches)}; answered call to order on the host: {spread(whole)}")
 
 
-async def wave(client: Client, simulation: Simulation, ids: list[str], pid: Pids, kind: Kind) -> None:
-    """Every host, 100 a call."""
+async def wave(client: Client, simulation: Simulation, agents: list[Agent], pid: Pids, kind: Kind) -> None:
+    """Every host, 100 a call. What they ask is signed before, as it is by machines of their own."""
+    for agent in agents:
+        agent.sign_ahead(REQUESTS_OF_AN_ORDER)
     simulation.fetches.clear()
     clock = Stopwatch(pid)
     turns = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -202,6 +203,7 @@ async def wave(client: Client, simulation: Simulation, ids: list[str], pid: Pids
             answer = await asyncio.to_thread(partial(client.call, "hbr", "UpgradeBackupClients", InstanceIds=some))
             return str(answer["TaskId"])
 
+    ids = [agent.instance_id for agent in agents]
     tasks = await asyncio.gather(*(call(ids[at : at + IDS]) for at in range(0, len(ids), IDS)))
     found: Counter[str] = Counter()
     for task_id in tasks:

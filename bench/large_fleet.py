@@ -131,7 +131,7 @@ async def rest(pids: Pids, seconds: float, hosts: int) -> float:
 
 async def wave(client: Client, swarms: list[Swarm], ids: list[str], pids: Pids, in_flight: int, resting: float) -> bool:
     """Upgrade every host, 100 a call; return whether all ended well, once, with their reports."""
-    await asyncio.gather(*(swarm.ask("forget") for swarm in swarms))
+    await asyncio.gather(*(swarm.ask("prepare") for swarm in swarms))
     clock, found = Stopwatch(pids), Counter[str]()
     places = asyncio.Semaphore((in_flight or len(ids)) // IDS or 1)
     calling = asyncio.Semaphore(CALLS_AT_ONCE)

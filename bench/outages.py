@@ -24,8 +24,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "tests")]
 
@@ -149,17 +147,16 @@ def turn_of(event: dict[str, Any]) -> int:
 
 
 async def run(pair: Pair, asked: argparse.Namespace) -> tuple[World, list[Row]]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as session:
-        world = World(pair, session, asked)
-        try:
-            await world.grow()
-            await world.good_release()
-            rows = await checked_good(world)
-            print_rows(rows)
-            await world.bad_release()
-            return world, rows + await checked_bad(world)
-        finally:
-            await world.simulation.end()
+    world = World(pair, asked)
+    try:
+        await world.grow()
+        await world.good_release()
+        rows = await checked_good(world)
+        print_rows(rows)
+        await world.bad_release()
+        return world, rows + await checked_bad(world)
+    finally:
+        await world.simulation.end()
 
 
 def print_rows(rows: list[Row]) -> None:

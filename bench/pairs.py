@@ -33,7 +33,7 @@ import fleet as fleet_bench
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import NEW, OLD, PACKAGE, PER_ACTIVATION
 
 BLOCKS_OF = {"UpgradeBackupClients, 100 ids": 8, "DescribeTask, 100 items": 40, "GetCallerIdentity": 100}
@@ -155,7 +155,7 @@ async def measure_waves(sides: list[Side], folder: Path, engine: str, blocks: in
         for block in range(blocks):
             for at in (0, 1) if block % 2 == 0 else (1, 0):
                 one = fleets[at]
-                share = one.ids[block * hosts // blocks : (block + 1) * hosts // blocks]
+                share = one.share(block, blocks)
                 await sides[at].cost("wave: an upgrade", one.pid, len(share), wave(one.client, share))
 
 
@@ -169,7 +169,7 @@ class Fleet:
     until_done: AsyncExitStack
     pid: int = 0
     address: str = ""
-    ids: list[str] = field(default_factory=list)
+    agents: list[Agent] = field(default_factory=list)
     _cancelled: str = ""
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -188,8 +188,19 @@ class Fleet:
         return made
 
     @property
+    def ids(self) -> list[str]:
+        return [agent.instance_id for agent in self.agents]
+
+    @property
     def client(self) -> Client:
         return Client(connect(ConnectionFlags(endpoint=self.address, data=self.folder / "data"), {}), utc_now)
+
+    def share(self, block: int, blocks: int) -> list[str]:
+        """Return the hosts of one block of waves. What they ask is signed before, as by hosts of their own."""
+        share = self.agents[block * len(self.agents) // blocks : (block + 1) * len(self.agents) // blocks]
+        for agent in share:
+            agent.sign_ahead(fleet_bench.REQUESTS_OF_AN_ORDER)
+        return [agent.instance_id for agent in share]
 
     def serve(self, *words: str) -> None:
         """Start the server, on the port it had."""
@@ -214,33 +225,30 @@ class Fleet:
         subprocess.run(asked, env=self.side.environment(), check=True, capture_output=True)
 
     async def enrol(self, hosts: int) -> None:
-        """Register so many simulated agents and connect them.
-
-        Not on the connections that they share afterwards: one on which a host enrolled is the HTTP server's for good,
-        and here a hundred hosts would use it.
-        """
+        """Register so many simulated agents and connect them."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
-        connector = aiohttp.TCPConnector(limit=100)
-        session = await self.until_done.enter_async_context(self.session_of(connector))
-        simulation = Simulation([Server(host, int(port), None)], make_keys(20), session, work_seconds=0.1)
+        client = await self.until_done.enter_async_context(self.client_of_agents())
+        simulation = Simulation([Server(host, int(port), None)], make_keys(20), client, work_seconds=0.1)
+        self.settle(simulation)
         agents = [Agent(simulation, number) for number in range(hosts)]
         codes = []
         for _ in range(0, hosts, PER_ACTIVATION):
             create = partial(self.client.call, "ecs", "CreateActivation", InstanceCount=PER_ACTIVATION, RegionId=REGION)
             answer = await asyncio.to_thread(create)
             codes.append((answer["ActivationId"], answer["ActivationCode"]))
-        async with aiohttp.ClientSession() as simulation.session:
-            await enrol(agents, codes, per_code=PER_ACTIVATION)
-        simulation.session = session
-        self.ids = [agent.instance_id for agent in agents]
+        await enrol(agents, codes, per_code=PER_ACTIVATION)
+        self.agents = agents
         self.until_done.push_async_callback(simulation.end)
         for agent in agents:
             simulation.start(agent.run())
         await all_connected(agents, 600)
 
-    def session_of(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    def client_of_agents(self) -> HttpClient:
         """Return the HTTP client of the agents."""
-        return aiohttp.ClientSession(connector=connector)
+        return HttpClient()
+
+    def settle(self, simulation: Simulation) -> None:
+        """Change how the agents are simulated."""
 
     async def without_workers(self, session: aiohttp.ClientSession) -> dict[str, api.Call]:
         """Start the server again without workers, and return calls to it."""

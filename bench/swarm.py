@@ -8,14 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
-
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import PER_ACTIVATION
+from fleet import REQUESTS_OF_AN_ORDER
 
 KEYS = 50  # shared by the agents
 REQUESTS_AT_ONCE = 2000  # of all agents here, beside their sockets and heartbeats
-HEARTBEATS_AT_ONCE = 100
+HEARTBEATS_AT_ONCE = 2000
 CONNECT_SECONDS = 1200.0
 ENROL_AT_ONCE = 4
 DIALS_A_TURN, TURN_SECONDS = 100, 0.25  # after an outage agents come back within half a minute, not in one moment
@@ -26,8 +25,8 @@ class Swarm:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        heartbeats: aiohttp.ClientSession,
+        client: HttpClient,
+        heartbeats: HttpClient,
         *,
         port: int,
         source: str,
@@ -38,7 +37,7 @@ class Swarm:
         self._simulation = Simulation(
             [Server("127.0.0.1", port)],
             make_keys(KEYS),
-            session,
+            client,
             source=source,
             heartbeat_seconds=heartbeat,
             heartbeats=heartbeats,
@@ -59,8 +58,10 @@ class Swarm:
                 await asyncio.sleep(TURN_SECONDS)
         await all_connected(self._agents, CONNECT_SECONDS)
 
-    async def forget(self) -> None:
-        """Begin to count anew how long lists took."""
+    async def prepare(self) -> None:
+        """Begin to count anew how long lists took, and sign what a wave asks, as hosts of their own would."""
+        for agent in self._agents:
+            agent.sign_ahead(REQUESTS_OF_AN_ORDER)
         self._simulation.fetches.clear()
 
     async def figures(self) -> dict[str, Any]:
@@ -80,19 +81,13 @@ class Swarm:
         await self._simulation.end()
 
 
-def session_for(at_once: int, source: str) -> aiohttp.ClientSession:
-    """Return an HTTP client with so many connections, from one address."""
-    connector = aiohttp.TCPConnector(limit=at_once, ttl_dns_cache=None, local_addr=(source, 0))
-    return aiohttp.ClientSession(connector=connector)
-
-
 async def main(settings: dict[str, Any]) -> None:
     """Carry out the commands of the parent until its pipe ends."""
     reader = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     source = str(settings.pop("source_of_requests"))
-    async with session_for(REQUESTS_AT_ONCE, source) as session, session_for(HEARTBEATS_AT_ONCE, source) as heartbeats:
-        swarm = Swarm(session, heartbeats, **settings)
+    async with HttpClient(REQUESTS_AT_ONCE, source) as client, HttpClient(HEARTBEATS_AT_ONCE, source) as heartbeats:
+        swarm = Swarm(client, heartbeats, **settings)
         gc.freeze()
         while line := await reader.readline():
             asked = json.loads(line)

@@ -20,15 +20,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
-
-import aiohttp
 
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.values import value_object
+from backfleet_sim import HttpClient
 from pairs import HERE, Fleet, Side, cpu_of, through
 
 AIM = 2.5  # times the floor
@@ -59,18 +57,13 @@ class Real(Fleet):
         flags = ConnectionFlags(endpoint=self.address, data=self.folder / "data")
         return CountingClient(connect(flags, self.key), utc_now, counts=self.counts)
 
-    def session_of(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-        async def answered(_: Any, __: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
-            assert end.response.status == 200, end
-            self.counts[f"{end.method} {end.url.path.removeprefix('/luban')}"] += 1
+    def client_of_agents(self) -> HttpClient:
+        def answered(method: str, path: str, status: int, length: int) -> None:
+            assert status == 200, (method, path, status)
+            self.counts[f"{method} {path.partition('?')[0].removeprefix('/luban')}"] += 1
+            self.counts[BYTES] += length
 
-        async def received(_: Any, __: SimpleNamespace, part: aiohttp.TraceResponseChunkReceivedParams) -> None:
-            self.counts[BYTES] += len(part.chunk)
-
-        trace = aiohttp.TraceConfig()
-        trace.on_request_end.append(answered)
-        trace.on_response_chunk_received.append(received)
-        return aiohttp.ClientSession(connector=connector, trace_configs=[trace])
+        return HttpClient(answered=answered)
 
     async def wave(self, ids: list[str]) -> None:
         """Upgrade these hosts, and note what it cost and how many requests it took."""
@@ -120,7 +113,7 @@ async def measure(folder: Path, hosts: int, blocks: int) -> list[Real]:
         await asyncio.gather(*rest)
         for block in range(blocks):
             for one in both if block % 2 == 0 else both[::-1]:
-                await one.wave(one.ids[block * hosts // blocks : (block + 1) * hosts // blocks])
+                await one.wave(one.share(block, blocks))
         return both
 
 

@@ -14,11 +14,9 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import aiohttp
-
 from backfleet.carriers.facts import FACTS
 from backfleet_host.contract import Report, read_order, stage_line
-from backfleet_sim import Agent, Server, Simulation, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, enrol, make_keys
 from journeys.installation import Installation
 
 OFFICIAL: Final = "2.2.3.1040"  # a version that the cloud's own agent reports
@@ -96,9 +94,8 @@ class CloudAgents:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
 
     async def _start(self, cloud: Installation, count: int, code: tuple[str, str]) -> None:
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50))
         self._simulation = Simulation(
-            [Server("127.0.0.1", cloud.ports[0])], make_keys(KEYS), self._session, REDIAL_SECONDS,
+            [Server("127.0.0.1", cloud.ports[0])], make_keys(KEYS), HttpClient(50), REDIAL_SECONDS,
             heartbeat_seconds=HEARTBEAT_SECONDS,
         )  # fmt: skip
         self.agents = [CloudAgent(self, self._simulation, number) for number in range(count)]
@@ -109,7 +106,6 @@ class CloudAgents:
 
     async def _end(self) -> None:
         await self._simulation.end()
-        await self._session.close()
 
     def begin(self, cloud: Installation, count: int) -> None:
         """Enrol so many, and have them connected."""

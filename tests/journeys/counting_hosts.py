@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import cache, partial
 from typing import Any
 
-import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from backfleet import fleet
@@ -18,7 +17,7 @@ from backfleet.clock import utc_now
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.paging import Page
 from backfleet_host.contract import Order, Report
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.agent import REQUEST_SECONDS, UNANSWERED
 from backfleet_sim.seeding import OLD, PER_ACTIVATION, give_clients, make_activations
 from journeys.installation import LONG
@@ -116,11 +115,11 @@ class Host(Agent):
 class World:
     """The hosts of one test, and its rollout."""
 
-    def __init__(self, pair: Pair, name: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, pair: Pair, name: str) -> None:
         self.pair, self.name = pair, name
         servers = [Server("127.0.0.1", port) for port in pair.ports]
         self.simulation = Simulation(
-            servers, _keys(), session, reconnect_seconds=0.5, work_seconds=0.1, heartbeat_seconds=2.0
+            servers, _keys(), HttpClient(), reconnect_seconds=0.5, work_seconds=0.1, heartbeat_seconds=2.0
         )
         self.turns = asyncio.Semaphore(0)
         self.hosts: list[Host] = []
@@ -209,9 +208,8 @@ class World:
 @asynccontextmanager
 async def world(pair: Pair, name: str) -> AsyncIterator[World]:
     """Give a world without hosts, and end them after it."""
-    async with aiohttp.ClientSession() as session:
-        made = World(pair, name, session)
-        try:
-            yield made
-        finally:
-            await made.simulation.end()
+    made = World(pair, name)
+    try:
+        yield made
+    finally:
+        await made.simulation.end()

@@ -14,14 +14,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import aiohttp
 import sqlalchemy as sa
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet_host.contract import Order, Report, read_order
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.agent import REQUEST_SECONDS
 from backfleet_sim.seeding import NEW, PER_ACTIVATION, give_clients, make_activations
 from journeys.replicas import Pair
@@ -129,11 +128,11 @@ class Host(Agent):
 class World:
     """The hosts of a run, and what is done to their servers."""
 
-    def __init__(self, pair: Pair, session: aiohttp.ClientSession, asked: argparse.Namespace) -> None:
+    def __init__(self, pair: Pair, asked: argparse.Namespace) -> None:
         self.pair, self.asked, self.began = pair, asked, time.monotonic()
         servers = [Server("127.0.0.1", port) for port in pair.ports]
         self.simulation = Simulation(
-            servers, make_keys(KEYS), session, work_seconds=2.0, heartbeat_seconds=150.0, tries=sys.maxsize
+            servers, make_keys(KEYS), HttpClient(200), work_seconds=2.0, heartbeat_seconds=150.0, tries=sys.maxsize
         )
         self.handed: list[Handed] = []
         self.hosts = [Host(self.simulation, number, self.handed) for number in range(asked.hosts)]

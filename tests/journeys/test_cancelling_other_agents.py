@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from backfleet_sim import Agent, Server, Simulation, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, make_keys
 from journeys.installation import LONG, PACKAGE, Installation, wait_for
 
 
@@ -33,8 +32,8 @@ class OfficialHost:
     def _talk(self, work: Any) -> Any:
         async def talk() -> Any:
             tls = ssl.create_default_context(cafile=str(self.server.data / "tls" / "ca.pem"))
-            async with aiohttp.ClientSession() as session:
-                simulation = Simulation([Server("127.0.0.1", self.server.ports[1], tls)], self.key, session)
+            async with HttpClient() as client:
+                simulation = Simulation([Server("127.0.0.1", self.server.ports[1], tls)], self.key, client)
                 agent = Agent(simulation, 0, version="2.2.3.578")
                 agent.instance_id = self.instance_id
                 return await work(agent)

@@ -337,15 +337,13 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
     import base64
     import ssl
 
-    import aiohttp
-
-    from backfleet_sim import Agent, Server, Simulation, make_keys
+    from backfleet_sim import Agent, HttpClient, Server, Simulation, make_keys
 
     async def walk() -> dict[str, Any]:
         made = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=1)
         tls = ssl.create_default_context(cafile=str(server.data / "tls" / "ca.pem"))
-        async with aiohttp.ClientSession() as session:
-            simulation = Simulation([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
+        async with HttpClient() as client:
+            simulation = Simulation([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), client)
             agent = Agent(simulation, 1, version="2.2.3.578")
             await agent.register(made["ActivationId"], made["ActivationCode"])
             await agent.ask("GET", "/api/heart-beat?index=0&seq_no=0")

@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from backfleet import fleet
 from backfleet.paging import Page
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import NEW, PER_ACTIVATION, give_clients, make_activations, offer_release
 from journeys.installation import LONG
 from journeys.replicas import Pair
@@ -41,8 +40,8 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Simulation, list[dict[str, Any]], list[Agent]]:
     """Upgrade every host while `fault` happens; the tasks as they ended."""
     servers = [Server("127.0.0.1", port) for port in pair.ports]
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=40)) as session:
-        simulation = Simulation(servers, make_keys(4), session, reconnect_seconds=1.0, work_seconds=2.0)
+    async with HttpClient(40) as client:
+        simulation = Simulation(servers, make_keys(4), client, reconnect_seconds=1.0, work_seconds=2.0)
         agents = [Agent(simulation, number) for number in range(HOSTS)]
         try:
             codes = make_activations(pair.services, pair.account, HOSTS)

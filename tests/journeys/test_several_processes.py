@@ -14,13 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import pytest
 from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.wire.credentials import Credentials
-from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
 from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations, offer_release
 from endpoints.console.site import Browser
 from journeys.installation import LONG
@@ -130,8 +129,8 @@ def with_agents(group: Group, count: int, work: Callable[[Simulation, list[Agent
     """Do this with simulated hosts that are connected to the second process."""
 
     async def run() -> None:
-        async with aiohttp.ClientSession() as session:
-            simulation = Simulation([Server("127.0.0.1", group.ports[0])], make_keys(1), session, work_seconds=0.1)
+        async with HttpClient() as client:
+            simulation = Simulation([Server("127.0.0.1", group.ports[0])], make_keys(1), client, work_seconds=0.1)
             agents = [Agent(simulation, number) for number in range(count)]
             codes = make_activations(group.services, group.account, count)
             await enrol(agents, codes, per_code=PER_ACTIVATION)
