@@ -12,7 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet.storage import CallLimit, Conflict, Database, TimeOuts, Transaction, Trouble, Unavailable, open_database
+from backfleet.storage._database import SMALL_WRITES_WAIT
 from backfleet.storage._together import MOST_TOGETHER
+from backfleet.storage._turns import Turns
+from journeys.installation import wait_for
 
 ROWS = sa.Table("together", sa.MetaData(), sa.Column("name", sa.String(10_000_000), primary_key=True))
 WRITERS = 12
@@ -117,6 +120,29 @@ def test_no_more_than_so_many_share_one(own: Database) -> None:
         all_at_once(own, works)
     assert len(names(own)) == MOST_TOGETHER + 3
     assert len(commits) == 3
+
+
+def test_small_writes_come_before_a_transaction_that_waits_as_long(tmp_path: Path) -> None:
+    """Somebody waits for the answer to a call. Between them whoever lets go and comes back at once would have it."""
+    now, order = 1000.0, []
+    turns = Turns(lambda: now)
+    database = open_database(f"sqlite:///{tmp_path / 'order.db'}", time_outs=TimeOuts(lock=60.0), turns=turns)
+
+    def write() -> None:
+        with database.transaction():
+            order.append("transaction")
+
+    with ThreadPoolExecutor(2) as threads:
+        with database.transaction():
+            asked = [threads.submit(write)]
+            wait_for(lambda: turns.waiting == 1, 30)
+            asked.append(threads.submit(database.write_together, lambda _tx: order.append("small")))
+            wait_for(lambda: turns.waiting == 2, 30)
+            now += SMALL_WRITES_WAIT
+        for each in asked:
+            each.result(30)
+    database.close()
+    assert order == ["small", "transaction"]
 
 
 def test_what_one_of_several_raises_is_its_own(rows: Database) -> None:

@@ -21,7 +21,7 @@ from backfleet.storage._prepared import Prepared, Values, is_watched
 from backfleet.storage._reading import Made, Reader
 from backfleet.storage._sqlite import SqliteFile, sqlite_engine
 from backfleet.storage._together import Result, Together
-from backfleet.storage._turns import Turns
+from backfleet.storage._turns import LONGEST_WAIT, Turns
 from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
 from backfleet.storage._ways import READING, WRITING, Way
 
@@ -29,6 +29,7 @@ POOL_SIZE = 20  # connections kept open
 INSERTS_KEPT = 200  # prepared, of each kind: one for each table and set of columns
 MOVING_LOG, MOVING_BUSY_LOG = timedelta(seconds=1), timedelta(seconds=0.25)  # between two moves of SQLite's log
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
+SMALL_WRITES_WAIT = 0.005  # seconds until what is written together is next: callers wait for it, and it is short
 
 Statement = sa.Executable | Prepared
 _TURN = Prepared(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("name"), 0))))
@@ -190,8 +191,9 @@ class Database:
         self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
         self._writer = (turns or Turns()) if engine.dialect.name == "sqlite" else None
-        self._limit, self._has_changed = NO_LIMIT, False
+        self._longest_wait, self._limit, self._has_changed = LONGEST_WAIT, NO_LIMIT, False
         unlimited = self.without_limit()
+        unlimited._longest_wait = SMALL_WRITES_WAIT
         together = Together(lambda seconds: unlimited.transaction(lock_seconds=seconds), time_outs.lock)
         self._together = None if self._writer is None else together
 
@@ -294,7 +296,7 @@ class Database:
     def _take_turn(self, lock_seconds: float | None) -> None:
         """Wait until no other thread of this process writes, where only one can."""
         seconds = self._time_outs.lock if lock_seconds is None else lock_seconds
-        if self._writer is not None and not self._writer.acquire(seconds):
+        if self._writer is not None and not self._writer.acquire(seconds, self._longest_wait):
             raise Unavailable(Trouble.LOCKED)
 
     def _check_limit(self) -> None:

@@ -6,24 +6,28 @@ import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 LONGEST_SLEEP: Final = 0.02  # seconds between two looks at a lock: whoever is killed lets go, and sets no event
-LONGEST_WAIT: Final = 0.05  # seconds after which whoever waits longest is next
+LONGEST_WAIT: Final = 0.05  # seconds after which a waiter is next, unless it says how long it may wait
 
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
     since: float
+    due: float  # when it is next, whoever else comes
     woken: threading.Event = field(default_factory=threading.Event)
     has_turn: bool = False
 
 
+_due = attrgetter("due")
+
+
 class Turns:
-    """A lock for threads. Whoever finds it free takes it, unless somebody has waited for LONGEST_WAIT already.
+    """A lock for threads. Whoever finds it free takes it, unless somebody has waited for as long as it may already.
 
     A plain lock goes to whoever asks first once it is free: a thread that lets go of it and comes back at once takes it
     from those that are still waking up, on a busy machine for seconds. Handing it over each time would cost a switch of
@@ -34,15 +38,21 @@ class Turns:
         self._clock = clock
         self._guard = threading.Lock()  # of the two below
         self._is_taken = False
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: list[_Waiter] = []
 
-    def acquire(self, timeout: float) -> bool:
-        """Wait for a turn, so many seconds at most. Return whether it came."""
+    def acquire(self, timeout: float, longest_wait: float = LONGEST_WAIT) -> bool:
+        """Wait for a turn. Return whether it came.
+
+        Args:
+            timeout: seconds to wait at most.
+            longest_wait: seconds after which this thread is next. Of several it is who should have had it first.
+        """
         with self._guard:
             if not self._is_taken:
                 self._is_taken = True
                 return True
-            waiter = _Waiter(self._clock())
+            now = self._clock()
+            waiter = _Waiter(now, now + longest_wait)
             self._waiting.append(waiter)
         until = waiter.since + timeout
         while True:
@@ -65,13 +75,13 @@ class Turns:
             if not self._waiting:
                 self._is_taken = False
                 return
-            oldest = self._waiting[0]
-            if self._clock() >= oldest.since + LONGEST_WAIT:
-                oldest.has_turn = True
-                self._waiting.popleft()
+            first = min(self._waiting, key=_due)
+            if self._clock() >= first.due:
+                first.has_turn = True
+                self._waiting.remove(first)
             else:
                 self._is_taken = False
-            oldest.woken.set()
+            first.woken.set()
 
     @property
     def waiting(self) -> int:
@@ -101,10 +111,15 @@ class TurnsBetween(Turns):
         super().__init__(clock)
         (self._next, self._writer), (self._next_event, self._writer_event) = locks, events
 
-    def acquire(self, timeout: float) -> bool:
-        """Wait for a turn, so many seconds at most. Return whether it came."""
+    def acquire(self, timeout: float, longest_wait: float = LONGEST_WAIT) -> bool:
+        """Wait for a turn. Return whether it came.
+
+        Args:
+            timeout: seconds to wait at most.
+            longest_wait: seconds after which this thread is next of its process.
+        """
         until = self._clock() + timeout
-        if not super().acquire(timeout):
+        if not super().acquire(timeout, longest_wait):
             return False
         has_turn = False
         try:
