@@ -145,6 +145,19 @@ def test_small_writes_come_before_a_transaction_that_waits_as_long(tmp_path: Pat
     assert order == ["small", "transaction"]
 
 
+@pytest.mark.parametrize("leave", [lambda tx: tx.publish("topic"), lambda tx: tx.after_commit(list)])
+def test_nothing_may_be_left_to_do_after_the_commit(rows: Database, leave: Callable[[Transaction], None]) -> None:
+    """It would be done also if only this part was undone, by whoever leads."""
+
+    def work(tx: Transaction) -> None:
+        adding("a")(tx)
+        leave(tx)
+
+    with pytest.raises(RuntimeError, match="after the commit"):
+        rows.write_together(work)
+    assert names(rows) == set()
+
+
 def test_what_one_of_several_raises_is_its_own(rows: Database) -> None:
     """Nothing of it is stored, and all of the others is, before and after it."""
     works: list[Callable[[], Any]] = [lambda name=f"w{n}": rows.write_together(adding(name)) for n in range(4)]

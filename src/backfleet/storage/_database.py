@@ -160,6 +160,12 @@ class Transaction:
         """Call `act`, which must raise nothing, after the commit; never if the transaction fails."""
         self.committed.append(act)
 
+    def take_left(self) -> bool:
+        """Forget what is to be done after the commit. Return whether there was something."""
+        left = bool(self.published or self.committed)
+        self.published, self.committed = {}, []
+        return left
+
 
 @functools.lru_cache(maxsize=INSERTS_KEPT)
 def _insert(table: sa.Table, columns: tuple[str, ...]) -> Prepared:
@@ -258,22 +264,29 @@ class Database:
         """Do a small write and return its result after the commit, which it shares with others that wait to write.
 
         Args:
-            work: Uses nothing of the database but its transaction. It happens as a whole or not at all, whatever
-                becomes of the others.
+            work: Uses nothing of the database but its transaction, and leaves nothing to be done after the commit. It
+                happens as a whole or not at all, whatever becomes of the others.
 
         Raises:
             Whatever `work` raised.
+            RuntimeError: something is to be done after the commit: it would be, also if only this part is undone.
             Unavailable: the database cannot do it now, or the call's limit is reached.
         """
-        if self._together is None:
-            with self.transaction() as tx:
-                return work(tx)
 
         def limited(tx: Transaction) -> Result:
             self._check_limit()
-            result = work(tx)
+            try:
+                result = work(tx)
+            finally:
+                left = tx.take_left()
             self._check_limit()
+            if left:
+                raise RuntimeError("what is written together leaves nothing to be done after the commit")
             return result
+
+        if self._together is None:
+            with self.transaction() as tx:
+                return limited(tx)
 
         result = self._together.write(limited)
         self._has_changed = True
