@@ -38,7 +38,7 @@ from backfleet.ids import draw
 from backfleet.opening import open_services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
-from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys, sign_ahead
 from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations, offer_release
 
 IDS = 100  # of one call
@@ -192,8 +192,7 @@ async def probe(client: Client, simulation: Simulation, agents: list[Agent]) -> 
 
 async def wave(client: Client, simulation: Simulation, agents: list[Agent], pid: Pids, kind: Kind) -> None:
     """Every host, 100 a call. What they ask is signed before, as it is by machines of their own."""
-    for agent in agents:
-        agent.sign_ahead(REQUESTS_OF_AN_ORDER)
+    await sign_ahead(agents, REQUESTS_OF_AN_ORDER)
     simulation.fetches.clear()
     clock = Stopwatch(pid)
     turns = asyncio.Semaphore(CALLS_AT_ONCE)

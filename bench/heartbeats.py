@@ -5,8 +5,8 @@
 Both serve SQLite in one process and have simulated hosts of their own, with a heartbeat each minute. Heartbeats are
 counted on the agents' side. CPU is that of the server's threads, by the scheduler; what it takes without hosts is
 measured first and left out. A heartbeat comes on a connection of its own, as the official agent's does, which sends
-none for longer than it keeps one; with `--kept` those of all agents share connections, as behind a load balancer.
-Aim: half of what it cost before.
+none for longer than it keeps one; with `--kept` those of all agents share connections, as behind a load balancer. The
+pings of the agents' sockets, one each minute, are counted with it. Aim: half of what it cost before.
 """
 
 import argparse
@@ -89,7 +89,7 @@ async def measure(sides: list[Side], folder: Path, asked: argparse.Namespace) ->
             one.counts.clear()
         costs = []
         for one, spent in zip(fleets, await at_rest(fleets, asked.seconds), strict=True):
-            count = one.counts[HEARTBEAT]
+            count = max(1, one.counts[HEARTBEAT])
             costs.append((spent - one.without * asked.seconds) * 1000 / count)
             print(f"{one.side.commit()}: {one.without * 100:.2f} % of a core without hosts, "
                   f"{spent / asked.seconds * 100:.2f} % with {count} heartbeats")  # fmt: skip

@@ -1,14 +1,16 @@
 """More hosts than one process may have sockets: several serving processes, several of agents, one wave through all.
 
     .venv/bin/python bench/large_fleet.py [--hosts 1000,50000] [--engine sqlite|postgresql] [--processes 4]
-        [--in-flight 5000] [--idle 60] [--heartbeat 60]
+        [--in-flight 5000] [--idle 60] [--heartbeat 60] [--swarms 1]
 
 As `fleet.py`, whose agents are one process: here each has AGENTS of them, and two addresses of its own, for sockets and
 for requests. One address has some 28,000 ports, and from half of them on the kernel takes 2 ms to find another. At
 most so many hosts as `--in-flight` says are under way, as the pace of a rollout has it; with 0 every call is sent at
 once. Agents with a heartbeat each minute, as real ones have, are more than two cores can carry beside the server from
-some 40,000 on: `--heartbeat` has them send fewer. Several numbers of hosts are measured one after the other, each with
-a server of its own. Exits with 1 if an upgrade did not end well, was begun twice, or lost its report.
+some 40,000 on: `--heartbeat` has them send fewer. With so many processes of agents as `--swarms` says a small fleet
+shares the cores with as many as a large one, so that only the fleet differs. Several numbers of hosts are measured one
+after the other, each with a server of its own. Exits with 1 if an upgrade did not end well, was begun twice, or lost
+its report.
 """
 
 import argparse
@@ -59,11 +61,11 @@ class Swarm:
         return json.loads(line)
 
 
-async def swarms_for(hosts: int, port: int, heartbeat: float) -> list[Swarm]:
-    """Start as many processes of agents as so many hosts need."""
-    made = []
-    for number, first in enumerate(range(0, hosts, AGENTS)):
-        count = min(AGENTS, hosts - first)
+async def swarms_for(hosts: int, port: int, heartbeat: float, swarms: int) -> list[Swarm]:
+    """Start as many processes of agents as so many hosts need, and at least so many."""
+    made, of_each = [], min(AGENTS, -(-hosts // swarms))
+    for number, first in enumerate(range(0, hosts, of_each)):
+        count = min(of_each, hosts - first)
         settings = {"port": port, "source": f"127.0.0.{2 + number}", "source_of_requests": f"127.0.1.{2 + number}",
                     "first": first, "count": count, "heartbeat": heartbeat}  # fmt: skip
         process = await asyncio.create_subprocess_exec(
@@ -91,7 +93,7 @@ async def measure(data: Path, url: str, hosts: int, asked: argparse.Namespace) -
     kind = Kind(HERE, asked.processes)
     process, ready = started(data, url, kind)
     pids = pids_of(process, kind.processes)
-    swarms = await swarms_for(hosts, int(ready["http"].rpartition(":")[2]), asked.heartbeat)
+    swarms = await swarms_for(hosts, int(ready["http"].rpartition(":")[2]), asked.heartbeat, asked.swarms)
     try:
         codes = make_activations(services, admin["account_id"], hosts)
         clock = Stopwatch(pids)
@@ -183,6 +185,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=5000)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds at rest, for the cost of heartbeats")
     parser.add_argument("--heartbeat", type=float, default=60.0, help="seconds between two heartbeats of an agent")
+    parser.add_argument("--swarms", type=int, default=1, help="processes of agents, at least")
     asked = parser.parse_args()
     right = True
     for hosts in map(int, asked.hosts.split(",")):

@@ -33,7 +33,7 @@ import fleet as fleet_bench
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys, sign_ahead
 from backfleet_sim.seeding import NEW, OLD, PACKAGE, PER_ACTIVATION
 
 BLOCKS_OF = {"UpgradeBackupClients, 100 ids": 8, "DescribeTask, 100 items": 40, "GetCallerIdentity": 100}
@@ -155,7 +155,7 @@ async def measure_waves(sides: list[Side], folder: Path, engine: str, blocks: in
         for block in range(blocks):
             for at in (0, 1) if block % 2 == 0 else (1, 0):
                 one = fleets[at]
-                share = one.share(block, blocks)
+                share = await one.share(block, blocks)
                 await sides[at].cost("wave: an upgrade", one.pid, len(share), wave(one.client, share))
 
 
@@ -195,11 +195,10 @@ class Fleet:
     def client(self) -> Client:
         return Client(connect(ConnectionFlags(endpoint=self.address, data=self.folder / "data"), {}), utc_now)
 
-    def share(self, block: int, blocks: int) -> list[str]:
+    async def share(self, block: int, blocks: int) -> list[str]:
         """Return the hosts of one block of waves. What they ask is signed before, as by hosts of their own."""
         share = self.agents[block * len(self.agents) // blocks : (block + 1) * len(self.agents) // blocks]
-        for agent in share:
-            agent.sign_ahead(fleet_bench.REQUESTS_OF_AN_ORDER)
+        await sign_ahead(share, fleet_bench.REQUESTS_OF_AN_ORDER)
         return [agent.instance_id for agent in share]
 
     def serve(self, *words: str) -> None:

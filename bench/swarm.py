@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim import Agent, HttpClient, Server, Simulation, all_connected, enrol, make_keys, sign_ahead
 from backfleet_sim.seeding import PER_ACTIVATION
 from fleet import REQUESTS_OF_AN_ORDER
 
@@ -60,8 +60,7 @@ class Swarm:
 
     async def prepare(self) -> None:
         """Begin to count anew how long lists took, and sign what a wave asks, as hosts of their own would."""
-        for agent in self._agents:
-            agent.sign_ahead(REQUESTS_OF_AN_ORDER)
+        await sign_ahead(self._agents, REQUESTS_OF_AN_ORDER)
         self._simulation.fetches.clear()
 
     async def figures(self) -> dict[str, Any]:

@@ -9,9 +9,12 @@ carried out in no time and reported as the host program would; nothing is instal
 server that it shares a process with.
 """
 
-from backfleet_sim.agent import Agent, RegistrationFailed, all_connected, enrol
+from backfleet_sim.agent import Agent, RegistrationFailed, all_connected, enrol, sign_ahead
 from backfleet_sim.http_client import HttpClient
 from backfleet_sim.servers import Server
 from backfleet_sim.simulation import Simulation, make_keys
 
-__all__ = ["Agent", "HttpClient", "RegistrationFailed", "Server", "Simulation", "all_connected", "enrol", "make_keys"]
+__all__ = [
+    "Agent", "HttpClient", "RegistrationFailed", "Server", "Simulation", "all_connected", "enrol", "make_keys",
+    "sign_ahead",
+]  # fmt: skip

@@ -24,7 +24,7 @@ REQUEST_SECONDS, LIST_SECONDS, REGISTER_SECONDS, DIAL_SECONDS = 5.0, 8.0, 60.0, 
 ASK_AGAIN_SECONDS = 3  # after a kick without new tasks
 ENROLMENT = {"Connection": "close"}  # by a process of its own, which ends; the agent has other connections
 UNANSWERED = 599  # stands for the status of a request without an answer
-HEARTBEAT = "/api/heart-beat"
+HEARTBEAT, TASKS = "/api/heart-beat", "/api/v1/task/"
 _PLACE = "offset=0&timeZone=Etc%2FUTC"
 
 
@@ -54,17 +54,11 @@ class Agent:
         self._server = next(self._servers)
 
     def sign_ahead(self, requests: int) -> None:
-        """Sign so many requests now, to send them within a server's time window.
-
-        Signing takes twice as long as all that a server does for a request, and is nothing that it could do better.
-        """
-        self._signed = [self._new_headers() for _ in range(requests)]
+        """Sign so many requests about tasks now, to send them within a server's time window."""
+        self._signed = [self.headers() for _ in range(requests)]
 
     def headers(self) -> dict[str, str]:
         """Return the signed headers of one request."""
-        return self._signed.pop() if self._signed else self._new_headers()
-
-    def _new_headers(self) -> dict[str, str]:
         stamp, request_id = str(int(time.time() * 1000)), str(uuid.uuid4())
         signed = f"{self.instance_id}{self.machine_id}{stamp}{request_id}".encode()
         signature = self.key.sign(signed, padding.PKCS1v15(), hashes.MD5())  # noqa: S303 -- the protocol's
@@ -82,7 +76,8 @@ class Agent:
         """Return status and body of one request; `UNANSWERED` if there is none, and then the next server's turn."""
         server = self._server
         try:
-            headers = self.headers() if self.instance_id else ENROLMENT
+            signed = self._signed.pop() if self._signed and path.startswith(TASKS) else None
+            headers = signed or (self.headers() if self.instance_id else ENROLMENT)
             heartbeats = self.simulation.heartbeats if path.startswith(HEARTBEAT) else None
             client = heartbeats or self.simulation.client
             return await client.request(server, method, f"/luban{path}", headers, body, seconds)
@@ -256,6 +251,16 @@ async def enrol(agents: Sequence[Agent], codes: Sequence[tuple[str, str]], *, pe
     # One of each activation after the other: those of one wait for each other at the server, which counts them.
     by_turns = sorted(agents, key=lambda agent: agent.number % per_code)
     await asyncio.gather(*(one(agent) for agent in by_turns))
+
+
+async def sign_ahead(agents: Sequence[Agent], requests: int) -> None:
+    """Have each agent sign so many requests about tasks; what else they do goes on meanwhile.
+
+    Signing takes twice as long as all that a server does for a request. Hosts do it on processors of their own.
+    """
+    for agent in agents:
+        agent.sign_ahead(requests)
+        await asyncio.sleep(0)
 
 
 async def all_connected(agents: Sequence[Agent], seconds: float) -> None:

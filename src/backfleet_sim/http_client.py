@@ -14,9 +14,10 @@ from typing import Any, Self
 from backfleet_sim.servers import Server
 
 KEPT_SECONDS = 15.0  # of a connection without a request; shorter than a server's, so that few requests meet its end
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,9})\r\n", re.IGNORECASE)
-_CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
-_IDEMPOTENT = ("GET",)  # of the agents' methods: asked once more if a kept connection turns out to have ended
+_STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CLOSES = re.compile(rb"\r\nconnection:[^\r]*\bclose\b", re.IGNORECASE)
 
 
 class NoAnswer(OSError):
@@ -51,15 +52,18 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the head of the answer, then its body."""
         self._buffer += data
+        if self._answer is None:
+            self.end()  # nobody asked
+            return
         if self._left < 0 and not self._head():
             return
         if len(self._buffer) < self._left:
             return
         body, self._buffer, answer = self._buffer[: self._left], self._buffer[self._left :], self._answer
         self._left, self._answer = -1, None
-        if self._buffer or answer is None:
+        if self._buffer:
             self.end()  # more than was asked for
-        if answer is not None and not answer.done():
+        if not answer.done():
             answer.set_result((self._status, body))
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
@@ -88,12 +92,12 @@ class Connection(asyncio.Protocol):
         if not found:
             return False
         head += b"\r\n"
-        length = _LENGTH.search(head)
-        if length is None or not head.startswith(b"HTTP/1.1 "):
-            self._fail(NoAnswer(f"an answer without a length: {head[:200]!r}"))
+        status, length = _STATUS.match(head), _LENGTH.search(head)
+        if status is None or length is None or _CHUNKED.search(head):
+            self._fail(NoAnswer(f"an answer without a status or a length: {head[:200]!r}"))
             self.end()
             return False
-        self._status, self._left, self._buffer = int(head[9:12]), int(length[1]), rest
+        self._status, self._left, self._buffer = int(status[1]), int(length[1]), rest
         self._keeps = self._keeps and not _CLOSES.search(head)
         return True
 
@@ -107,7 +111,7 @@ class HttpClient:
     """Connections to servers, shared by agents.
 
     Args:
-        most: connections at once; other requests wait for one of them.
+        most: requests at once; others wait.
         source: the address from which connections are opened; "" = the system's choice.
         keeps: whether a connection is used for more than one request; not by an agent that has none for a long time.
         answered: called with method, path, status and length of every answer.
@@ -137,24 +141,12 @@ class HttpClient:
         head = f"{method} {path} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n{lines}"
         request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         async with asyncio.timeout(seconds), self._places:
-            status, content = await self._ask(server, request, again=method in _IDEMPOTENT)
+            connection = self._take(server) or await self._open(server)
+            status, content = await connection.ask(request)
+            self._keep(server, connection)
         if self._answered is not None:
             self._answered(method, path, status, len(content))
         return status, content
-
-    async def _ask(self, server: Server, request: bytes, *, again: bool) -> tuple[int, bytes]:
-        kept = self._take(server)
-        connection = kept or await self._open(server)
-        try:
-            answer = await connection.ask(request)
-        except OSError:
-            if again and kept is not None:
-                connection = await self._open(server)
-                answer = await connection.ask(request)
-            else:
-                raise
-        self._keep(server, connection)
-        return answer
 
     async def _open(self, server: Server) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
@@ -163,11 +155,12 @@ class HttpClient:
         return connection
 
     def _take(self, server: Server) -> Connection | None:
-        kept = self._kept.get(server)
+        kept, since = self._kept.get(server), time.monotonic() - KEPT_SECONDS
         while kept:
             connection = kept.pop()
-            if connection.is_open:
+            if connection.is_open and connection.kept_since >= since:
                 return connection
+            connection.end()
         return None
 
     def _keep(self, server: Server, connection: Connection) -> None:
@@ -190,7 +183,8 @@ class HttpClient:
         await self.close()
 
     async def close(self) -> None:
-        """End every connection that is kept."""
+        """End every connection that is kept, and keep none."""
+        self._keeps = False
         for kept in self._kept.values():
             while kept:
                 kept.pop().end()

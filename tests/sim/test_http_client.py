@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_sim import HttpClient, Server
+from backfleet_sim import HttpClient, Server, http_client
 from backfleet_sim.http_client import NoAnswer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 2\r\n\r\nok"
@@ -42,8 +42,8 @@ async def answering(answer: Answers) -> AsyncIterator[tuple[Server, list[tuple[i
         await asyncio.gather(*filter(None, running))
 
 
-def ask(client: HttpClient, server: Server, method: str = "POST", seconds: float = 20) -> Awaitable[tuple[int, bytes]]:
-    return client.request(server, method, "/luban/x?a=1", {"X-A": "b"}, b"body", seconds)
+def ask(client: HttpClient, server: Server, seconds: float = 20) -> Awaitable[tuple[int, bytes]]:
+    return client.request(server, "POST", "/luban/x?a=1", {"X-A": "b"}, b"body", seconds)
 
 
 async def ok(_number: int, writer: asyncio.StreamWriter) -> None:
@@ -57,17 +57,19 @@ async def test_a_connection_is_kept_for_the_next_request() -> None:
     assert asked == [(0, lines.encode())] * 3
 
 
-async def test_a_connection_that_is_to_be_closed_is_not_kept() -> None:
+@pytest.mark.parametrize("said", [b"Connection: close", b"CONNECTION:\tKeep-Alive, Close"])
+async def test_a_connection_that_is_to_be_closed_is_not_kept(said: bytes) -> None:
     async def closing(_number: int, writer: asyncio.StreamWriter) -> None:
-        writer.write(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        writer.write(OK.replace(b"\r\n\r\n", b"\r\n" + said + b"\r\n\r\n"))
 
     async with answering(closing) as (server, asked), HttpClient() as client:
         assert [await ask(client, server) for _ in range(2)] == [(200, b"ok")] * 2
     assert [number for number, _ in asked] == [0, 1]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_only_a_request_that_changes_nothing_is_sent_again_on_a_new_connection(method: str) -> None:
+async def test_a_request_whose_connection_ends_has_no_answer() -> None:
+    """It is not sent once more: what it is signed with was used."""
+
     async def ends_at_the_second(number: int, writer: asyncio.StreamWriter) -> None:
         if number == 2:
             writer.transport.abort()
@@ -75,23 +77,44 @@ async def test_only_a_request_that_changes_nothing_is_sent_again_on_a_new_connec
             await ok(number, writer)
 
     async with answering(ends_at_the_second) as (server, asked), HttpClient() as client:
-        await ask(client, server, method)
-        if method == "GET":
-            assert await ask(client, server, method) == (200, b"ok")
-        else:
-            with pytest.raises(OSError):  # noqa: PT011 -- a reset or an end, as the kernel has it
-                await ask(client, server, method)
-    assert [number for number, _ in asked] == ([0, 0, 1] if method == "GET" else [0, 0])
-
-
-async def test_a_first_request_is_not_sent_again() -> None:
-    async def ends(_number: int, writer: asyncio.StreamWriter) -> None:
-        writer.transport.abort()
-
-    async with answering(ends) as (server, asked), HttpClient() as client:
+        await ask(client, server)
         with pytest.raises(OSError):  # noqa: PT011 -- a reset or an end, as the kernel has it
-            await ask(client, server, "GET")
-    assert len(asked) == 1
+            await ask(client, server)
+        assert await ask(client, server) == (200, b"ok")
+    assert [number for number, _ in asked] == [0, 0, 1]
+
+
+async def test_a_connection_that_was_kept_for_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "KEPT_SECONDS", 0.05)
+    async with answering(ok) as (server, asked), HttpClient() as client:
+        await ask(client, server)
+        await ask(client, server)
+        await asyncio.sleep(0.1)
+        await ask(client, server)
+    assert [number for number, _ in asked] == [0, 0, 1]
+
+
+async def test_a_client_that_keeps_nothing_opens_a_connection_for_each_request() -> None:
+    async with answering(ok) as (server, asked), HttpClient(keeps=False) as client:
+        await asyncio.gather(*(ask(client, server) for _ in range(3)))
+    assert sorted(number for number, _ in asked) == [0, 1, 2]
+
+
+async def test_what_nobody_asked_for_ends_a_connection() -> None:
+    """It would be taken for the beginning of the next answer."""
+
+    async def says_more_later(number: int, writer: asyncio.StreamWriter) -> None:
+        await ok(number, writer)
+        if number == 1:
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\n")
+
+    async with answering(says_more_later) as (server, asked), HttpClient() as client:
+        await ask(client, server)
+        await asyncio.sleep(0.3)
+        assert await ask(client, server) == (200, b"ok")
+    assert [number for number, _ in asked] == [0, 1]
 
 
 async def test_the_answer_of_a_request_that_was_given_up_is_not_that_of_the_next() -> None:
@@ -120,13 +143,16 @@ async def test_an_answer_in_small_pieces_is_put_together() -> None:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 
 
-@pytest.mark.parametrize("answer", [CHUNKED, b"HTTP/1.0 200 OK\r\n\r\n", b"x\r\n\r\n"])
-async def test_an_answer_without_a_length_is_none(answer: bytes) -> None:
+@pytest.mark.parametrize("answer", [
+    CHUNKED, CHUNKED.replace(b"OK\r\n", b"OK\r\nContent-Length: 2\r\n"), b"HTTP/1.1 204 No Content\r\n\r\n",
+    OK.replace(b"1.1", b"1.0"), OK.replace(b"200", b"abc"), OK.replace(b"200", b"100"), b"x\r\n\r\n",
+])  # fmt: skip
+async def test_anything_else_is_no_answer(answer: bytes) -> None:
     async def other(_number: int, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
 
     async with answering(other) as (server, _), HttpClient() as client:
-        with pytest.raises(NoAnswer, match="without a length"):
+        with pytest.raises(NoAnswer, match="without a status or a length"):
             await ask(client, server)
 
 
@@ -139,7 +165,7 @@ async def test_a_connection_with_more_than_an_answer_is_not_kept() -> None:
     assert [number for number, _ in asked] == [0, 1]
 
 
-async def test_no_more_connections_are_open_than_was_said() -> None:
+async def test_no_more_requests_are_under_way_than_was_said() -> None:
     open_now, most = 0, 0
 
     async def slow(_number: int, writer: asyncio.StreamWriter) -> None:
