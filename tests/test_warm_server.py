@@ -1,6 +1,7 @@
 """A warm server is like any other: only its modules were imported before it began."""
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -26,7 +27,8 @@ def command(tmp_path: Path) -> list[str | Path]:
 
 def files_of(pid: int) -> Iterator[str]:
     for file in Path(f"/proc/{pid}/fd").iterdir():
-        yield os.readlink(file)
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(file)
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "with a parent that holds the listeners"])
@@ -46,6 +48,18 @@ def test_it_serves_and_ends_as_one_that_was_started_cold(command: list[str | Pat
         process.terminate()
         problems = process.communicate(timeout=60)[1]
         assert (process.returncode, '"stopping"' in problems, "Traceback" in problems) == (0, True, False), problems
+
+
+def test_it_is_gone_after_a_test_that_failed(command: list[str | Path]) -> None:
+    """Nobody would end it then, and whoever waited for its end would wait for ever."""
+    with (
+        pytest.raises(ZeroDivisionError),
+        WarmServer(command, stdout=subprocess.PIPE, env=os.environ | ALONE) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        raise ZeroDivisionError
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_one_that_is_killed_says_so_and_its_pid_is_free_afterwards(command: list[str | Path]) -> None:

@@ -55,6 +55,12 @@ class WarmServer(subprocess.Popen[Any]):
         (self.pid,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
         self._child_created = True
 
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: Any) -> None:
+        """Wait for its end. If a test failed meanwhile, nobody has told it to end: kill it."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, trace)
+
     def kill(self) -> None:
         """Kill it, and wait until the serving process that the kernel kills with it has let go of its files.
 

@@ -155,7 +155,8 @@ def test_an_agent_that_kills_its_shell_makes_no_program_bad(sending: Sending, tm
     carried(tmp_path, good, 1, "1.0", "install")
     other = sending(program("2.0"))
     process = start(tmp_path, command_for(order(2, "2.0"), other))
-    wait_for((brought(tmp_path) / "u-2.out").exists, LONG)
+    output = brought(tmp_path) / "u-2.out"
+    wait_for(lambda: output.exists() and output.stat().st_size > 0, LONG)  # else it kills the order in its first moment
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not processes_of(tmp_path / "root"), LONG)
