@@ -21,6 +21,7 @@ from backfleet_sim.simulation import Simulation
 
 TRIES, RETRY_SECONDS = 4, 2.0  # of a task list; the pause also of a final report
 REQUEST_SECONDS, LIST_SECONDS, REGISTER_SECONDS, DIAL_SECONDS = 5.0, 8.0, 60.0, 45.0
+SIGNED_SECONDS = 600.0  # for which what was signed ahead is sent: less than a server's time window, 900 s
 ASK_AGAIN_SECONDS = 3  # after a kick without new tasks
 ENROLMENT = {"Connection": "close"}  # by a process of its own, which ends; the agent has other connections
 UNANSWERED = 599  # stands for the status of a request without an answer
@@ -47,15 +48,15 @@ class Agent:
         self.instance_id = ""
         self.connected = asyncio.Event()
         self._seen: set[str] = set()
-        self._signed: list[dict[str, str]] = []
+        self._signed, self._signed_at = list[dict[str, str]](), 0.0
         self._fetching, self._kicked_at = False, 0.0
         first = number % len(simulation.servers)
         self._servers = itertools.cycle([*simulation.servers[first:], *simulation.servers[:first]])
         self._server = next(self._servers)
 
     def sign_ahead(self, requests: int) -> None:
-        """Sign so many requests about tasks now, to send them within a server's time window."""
-        self._signed = [self.headers() for _ in range(requests)]
+        """Sign so many requests about tasks now. Those that are not sent within `SIGNED_SECONDS` are signed anew."""
+        self._signed, self._signed_at = [self.headers() for _ in range(requests)], time.monotonic()
 
     def headers(self) -> dict[str, str]:
         """Return the signed headers of one request."""
@@ -76,14 +77,19 @@ class Agent:
         """Return status and body of one request; `UNANSWERED` if there is none, and then the next server's turn."""
         server = self._server
         try:
-            signed = self._signed.pop() if self._signed and path.startswith(TASKS) else None
-            headers = signed or (self.headers() if self.instance_id else ENROLMENT)
+            headers = self._signed_for(path) or (self.headers() if self.instance_id else ENROLMENT)
             heartbeats = self.simulation.heartbeats if path.startswith(HEARTBEAT) else None
             client = heartbeats or self.simulation.client
             return await client.request(server, method, f"/luban{path}", headers, body, seconds)
         except (TimeoutError, OSError):
             self._server = next(self._servers)
             return UNANSWERED, b""
+
+    def _signed_for(self, path: str) -> dict[str, str] | None:
+        """Return headers that were signed ahead for such a request, if there are any."""
+        if not path.startswith(TASKS) or time.monotonic() > self._signed_at + SIGNED_SECONDS:
+            return None
+        return self._signed.pop() if self._signed else None
 
     async def register(self, activation_id: str, code: str) -> None:
         """Enrol with an activation, again where the server is busy; sets `instance_id`.
